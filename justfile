@@ -1,0 +1,57 @@
+# Everyday commands. `just` alone lists them; each is a line one can also type.
+
+export PATH := justfile_directory() / ".parts/bin" + ":" + env("PATH")
+
+_default:
+    @just --list
+
+# Install what the tests need besides Rust.
+parts:
+    deploy/dev/parts
+
+# What CI does, whole.
+ci:
+    .ci/run
+
+# Types only: the quickest answer.
+check:
+    cargo check --workspace --all-targets
+
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    buf lint
+    buf format -d --exit-code
+
+format:
+    cargo fmt --all
+    buf format -w
+
+test *filter:
+    cargo test --workspace {{ filter }}
+
+# The rules of the house: floors, sizes, docs, who may do what.
+tidy:
+    cargo test --package novacula-tests --test tidy
+
+demo *arguments:
+    cargo demo {{ arguments }}
+
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Licences, bans and sources of every dependency.
+deny:
+    cargo deny check bans licenses sources
+
+# Known vulnerabilities; needs a network beyond the package registries, so CI leaves it to a person before a release.
+advisories:
+    cargo deny check advisories
+
+# Each crate builds alone: no feature is borrowed from a neighbour.
+check-each:
+    for manifest in */Cargo.toml; do cargo check --manifest-path "$manifest" || exit 1; done
+
+# Promise the API as it is now: from here on CI refuses to break it.
+api-promise:
+    .ci/api promise
