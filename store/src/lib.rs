@@ -1,1 +1,79 @@
-//! Placeholder.
+//! The disk of Novacula: small traits, one per noun, behind which SQLite (and later PostgreSQL) keeps everything.
+//!
+//! What a backend promises, and the conformance suite checks:
+//! - One trait method is one transaction: all of it or none of it, durable when it answers.
+//! - Rows that two writers may touch carry a [`domain::Revision`]; a writer names the one it read, and an older one gets
+//!   [`Error::Stale`]: read again, decide again.
+//! - A commit that changes an executor takes a [`ChangeNumber`] and wakes [`ChangeFeed::change_subscribe`] after it is durable. A
+//!   lost wake-up is healed by [`ChangeFeed::change_list_since`], whose cost grows with changes, not with executors.
+//! - Leases, TTLs and deadlines are judged by [`StoreClock::store_now`], the store's clock, never by a replica's own.
+
+pub mod certificate;
+
+pub mod change;
+
+pub mod clock;
+
+pub mod error;
+
+pub mod event;
+
+pub mod executor;
+
+pub mod node;
+
+pub mod organization;
+
+pub mod page;
+
+pub mod release;
+
+pub mod session;
+
+pub mod token;
+
+pub use certificate::{CertificateRecord, CertificateStore, EnrolmentCommit, Enrolled};
+pub use change::{Change, ChangeFeed, ChangeNumber};
+pub use clock::{Clock, StoreClock, SystemClock};
+pub use error::Error;
+pub use event::{EventQuery, EventRow, EventStore};
+pub use executor::{AttemptStore, AttemptWrite, Committed, ExecutorCommit, ExecutorFate, ExecutorQuery, ExecutorStore};
+pub use node::{NodeChange, NodeRecord, NodeStore};
+pub use organization::{Organization, OrganizationStore};
+pub use page::Page;
+pub use release::ReleaseStore;
+pub use session::{Presence, ReplicaId, SessionOpened, SessionRow, SessionStore};
+pub use token::{JoinTokenRecord, JoinTokenStore, TokenRecord, TokenStore};
+
+/// Everything a backend is.
+pub trait Store:
+    AttemptStore
+    + CertificateStore
+    + ChangeFeed
+    + EventStore
+    + ExecutorStore
+    + JoinTokenStore
+    + NodeStore
+    + OrganizationStore
+    + ReleaseStore
+    + SessionStore
+    + StoreClock
+    + TokenStore
+{
+}
+
+impl<T> Store for T where
+    T: AttemptStore
+        + CertificateStore
+        + ChangeFeed
+        + EventStore
+        + ExecutorStore
+        + JoinTokenStore
+        + NodeStore
+        + OrganizationStore
+        + ReleaseStore
+        + SessionStore
+        + StoreClock
+        + TokenStore
+{
+}

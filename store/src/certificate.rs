@@ -1,0 +1,78 @@
+//! Executor certificates: who was issued what, so that every RPC can ask whether it still holds.
+
+use async_trait::async_trait;
+use domain::{Event, Executor, ExecutorUid, JoinTokenId, Sha256, Timestamp};
+
+use crate::error::Error;
+
+/// One issued certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateRecord {
+    /// SHA-256 of its DER: what a connection's leaf is looked up by.
+    pub fingerprint: Sha256,
+    /// Its serial number, lower-case hexadecimal.
+    pub serial: String,
+    /// Whose.
+    pub executor: ExecutorUid,
+    /// SHA-256 of its SubjectPublicKeyInfo: the same CSR key gets its certificate again.
+    pub public_key_sha256: Sha256,
+    /// The join token that it was enrolled with; none for renewals.
+    pub join_token: Option<JoinTokenId>,
+    /// PEM, as it was answered.
+    pub chain_pem: String,
+    /// Start of its validity.
+    pub not_before: Timestamp,
+    /// End of its validity.
+    pub not_after: Timestamp,
+    /// When it was revoked.
+    pub revoke_time: Option<Timestamp>,
+}
+
+/// An enrolment, in one transaction: the join token's use, the executor's row, its certificate, the events.
+#[derive(Clone, Debug)]
+pub struct EnrolmentCommit {
+    /// The join token, counted up by one if it may still be used at `time`; otherwise [`Error::Stale`].
+    pub join_token: JoinTokenId,
+    /// The new executor.
+    pub executor: Executor,
+    /// The executor of the same name that it takes the place of: deleted, its certificates revoked, its session ended.
+    pub replaces: Option<ExecutorUid>,
+    /// Its first certificate.
+    pub certificate: CertificateRecord,
+    /// For the feed.
+    pub events: Vec<Event>,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// What an earlier enrolment with the same token and key left behind: a lost answer is given again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enrolled {
+    /// The executor.
+    pub executor: Executor,
+    /// Its first certificate.
+    pub certificate: CertificateRecord,
+}
+
+/// Certificates on disk.
+#[async_trait]
+pub trait CertificateStore: Send + Sync {
+    /// Enrols. [`Error::Exists`] when the name is taken by another executor than `replaces`.
+    async fn enrolment_commit(&self, commit: EnrolmentCommit) -> Result<(), Error>;
+
+    /// What this token and key have enrolled before.
+    async fn enrolment_find(
+        &self,
+        join_token: &JoinTokenId,
+        public_key_sha256: &Sha256,
+    ) -> Result<Option<Enrolled>, Error>;
+
+    /// Writes a renewed certificate and its events.
+    async fn certificate_insert(&self, certificate: &CertificateRecord, events: &[Event]) -> Result<(), Error>;
+
+    /// One certificate, by its fingerprint.
+    async fn certificate_get(&self, fingerprint: &Sha256) -> Result<Option<CertificateRecord>, Error>;
+
+    /// Forgets certificates that ended before `time` (the 180 days of late renewal lie between), at most `limit`; answers how many.
+    async fn certificate_prune(&self, ended_before: Timestamp, limit: usize) -> Result<usize, Error>;
+}

@@ -1,0 +1,118 @@
+//! Executors and their attempts: one aggregate, written together under the executor's revision.
+
+use async_trait::async_trait;
+use domain::{
+    Attempt, AttemptId, Event, Executor, ExecutorId, ExecutorName, ExecutorUid, OrganizationId, ReleaseId, RequestId,
+    Timestamp,
+};
+
+use crate::change::ChangeNumber;
+use crate::error::Error;
+use crate::page::Page;
+
+/// An attempt to write with its executor.
+#[derive(Clone, Debug)]
+pub struct AttemptWrite {
+    /// As it is to be. `revision` is the one that was read; a new attempt has revision 0.
+    pub attempt: Attempt,
+    /// When [`domain::attempt::Input::Tick`] would next change it; none: never.
+    pub deadline: Option<Timestamp>,
+}
+
+/// What becomes of the executor's row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExecutorFate {
+    /// It stays.
+    Keep,
+    /// It is deleted: its name is free, its certificates are revoked, its attempts stay.
+    Delete,
+}
+
+/// Everything that one decision about an executor writes.
+#[derive(Clone, Debug)]
+pub struct ExecutorCommit {
+    /// As it is to be. `revision` is the one that was read.
+    pub executor: Executor,
+    /// Its attempts that change.
+    pub attempts: Vec<AttemptWrite>,
+    /// For the feed.
+    pub events: Vec<Event>,
+    /// What becomes of the row.
+    pub fate: ExecutorFate,
+}
+
+/// A commit that is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Its number.
+    pub change: ChangeNumber,
+}
+
+/// Which executors. All that is set must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExecutorQuery {
+    /// Of this organization.
+    pub organization: Option<OrganizationId>,
+    /// Running this version.
+    pub version: Option<String>,
+    /// Whose name contains this.
+    pub name_contains: Option<String>,
+    /// With these labels.
+    pub labels: Vec<(String, String)>,
+}
+
+/// Executors on disk.
+#[async_trait]
+pub trait ExecutorStore: Send + Sync {
+    /// One executor, by name.
+    async fn executor_get(&self, name: &ExecutorName) -> Result<Option<Executor>, Error>;
+
+    /// Executors by uid, in any order; unknown and deleted ones are left out. One query for any number.
+    async fn executor_list_by_uid(&self, uids: &[ExecutorUid]) -> Result<Vec<Executor>, Error>;
+
+    /// A page, in order of name.
+    async fn executor_list(&self, query: &ExecutorQuery, page: Page<ExecutorId>) -> Result<Vec<Executor>, Error>;
+
+    /// Writes one decision. [`Error::Stale`] when the executor or one of the attempts was written since, [`Error::Missing`] when it was deleted,
+    /// [`Error::Exists`] when another attempt of the organization has the same request id.
+    async fn executor_commit(&self, commit: ExecutorCommit) -> Result<Committed, Error>;
+
+    /// Writes many decisions about different executors in as few transactions as the backend likes, each on its own: one result each, in order.
+    async fn executor_commit_batch(&self, commits: Vec<ExecutorCommit>) -> Result<Vec<Result<Committed, Error>>, Error>;
+}
+
+/// Attempts on disk. They are written by [`ExecutorStore::executor_commit`].
+#[async_trait]
+pub trait AttemptStore: Send + Sync {
+    /// One attempt.
+    async fn attempt_get(&self, id: AttemptId) -> Result<Option<Attempt>, Error>;
+
+    /// The attempt that an earlier request of this id made in the organization.
+    async fn attempt_find_by_request(
+        &self,
+        organization: &OrganizationId,
+        request_id: &RequestId,
+    ) -> Result<Option<Attempt>, Error>;
+
+    /// A page of one executor's attempts, newest first.
+    async fn attempt_list(&self, executor: ExecutorUid, page: Page<AttemptId>) -> Result<Vec<Attempt>, Error>;
+
+    /// A page of an organization's attempts, newest first.
+    async fn attempt_list_by_organization(
+        &self,
+        organization: &OrganizationId,
+        page: Page<AttemptId>,
+    ) -> Result<Vec<Attempt>, Error>;
+
+    /// Attempts without an outcome that lead to this release.
+    async fn attempt_list_open_by_release(&self, release: &ReleaseId, limit: usize) -> Result<Vec<Attempt>, Error>;
+
+    /// Attempts whose deadline is at or before `now`, soonest first: O(due).
+    async fn attempt_list_due(&self, now: Timestamp, limit: usize) -> Result<Vec<Attempt>, Error>;
+
+    /// How many executors have a pending upgrade.
+    async fn attempt_count_pending(&self) -> Result<u64, Error>;
+
+    /// Forgets ended attempts older than `time`, at most `limit`; answers how many.
+    async fn attempt_prune(&self, older_than: Timestamp, limit: usize) -> Result<usize, Error>;
+}
