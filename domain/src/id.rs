@@ -18,7 +18,9 @@ pub const NAME_MAX: usize = 63;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Not a label.
-    #[error("{what} {value:?} is not 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit")]
+    #[error(
+        "{what} {value:?} is not 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit"
+    )]
     Label {
         /// Which noun.
         what: &'static str,
@@ -48,12 +50,15 @@ fn cut(value: &str) -> String {
 }
 
 fn is_label(value: &str) -> bool {
-    let edge = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let edge =
+        |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let bytes = value.as_bytes();
     bytes.len() <= NAME_MAX
         && edge(bytes.first())
         && edge(bytes.last())
-        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+        && bytes
+            .iter()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
 }
 
 macro_rules! label {
@@ -183,7 +188,10 @@ impl RequestId {
         if fits {
             Ok(Self(value.to_owned()))
         } else {
-            Err(Error::Resource { form: "1 to 128 printable ASCII characters", value: cut(value) })
+            Err(Error::Resource {
+                form: "1 to 128 printable ASCII characters",
+                value: cut(value),
+            })
         }
     }
 
@@ -240,7 +248,11 @@ pub struct ExecutorName {
 
 impl fmt::Display for ExecutorName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "organizations/{}/executors/{}", self.organization, self.executor)
+        write!(
+            f,
+            "organizations/{}/executors/{}",
+            self.organization, self.executor
+        )
     }
 }
 
@@ -250,9 +262,15 @@ impl FromStr for ExecutorName {
     fn from_str(value: &str) -> Result<Self, Error> {
         let parts: Vec<&str> = value.split('/').collect();
         let ["organizations", organization, "executors", executor] = parts[..] else {
-            return Err(Error::Resource { form: "organizations/{organization}/executors/{executor}", value: cut(value) });
+            return Err(Error::Resource {
+                form: "organizations/{organization}/executors/{executor}",
+                value: cut(value),
+            });
         };
-        Ok(Self { organization: OrganizationId::new(organization)?, executor: ExecutorId::new(executor)? })
+        Ok(Self {
+            organization: OrganizationId::new(organization)?,
+            executor: ExecutorId::new(executor)?,
+        })
     }
 }
 
@@ -277,8 +295,16 @@ impl FromStr for AttemptName {
     fn from_str(value: &str) -> Result<Self, Error> {
         const FORM: &str = "organizations/{organization}/executors/{executor}/attempts/{uuid}";
         let (executor, attempt) =
-            value.split_once("/attempts/").ok_or_else(|| Error::Resource { form: FORM, value: cut(value) })?;
-        Ok(Self { executor: executor.parse()?, attempt: attempt.parse()? })
+            value
+                .split_once("/attempts/")
+                .ok_or_else(|| Error::Resource {
+                    form: FORM,
+                    value: cut(value),
+                })?;
+        Ok(Self {
+            executor: executor.parse()?,
+            attempt: attempt.parse()?,
+        })
     }
 }
 
@@ -303,11 +329,18 @@ impl ReleaseId {
     /// # Errors
     /// [`Error::Resource`] when it is of another form.
     pub fn parse_resource_name(value: &str) -> Result<Self, Error> {
-        value.strip_prefix("releases/").ok_or_else(|| Self::form(value))?.parse().map_err(|_| Self::form(value))
+        value
+            .strip_prefix("releases/")
+            .ok_or_else(|| Self::form(value))?
+            .parse()
+            .map_err(|_| Self::form(value))
     }
 
     fn form(value: &str) -> Error {
-        Error::Resource { form: "releases/{agent|operator}-{version}", value: cut(value) }
+        Error::Resource {
+            form: "releases/{agent|operator}-{version}",
+            value: cut(value),
+        }
     }
 }
 
@@ -337,22 +370,50 @@ mod tests {
         for good in ["a", "web-1", "0", &"a".repeat(63)] {
             assert!(ExecutorId::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "-a", "a-", "A", "a.b", "a/b", "..", "a b", "ä", &"a".repeat(64)] {
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "A",
+            "a.b",
+            "a/b",
+            "..",
+            "a b",
+            "ä",
+            &"a".repeat(64),
+        ] {
             assert!(ExecutorId::new(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn resource_names_round_trip() {
-        let text = "organizations/acme/executors/web-1/attempts/0190163d-8694-739b-aea5-966c26f8ad91";
-        assert_eq!(text.parse::<AttemptName>().expect("parses").to_string(), text);
+        let text =
+            "organizations/acme/executors/web-1/attempts/0190163d-8694-739b-aea5-966c26f8ad91";
+        assert_eq!(
+            text.parse::<AttemptName>().expect("parses").to_string(),
+            text
+        );
         let text = "releases/agent-1.2.0-rc.1";
-        assert_eq!(ReleaseId::parse_resource_name(text).expect("parses").resource_name(), text);
+        assert_eq!(
+            ReleaseId::parse_resource_name(text)
+                .expect("parses")
+                .resource_name(),
+            text
+        );
     }
 
     #[test]
     fn a_uuid_has_one_spelling() {
-        assert!("0190163D-8694-739B-AEA5-966C26F8AD91".parse::<AttemptId>().is_err());
-        assert!("0190163d8694739baea5966c26f8ad91".parse::<AttemptId>().is_err());
+        assert!(
+            "0190163D-8694-739B-AEA5-966C26F8AD91"
+                .parse::<AttemptId>()
+                .is_err()
+        );
+        assert!(
+            "0190163d8694739baea5966c26f8ad91"
+                .parse::<AttemptId>()
+                .is_err()
+        );
     }
 }

@@ -25,6 +25,8 @@ pub mod manifest;
 
 pub mod executor;
 
+pub mod spec;
+
 pub mod hold;
 
 pub mod target;
@@ -37,6 +39,9 @@ pub mod reason;
 
 pub mod audit;
 
+#[cfg(test)]
+mod fixture;
+
 pub use attempt::Attempt;
 pub use audit::{Actor, Event};
 pub use channel::Channel;
@@ -44,12 +49,13 @@ pub use digest::Sha256;
 pub use executor::{Executor, Kind, Platform};
 pub use hold::Hold;
 pub use id::{
-    AttemptId, AttemptName, Epoch, ExecutorId, ExecutorName, ExecutorUid, Generation, InstanceId, JoinTokenId,
-    OrganizationId, ReleaseId, RequestId, Revision, TokenId,
+    AttemptId, AttemptName, Epoch, ExecutorId, ExecutorName, ExecutorUid, Generation, InstanceId,
+    JoinTokenId, OrganizationId, ReleaseId, RequestId, Revision, TokenId,
 };
 pub use manifest::Manifest;
 pub use reason::{Reason, Refusal};
 pub use release::{Artifact, Release};
 pub use role::Role;
+pub use spec::{AgentUpgradeSpec, Desired, OperatorUpgradeSpec, Spec, Want};
 pub use time::Timestamp;
 pub use version::Version;

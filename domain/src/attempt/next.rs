@@ -133,7 +133,10 @@ pub struct Next {
 #[must_use]
 pub fn next(attempt: &Attempt, input: &Input, policy: &Policy, now: Timestamp) -> Next {
     let _ = (input, policy, now);
-    Next { attempt: attempt.clone(), actions: Vec::new() }
+    Next {
+        attempt: attempt.clone(),
+        actions: Vec::new(),
+    }
 }
 
 /// When [`Input::Tick`] would next change this attempt; none once it ended. The sweep is O(due), by this time.

@@ -2,7 +2,9 @@
 
 use crate::attempt::outcome::{Ending, Report};
 use crate::audit::Actor;
-use crate::id::{AttemptId, AttemptName, ExecutorName, ExecutorUid, Generation, ReleaseId, RequestId, Revision};
+use crate::id::{
+    AttemptId, AttemptName, ExecutorName, ExecutorUid, Generation, ReleaseId, RequestId, Revision,
+};
 use crate::time::Timestamp;
 use crate::version::Version;
 
@@ -81,7 +83,10 @@ impl Attempt {
     /// `organizations/…/executors/…/attempts/…`.
     #[must_use]
     pub fn name(&self) -> AttemptName {
-        AttemptName { executor: self.executor_name.clone(), attempt: self.id }
+        AttemptName {
+            executor: self.executor_name.clone(),
+            attempt: self.id,
+        }
     }
 
     /// The version it leads to.
