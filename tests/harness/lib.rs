@@ -1,0 +1,7 @@
+//! What the suites share: foreign programs, real machines, waiting.
+//!
+//! Nothing here is shipped. Suites are binaries over libtest-mimic (`harness = false`), because its trials may say at run
+//! time why they were ignored: see [`parts`].
+
+pub mod parts;
+pub mod wait;

@@ -1,0 +1,163 @@
+//! Foreign programs and rights that some tests need.
+//!
+//! The tests never install anything: `deploy/dev/parts` does. A test names its parts; where one is missing it shows as
+//! ignored with what to install, and with `NOVACULA_REQUIRE=all`, as CI sets, it fails.
+//!
+//! ```no_run
+//! use harness::parts::{Part, trial};
+//!
+//! let trial = trial("stock_minisign_signs", &[Part::Minisign], || {
+//!     std::process::Command::new(Part::Minisign.find()?).arg("-v").status()?;
+//!     Ok(())
+//! });
+//! ```
+
+use std::{
+    env, fmt,
+    path::{Path, PathBuf},
+};
+
+use libtest_mimic::{Completion, Failed, Trial};
+
+/// Something a test needs from the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The right to mount, to make namespaces and to boot a container.
+    Root,
+    /// systemd in a container of its own.
+    Nspawn,
+    /// Loop devices, for disks that lose what was not synced.
+    LoopDevice,
+    /// Makes such disks.
+    MkfsExt4,
+    /// Runs a program in the namespaces of another.
+    Nsenter,
+    /// Networks between machines.
+    Ip,
+    /// The stock tool that signs releases.
+    Minisign,
+    /// Injects an error into an exact system call.
+    Strace,
+    /// Runs a program on another day.
+    Faketime,
+    /// Calls services by reflection.
+    Grpcurl,
+    /// Checks proto files.
+    Buf,
+    /// Foreign certificates.
+    Openssl,
+    /// Fetches artifacts as people do.
+    Curl,
+    /// The ioctl that cuts a disk's power; Rust would need `unsafe` for it.
+    Python3,
+}
+
+/// A part that is not here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    part: Part,
+}
+
+impl Part {
+    /// Where the part is: the path of a program, or of the device behind it.
+    ///
+    /// Cheap enough to be asked in every trial.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing; the error says how to get it.
+    pub fn find(self) -> Result<PathBuf, Missing> {
+        let found = match self {
+            Self::Root => rustix::process::geteuid()
+                .is_root()
+                .then(|| PathBuf::from("/")),
+            Self::LoopDevice => existing("/dev/loop-control"),
+            Self::Nspawn => program("systemd-nspawn"),
+            Self::MkfsExt4 => program("mkfs.ext4"),
+            Self::Nsenter => program("nsenter"),
+            Self::Ip => program("ip"),
+            Self::Minisign => program("minisign"),
+            Self::Strace => program("strace"),
+            Self::Faketime => program("faketime"),
+            Self::Grpcurl => program("grpcurl"),
+            Self::Buf => program("buf"),
+            Self::Openssl => program("openssl"),
+            Self::Curl => program("curl"),
+            // A version manager's shim is slow to start and may lack a version inside another mount namespace.
+            Self::Python3 => existing("/usr/bin/python3").or_else(|| program("python3")),
+        };
+        found.ok_or(Missing { part: self })
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Root => "run the tests as root",
+            Self::LoopDevice => "/dev/loop-control: load the kernel's loop module",
+            Self::Nspawn => "apt-get install systemd-container",
+            Self::MkfsExt4 => "apt-get install e2fsprogs",
+            Self::Nsenter => "apt-get install util-linux",
+            Self::Ip => "apt-get install iproute2",
+            Self::Minisign => "apt-get install minisign",
+            Self::Strace => "apt-get install strace",
+            Self::Faketime => "apt-get install faketime",
+            Self::Grpcurl | Self::Buf => "run deploy/dev/parts",
+            Self::Openssl => "apt-get install openssl",
+            Self::Curl => "apt-get install curl",
+            Self::Python3 => "apt-get install python3",
+        }
+    }
+}
+
+/// A trial that runs only where all of `parts` are.
+///
+/// The error of `body` is shown with its whole chain.
+pub fn trial<F>(name: impl Into<String>, parts: &'static [Part], body: F) -> Trial
+where
+    F: FnOnce() -> anyhow::Result<()> + Send + 'static,
+{
+    Trial::ignorable_test(name, move || {
+        match parts.iter().find_map(|part| part.find().err()) {
+            None => body()
+                .map(|()| Completion::Completed)
+                .map_err(|error| Failed::from(format!("{error:?}"))),
+            Some(missing) if required() => Err(missing.to_string().into()),
+            Some(missing) => Ok(Completion::ignored_with(missing.to_string())),
+        }
+    })
+}
+
+/// The folder that holds `Cargo.toml` of the workspace.
+#[must_use]
+pub fn workspace() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn required() -> bool {
+    env::var("NOVACULA_REQUIRE").is_ok_and(|value| value == "all")
+}
+
+fn existing(path: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(path);
+    path.exists().then_some(path)
+}
+
+/// Looks where `deploy/dev/parts` links pinned programs, then on PATH, then where Debian keeps root's programs.
+fn program(name: &str) -> Option<PathBuf> {
+    let pinned = workspace().join(".parts/bin");
+    let path = env::var_os("PATH").unwrap_or_default();
+    std::iter::once(pinned)
+        .chain(env::split_paths(&path))
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(name))
+        .find(|candidate| candidate.is_file())
+}
+
+// === impl Missing ===
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "needs {:?}: {}", self.part, self.part.remedy())
+    }
+}
+
+impl std::error::Error for Missing {}

@@ -1,0 +1,48 @@
+//! Waiting for a condition instead of sleeping.
+//!
+//! Level-triggered: the condition is asked again until it holds, so that an event which came early is not missed. The
+//! limit is generous, since it is reached only by a failing test; then the error says what was last seen.
+
+use std::{
+    fmt::Debug,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+
+/// How often a condition is asked. Short against anything a person notices, long against the cost of asking.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Asks `look` until `wanted` holds for what it saw, and returns that.
+///
+/// # Errors
+///
+/// When `limit` passes first: the error names `what` was awaited and what was last seen. An error of `look` ends the wait
+/// at once.
+pub fn until<T: Debug>(
+    what: &str,
+    limit: Duration,
+    mut look: impl FnMut() -> Result<T>,
+    wanted: impl Fn(&T) -> bool,
+) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        let seen = look()?;
+        if wanted(&seen) {
+            return Ok(seen);
+        }
+        if start.elapsed() >= limit {
+            bail!("waited {limit:?} for {what}; last seen: {seen:?}");
+        }
+        pause();
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where tests pause between two looks at a condition"
+)]
+pub(crate) fn pause() {
+    thread::sleep(PAUSE);
+}
