@@ -33,6 +33,8 @@ pub mod target;
 
 pub mod attempt;
 
+pub mod sync;
+
 pub mod role;
 
 pub mod reason;
