@@ -13,9 +13,13 @@ pub mod state;
 
 pub mod outcome;
 
+pub mod request;
+
 pub mod next;
 
-pub mod request;
+pub mod effect;
+
+pub mod restore;
 
 pub use next::{Action, Input, Next, Policy, next};
 pub use outcome::{Ending, ErrorCode, Outcome, OutcomeSource, Report, Stage};

@@ -80,6 +80,10 @@ actions! {
     AttemptPhaseChanged = "attempt.phase_changed",
     /// Leave was given.
     AttemptLeaveGiven = "attempt.leave_given",
+    /// The executor refused it; it stays pending, marked, until its time is over.
+    AttemptRefused = "attempt.refused",
+    /// The version it came from was asked for after leave.
+    AttemptRollbackRequested = "attempt.rollback_requested",
     /// It ended.
     AttemptEnded = "attempt.ended",
     /// An inferred end was corrected by a report.

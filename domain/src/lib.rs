@@ -37,6 +37,10 @@ pub mod sync;
 
 pub mod role;
 
+pub mod secret;
+
+pub mod join;
+
 pub mod reason;
 
 pub mod audit;
@@ -54,10 +58,12 @@ pub use id::{
     AttemptId, AttemptName, Epoch, ExecutorId, ExecutorName, ExecutorUid, Generation, InstanceId,
     JoinTokenId, OrganizationId, ReleaseId, RequestId, Revision, TokenId,
 };
+pub use join::JoinSecret;
 pub use manifest::Manifest;
 pub use reason::{Reason, Refusal};
 pub use release::{Artifact, Release};
 pub use role::Role;
+pub use secret::{BearerToken, Secret};
 pub use spec::{AgentUpgradeSpec, Desired, OperatorUpgradeSpec, Spec, Want};
 pub use time::Timestamp;
 pub use version::Version;

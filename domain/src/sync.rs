@@ -191,6 +191,6 @@ pub struct Welcome {
     pub server_version: Option<Version>,
     /// Whether this executor is more than one major behind.
     pub out_of_support: bool,
-    /// When to renew the certificate at the latest.
-    pub renew_certificate_after: Duration,
+    /// When to renew the certificate; none: by the executor's own rule (from a third of its life).
+    pub renew_certificate_after: Option<Duration>,
 }

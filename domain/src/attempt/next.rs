@@ -1,8 +1,39 @@
 //! The state machine of an attempt, on the control plane's side: state, input, now → state, actions.
+//!
+//! ```text
+//! requested → delivered → downloading → verifying → ready_to_swap ─leave→ applying → restarting → confirming
+//! └─ until expire_time ─┘ └─ a new byte every progress_deadline ─┘        │ leave_deadline      │ confirm_deadline, both from leave
+//! ```
+//!
+//! Who may say what:
+//! - **The executor** moves the phase on; a message that is lost is made good by the next one, a repeated or late one
+//!   changes nothing. Before it is heard, deadlines are looked at: what comes after the time to be picked up begins
+//!   nothing, whether or not the sweep has been by.
+//! - **Leave** is given once, in answer to the question under the attempt's own generation, and repeated to whoever asks
+//!   again under it. Cancel, replace, expiry, yank and deactivation win before it and lose after it (rule 8).
+//! - **A report** ends the attempt. A second one changes nothing. What the control plane concluded by itself (inferred) may
+//!   be corrected once, by a report; what a person or a yank decided before leave is corrected only by a report that the
+//!   binary changed all the same, which happens when the database was restored to before leave was given.
+//! - **A refusal** before leave does not end it: the pending upgrade stays, marked, until its time is over (rule 11), and
+//!   then ends as refused in the executor's words, whoever ends it.
+//! - **A hello** is evidence of what runs, not of why. It starts the confirming phase, or shows that somebody changed the
+//!   version by hand; whether probation was passed only a report can say.
+//!
+//! The caller hands in the outcomes that a hello carries (as [`Input::Reported`], each to its attempt) before the hello
+//! itself, carries out the actions in the transaction that writes the attempt ([`super::effect::apply`]), and answers only
+//! after the commit.
+
+mod deadline;
+
+mod hear;
+
+mod person;
+
+mod report;
 
 use std::time::Duration;
 
-use crate::attempt::outcome::Report;
+use crate::attempt::outcome::{Ending, ErrorCode, Outcome, OutcomeSource, Report, Stage};
 use crate::attempt::state::{Attempt, Phase};
 use crate::audit::EventKind;
 use crate::id::{AttemptId, Generation};
@@ -56,7 +87,7 @@ pub enum Input {
     },
     /// The executor reports the end.
     Reported(Report),
-    /// The executor opened a stream.
+    /// The executor opened a stream. (Not for operators' standby pods: one process speaks for an executor.)
     Hello {
         /// What it runs.
         version: Version,
@@ -110,7 +141,8 @@ pub enum Action {
     RaiseFloor,
     /// Answer the executor: proceed.
     Proceed,
-    /// Answer the executor: withdrawn.
+    /// Answer the executor: withdrawn. Only in answer to its own word; a change that it did not ask about reaches it as a
+    /// newer `desired`.
     Withdraw(Reason),
     /// Answer the executor: the report is durable.
     Acknowledge,
@@ -132,16 +164,125 @@ pub struct Next {
 /// Decides what an input makes of an attempt.
 #[must_use]
 pub fn next(attempt: &Attempt, input: &Input, policy: &Policy, now: Timestamp) -> Next {
-    let _ = (input, policy, now);
-    Next {
+    let mut step = Step {
         attempt: attempt.clone(),
         actions: Vec::new(),
+        policy,
+        now,
+    };
+    match input {
+        Input::Acknowledged { generation } => step.acknowledged(*generation),
+        Input::Progress {
+            phase,
+            bytes_done,
+            bytes_total,
+        } => step.progress(*phase, *bytes_done, *bytes_total),
+        Input::ReadyToSwap { generation } => step.ready_to_swap(*generation),
+        Input::Reported(report) => step.reported(report),
+        Input::Hello {
+            version,
+            open_attempt,
+            has_unsent_outcome,
+        } => {
+            step.hello(version, *open_attempt, *has_unsent_outcome);
+        }
+        Input::Cancel => step.cancel(),
+        Input::Replace => step.replace(),
+        Input::RollBack => step.roll_back(),
+        Input::Yank => step.yank(),
+        Input::Deactivate => step.deactivate(),
+        Input::Delete => step.delete(),
+        Input::Tick => step.tick(),
+    }
+    Next {
+        attempt: step.attempt,
+        actions: step.actions,
     }
 }
 
-/// When [`Input::Tick`] would next change this attempt; none once it ended. The sweep is O(due), by this time.
+/// When [`Input::Tick`] would next change this attempt: not before, and surely then. None once it ended. The sweep is
+/// O(due), by this time.
 #[must_use]
 pub fn next_deadline(attempt: &Attempt, policy: &Policy) -> Option<Timestamp> {
-    let _ = policy;
-    (!attempt.is_ended()).then_some(attempt.expire_time)
+    deadline::of(attempt, policy).map(|(time, _)| time)
 }
+
+/// One decision in the making.
+struct Step<'a> {
+    attempt: Attempt,
+    actions: Vec<Action>,
+    policy: &'a Policy,
+    now: Timestamp,
+}
+
+/// An end that no report made.
+struct Conclusion {
+    outcome: Outcome,
+    reason: Reason,
+    message: &'static str,
+    /// In which stage the executor fell silent, when silence is what ended it.
+    stage: Option<Stage>,
+}
+
+// === impl Conclusion ===
+
+impl Conclusion {
+    const fn decided(outcome: Outcome, reason: Reason, message: &'static str) -> Self {
+        Self {
+            outcome,
+            reason,
+            message,
+            stage: None,
+        }
+    }
+
+    const fn silent(stage: Stage, reason: Reason, message: &'static str) -> Self {
+        Self {
+            outcome: Outcome::Failed,
+            reason,
+            message,
+            stage: Some(stage),
+        }
+    }
+}
+
+// === impl Step ===
+
+impl Step<'_> {
+    fn emit(&mut self, kind: EventKind) {
+        self.actions.push(Action::Emit(kind));
+    }
+
+    /// Ends it by the control plane's own conclusion or decision. A refusal that was heard before stays the truth.
+    fn conclude(&mut self, conclusion: Conclusion) {
+        let ending = match &self.attempt.refused {
+            Some(report) => report::ending(report, &self.attempt, self.now),
+            None => Ending {
+                outcome: conclusion.outcome,
+                source: OutcomeSource::Inferred,
+                reason: Some(conclusion.reason),
+                stage: conclusion.stage,
+                error_code: conclusion.stage.map(|_| ErrorCode::NoWord),
+                message: conclusion.message.to_owned(),
+                rolled_back_to: None,
+                log_tail: Vec::new(),
+                time: self.now,
+            },
+        };
+        self.end(ending);
+    }
+
+    /// Writes the end, clears what is desired, and closes the attempt on the executor's row.
+    fn end(&mut self, ending: Ending) {
+        if self.attempt.is_pending() {
+            self.actions.push(Action::ClearPending);
+        }
+        self.attempt.end_time = Some(ending.time);
+        self.attempt.ending = Some(ending);
+        self.actions.push(Action::Close);
+        self.emit(EventKind::AttemptEnded);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -168,6 +168,64 @@ names! {
     }
 }
 
+impl ErrorCode {
+    /// Whether it is the artifact that is wrong, not the host or the way there: then the next executor would refuse it
+    /// too, and it is an alarm (rule 11).
+    #[must_use]
+    pub const fn blames_artifact(self) -> bool {
+        matches!(
+            self,
+            Self::TooLarge
+                | Self::Truncated
+                | Self::DigestMismatch
+                | Self::UnknownKey
+                | Self::BadSignature
+                | Self::LegacySignature
+                | Self::BadManifest
+                | Self::ManifestMismatch
+                | Self::KindMismatch
+                | Self::PlatformMismatch
+        )
+    }
+
+    /// The public reason of an attempt that failed or was refused with it, where there is one.
+    #[must_use]
+    pub const fn reason(self) -> Option<Reason> {
+        match self {
+            Self::DigestMismatch => Some(Reason::DigestMismatch),
+            Self::TooLarge | Self::Truncated => Some(Reason::SizeMismatch),
+            Self::UnknownKey | Self::BadSignature | Self::LegacySignature => {
+                Some(Reason::SignatureInvalid)
+            }
+            Self::BadManifest | Self::ManifestMismatch | Self::PlatformMismatch => {
+                Some(Reason::ManifestMismatch)
+            }
+            Self::KindMismatch => Some(Reason::KindMismatch),
+            Self::MajorHop => Some(Reason::MajorHopRequired),
+            Self::BelowFloor => Some(Reason::BelowFloor),
+            Self::ChannelCeiling => Some(Reason::ChannelNotVisible),
+            Self::SpecExpired => Some(Reason::TtlExpired),
+            Self::Pinned => Some(Reason::ExecutorPinned),
+            Self::NoSpace | Self::ReadOnly | Self::NotPermitted | Self::CrossDevice | Self::Io => {
+                Some(Reason::HostNotSwappable)
+            }
+            Self::PreviousUnusable | Self::Journal | Self::ServiceManager => {
+                Some(Reason::HostNotSwappable)
+            }
+            Self::Unreachable | Self::HttpStatus | Self::UrlNotAllowed => {
+                Some(Reason::DownloadFailed)
+            }
+            Self::ByHand => Some(Reason::RolledBackByHand),
+            Self::CrashLoop
+            | Self::StartTimeout
+            | Self::CleanExit
+            | Self::Hang
+            | Self::WrongVersion => None,
+            Self::NoConnection | Self::TooManyStarts | Self::NoWord | Self::Other => None,
+        }
+    }
+}
+
 /// What an executor says about an attempt that is over for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {

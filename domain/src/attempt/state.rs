@@ -101,6 +101,13 @@ impl Attempt {
         self.apply_time.is_some()
     }
 
+    /// Whether something is desired on its account: the upgrade until the target version says hello, and the rollback
+    /// until the end.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        !self.is_ended() && (self.phase < Phase::Confirming || self.rollback_requested)
+    }
+
     /// Whether it has an outcome.
     #[must_use]
     pub const fn is_ended(&self) -> bool {
