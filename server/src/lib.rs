@@ -1,1 +1,15 @@
-//! Placeholder.
+//! The control plane of Novacula, as a library and a thin program: use cases over a store, streams to executors, two listeners.
+//!
+//! ```text
+//! grpc, web, background, session -> app -> store          run.rs joins them, and decides nothing
+//! ```
+
+pub mod supervise;
+
+pub mod app;
+
+pub mod grpc;
+
+pub mod tls;
+
+pub mod observe;

@@ -1,0 +1,5 @@
+//! gRPC: a handler decodes, calls one use case, encodes. Who may call, how often, and what an error says are tables and layers.
+
+pub mod access;
+
+pub mod error;

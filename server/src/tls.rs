@@ -1,0 +1,3 @@
+//! Trust on the wire: the authority that issues certificates, the verifier that asks for them, and the listeners.
+
+pub mod identity;

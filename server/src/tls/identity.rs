@@ -1,0 +1,47 @@
+//! Who an executor is, as the gate of the executor listener found it: its certificate's fingerprint and its state were
+//! looked up in the store for this very request, so that a deactivated executor is refused whatever its TLS session says.
+
+use domain::{ExecutorUid, OrganizationId, Sha256, Timestamp};
+use tonic::Status;
+
+use crate::grpc::error;
+
+/// What the gate puts into the extensions of each request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutorIdentity {
+    /// Whose certificate it is.
+    pub uid: ExecutorUid,
+    /// Its tenant.
+    pub organization: OrganizationId,
+    /// SHA-256 of the certificate's DER.
+    pub fingerprint: Sha256,
+    /// When the certificate ends. A stream that is still open then is closed: nobody looks again after the handshake.
+    pub not_after: Timestamp,
+    /// Whether the certificate is in its time.
+    pub standing: Standing,
+}
+
+/// Whether a certificate is in its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is.
+    Valid,
+    /// It ended at most 180 days ago: good for `RenewCertificate`, and the gate lets it to nothing else.
+    Late,
+}
+
+/// The identity that the gate found.
+///
+/// # Errors
+/// UNAUTHENTICATED when the request came without one: the gate is not in front of this handler.
+#[expect(
+    clippy::result_large_err,
+    reason = "tonic's handlers answer with Status"
+)]
+pub fn executor<T>(request: &tonic::Request<T>) -> Result<ExecutorIdentity, Status> {
+    request
+        .extensions()
+        .get::<ExecutorIdentity>()
+        .cloned()
+        .ok_or_else(error::no_certificate)
+}
