@@ -23,13 +23,16 @@ const FLOORS: &[(&str, Option<&[&str]>)] = &[
 ];
 
 /// What the ground floor stands on: data types without I/O, clock or randomness.
-const GROUND: &[&str] = &["semver", "thiserror", "uuid"];
+const GROUND: &[&str] = &["semver", "thiserror", "uuid", "zeroize"];
 
 /// Ways out of the ground floor that need no dependency.
 const WAYS_OUT: &[&str] = &[
     "std :: env",
     "std :: fs",
-    "std :: net",
+    "TcpListener",
+    "TcpStream",
+    "ToSocketAddrs",
+    "UdpSocket",
     "std :: process",
     "std :: thread",
     "SystemTime :: now",
