@@ -3,8 +3,16 @@
 //! Generated types stay at the border: `app`, `session` and the SDK's callers see [`domain`] only. Conversions from the
 //! wire are `TryFrom` and name the field that is wrong; conversions to the wire are `From`.
 
+pub mod convert;
+
 /// Package `novacula.v1`, as `novacula/v1/*.proto` define it.
-#[allow(clippy::all, clippy::wildcard_imports, unreachable_pub, reason = "generated code: which lints fire changes with the generator")]
+#[allow(
+    clippy::all,
+    clippy::too_many_lines,
+    clippy::wildcard_imports,
+    unreachable_pub,
+    reason = "generated code: which lints fire changes with the generator"
+)]
 pub mod v1 {
     tonic::include_proto!("novacula.v1");
 }
