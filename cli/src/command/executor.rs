@@ -1,0 +1,449 @@
+//! `novacula executor …`
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use proto::v1;
+use proto::v1::executor_service_client::ExecutorServiceClient;
+use proto::v1::upgrade_service_client::UpgradeServiceClient;
+
+use crate::args::{Channel, Executor};
+use crate::command::{PAGE_SIZE, Session};
+use crate::error::Error;
+use crate::names::short;
+use crate::output::{facts, line, printable};
+use crate::{progress, time};
+
+pub(super) async fn run(session: &Session, command: Executor) -> Result<(), Error> {
+    let names = &session.names;
+    match command {
+        Executor::List { filter } => list(session, filter).await,
+        Executor::Watch { filter } => watch(session, filter).await,
+        Executor::Explain { name } => explain(session, names.executor(&name)?).await,
+        Executor::Update {
+            name,
+            channel,
+            labels,
+        } => update(session, names.executor(&name)?, channel, &labels).await,
+        Executor::Delete { name, yes } => delete(session, names.executor(&name)?, yes).await,
+        Executor::Nodes { name } => nodes(session, names.executor(&name)?).await,
+        Executor::Get { name } => {
+            let request = v1::GetExecutorRequest {
+                name: names.executor(&name)?,
+            };
+            show(
+                session,
+                &client(session)
+                    .await?
+                    .get_executor(request)
+                    .await?
+                    .into_inner(),
+            )
+        }
+        Executor::Deactivate { name } => {
+            let request = v1::DeactivateExecutorRequest {
+                name: names.executor(&name)?,
+            };
+            show(
+                session,
+                &client(session)
+                    .await?
+                    .deactivate_executor(request)
+                    .await?
+                    .into_inner(),
+            )
+        }
+        Executor::Activate { name } => {
+            let request = v1::ActivateExecutorRequest {
+                name: names.executor(&name)?,
+            };
+            show(
+                session,
+                &client(session)
+                    .await?
+                    .activate_executor(request)
+                    .await?
+                    .into_inner(),
+            )
+        }
+        Executor::ClearHold { name, version } => {
+            let request = v1::ClearHoldRequest {
+                name: names.executor(&name)?,
+                version,
+            };
+            show(
+                session,
+                &client(session)
+                    .await?
+                    .clear_hold(request)
+                    .await?
+                    .into_inner(),
+            )
+        }
+    }
+}
+
+async fn client(session: &Session) -> Result<ExecutorServiceClient<crate::connect::Api>, Error> {
+    Ok(ExecutorServiceClient::new(session.api().await?))
+}
+
+async fn list(session: &Session, filter: String) -> Result<(), Error> {
+    let parent = session.names.parent()?;
+    let mut client = client(session).await?;
+    let (mut executors, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = v1::ListExecutorsRequest {
+            parent: parent.clone(),
+            page_size: PAGE_SIZE,
+            page_token,
+            filter: filter.clone(),
+        };
+        let page = client.list_executors(request).await?.into_inner();
+        executors.extend(page.executors);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    let header = [
+        "NAME",
+        "KIND",
+        "VERSION",
+        "PLATFORM",
+        "CHANNEL",
+        "STATUS",
+        "PENDING",
+        "LAST SEEN",
+    ];
+    session.printer.list(&executors, &header, |executor| {
+        vec![
+            short(&executor.name).to_owned(),
+            kind(executor.kind()).to_owned(),
+            dash(&executor.version),
+            dash(&executor.platform),
+            channel(executor.channel()).to_owned(),
+            status(executor),
+            executor
+                .pending_upgrade
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), target),
+            if executor.online {
+                "now".to_owned()
+            } else {
+                time::ago(executor.last_seen_time.as_ref())
+            },
+        ]
+    })
+}
+
+async fn watch(session: &Session, filter: String) -> Result<(), Error> {
+    let request = v1::WatchExecutorsRequest {
+        parent: session.names.parent()?,
+        filter,
+    };
+    let mut client = ExecutorServiceClient::new(session.streaming_api().await?);
+    let mut stream = client.watch_executors(request).await?.into_inner();
+    while let Some(change) = stream.message().await? {
+        if session.printer.is_json() {
+            session.printer.streamed(&change, |_| String::new())?;
+            continue;
+        }
+        let Some(executor) = &change.executor else {
+            continue;
+        };
+        let name = short(&executor.name);
+        if change.change_type() == v1::watch_executors_response::ChangeType::Removed {
+            line(&format!("{name} removed"))?;
+        } else {
+            let pending = executor
+                .pending_upgrade
+                .as_ref()
+                .map(|pending| format!(" -> {}", target(pending)));
+            let pending = pending.unwrap_or_default();
+            line(&printable(&format!(
+                "{name} {}{pending} {}",
+                dash(&executor.version),
+                status(executor)
+            )))?;
+        }
+    }
+    Ok(())
+}
+
+async fn explain(session: &Session, name: String) -> Result<(), Error> {
+    let mut client = UpgradeServiceClient::new(session.api().await?);
+    let answer = client
+        .explain_upgrade(v1::ExplainUpgradeRequest { name })
+        .await?
+        .into_inner();
+    session.printer.message(&answer, |answer| {
+        let mut lines = vec![printable(&answer.summary)];
+        for finding in &answer.findings {
+            let mark = match finding.severity() {
+                v1::explain_upgrade_response::finding::Severity::Blocking => "BLOCKING",
+                v1::explain_upgrade_response::finding::Severity::Notice => "notice",
+                _ => "ok",
+            };
+            let since = finding
+                .since
+                .as_ref()
+                .map(|since| format!(" (since {})", time::stamp(Some(since))));
+            let since = since.unwrap_or_default();
+            let reason = if finding.reason.is_empty() {
+                String::new()
+            } else {
+                format!(" [{}]", finding.reason)
+            };
+            lines.push(printable(&format!(
+                "  {mark:<8} {}{reason}{since}",
+                finding.message
+            )));
+            if !finding.remedy.is_empty() {
+                lines.push(printable(&format!("           do: {}", finding.remedy)));
+            }
+        }
+        lines.join("\n")
+    })
+}
+
+async fn update(
+    session: &Session,
+    name: String,
+    channel: Option<Channel>,
+    labels: &[String],
+) -> Result<(), Error> {
+    let mut client = client(session).await?;
+    let mut paths = Vec::new();
+    let mut executor = client
+        .get_executor(v1::GetExecutorRequest { name })
+        .await?
+        .into_inner();
+    if let Some(channel) = channel {
+        executor.set_channel(wire_channel(channel));
+        paths.push("channel".to_owned());
+    }
+    for label in labels {
+        let (key, value) = label
+            .split_once('=')
+            .ok_or_else(|| Error::Config(format!("--label {label:?} is not KEY=VALUE")))?;
+        if value.is_empty() {
+            executor.labels.remove(key);
+        } else {
+            executor.labels.insert(key.to_owned(), value.to_owned());
+        }
+    }
+    if !labels.is_empty() {
+        paths.push("labels".to_owned());
+    }
+    if paths.is_empty() {
+        return Err(Error::Config(
+            "nothing to change: give --channel or --label".to_owned(),
+        ));
+    }
+    let request = v1::UpdateExecutorRequest {
+        executor: Some(executor),
+        update_mask: Some(prost_types::FieldMask { paths }),
+    };
+    show(
+        session,
+        &client.update_executor(request).await?.into_inner(),
+    )
+}
+
+async fn delete(session: &Session, name: String, yes: bool) -> Result<(), Error> {
+    if !yes {
+        confirm(&format!(
+            "Delete {name} for ever? Its certificate will be refused. Type yes: "
+        ))?;
+    }
+    client(session)
+        .await?
+        .delete_executor(v1::DeleteExecutorRequest { name: name.clone() })
+        .await?;
+    eprintln!("deleted {name}");
+    Ok(())
+}
+
+fn confirm(question: &str) -> Result<(), Error> {
+    if !io::stdin().is_terminal() {
+        return Err(Error::Config("not a terminal: say --yes".to_owned()));
+    }
+    eprint!("{question}");
+    io::stderr()
+        .flush()
+        .map_err(|error| Error::file("write", "standard error", error))?;
+    let mut answer = String::new();
+    io::stdin()
+        .read_line(&mut answer)
+        .map_err(|error| Error::file("read", "standard input", error))?;
+    if answer.trim() == "yes" {
+        Ok(())
+    } else {
+        Err(Error::Refused("nothing was deleted".to_owned()))
+    }
+}
+
+async fn nodes(session: &Session, parent: String) -> Result<(), Error> {
+    let mut client = client(session).await?;
+    let (mut nodes, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = v1::ListNodesRequest {
+            parent: parent.clone(),
+            page_size: PAGE_SIZE,
+            page_token,
+        };
+        let page = client.list_nodes(request).await?.into_inner();
+        nodes.extend(page.nodes);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    session.printer.list(
+        &nodes,
+        &[
+            "NODE", "PLATFORM", "OS", "KERNEL", "KUBELET", "READY", "REPORTED",
+        ],
+        |node| {
+            vec![
+                node.node_name.clone(),
+                dash(&node.platform),
+                dash(&node.os_image),
+                dash(&node.kernel_version),
+                dash(&node.kubelet_version),
+                node.ready.to_string(),
+                time::ago(node.report_time.as_ref()),
+            ]
+        },
+    )
+}
+
+fn show(session: &Session, executor: &v1::Executor) -> Result<(), Error> {
+    session.printer.message(executor, |executor| {
+        let labels: Vec<String> = executor
+            .labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let holds: Vec<String> = executor
+            .holds
+            .iter()
+            .map(|hold| format!("{} ({})", hold.version, hold.cause))
+            .collect();
+        facts(&[
+            ("Name", executor.name.clone()),
+            ("Uid", executor.uid.clone()),
+            ("Kind", kind(executor.kind()).to_owned()),
+            ("Version", executor.version.clone()),
+            ("Platform", executor.platform.clone()),
+            ("Channel", channel(executor.channel()).to_owned()),
+            ("Status", status(executor)),
+            ("Pinned", executor.pinned_reason.clone()),
+            (
+                "Pending",
+                executor
+                    .pending_upgrade
+                    .as_ref()
+                    .map(target)
+                    .unwrap_or_default(),
+            ),
+            ("Attempt", executor.open_attempt.clone()),
+            ("Holds", holds.join("; ")),
+            ("Floor", executor.floor.clone()),
+            ("Labels", labels.join(" ")),
+            ("Last seen", time::ago(executor.last_seen_time.as_ref())),
+            ("Enrolled", time::stamp(executor.create_time.as_ref())),
+        ])
+    })
+}
+
+fn status(executor: &v1::Executor) -> String {
+    let mut words = vec![if executor.online { "online" } else { "offline" }];
+    if executor.state() == v1::executor::State::Deactivated {
+        words = vec!["deactivated"];
+    }
+    words.extend(executor.duplicated_since_time.map(|_| "duplicated"));
+    words.extend(executor.out_of_support.then_some("out-of-support"));
+    words.extend(executor.pinned.then_some("pinned"));
+    words.extend((!executor.holds.is_empty()).then_some("held"));
+    words.join(",")
+}
+
+fn target(pending: &v1::PendingUpgrade) -> String {
+    use v1::pending_upgrade::Spec;
+    let version = match &pending.spec {
+        Some(Spec::Agent(spec)) => spec.target_version.clone(),
+        Some(Spec::Operator(spec)) => spec.target_version.clone(),
+        None => "?".to_owned(),
+    };
+    if pending.refused_error_code.is_empty() {
+        version
+    } else {
+        format!("{version} (refused)")
+    }
+}
+
+pub(super) fn attempt_facts(attempt: &v1::Attempt) -> String {
+    let bytes = if attempt.bytes_total > 0 {
+        format!("{}/{}", attempt.bytes_done, attempt.bytes_total)
+    } else {
+        String::new()
+    };
+    facts(&[
+        ("Attempt", attempt.name.clone()),
+        ("Executor", attempt.executor.clone()),
+        (
+            "Move",
+            format!("{} -> {}", attempt.from_version, attempt.target_version),
+        ),
+        ("Phase", progress::phase(attempt)),
+        ("Outcome", progress::outcome(attempt)),
+        ("Reason", attempt.reason.clone()),
+        ("Stage", attempt.stage.clone()),
+        ("Error", attempt.error_code.clone()),
+        ("Message", attempt.message.clone()),
+        ("Back on", attempt.rolled_back_to.clone()),
+        ("Bytes", bytes),
+        (
+            "Requested",
+            format!(
+                "{} by {}",
+                time::stamp(attempt.request_time.as_ref()),
+                attempt.requested_by
+            ),
+        ),
+        ("Until", time::stamp(attempt.expire_time.as_ref())),
+    ])
+}
+
+pub(super) fn kind(kind: v1::Kind) -> &'static str {
+    match kind {
+        v1::Kind::Unspecified => "-",
+        v1::Kind::Agent => "agent",
+        v1::Kind::Operator => "operator",
+    }
+}
+
+pub(super) fn channel(channel: v1::Channel) -> &'static str {
+    match channel {
+        v1::Channel::Unspecified => "-",
+        v1::Channel::Stable => "stable",
+        v1::Channel::Beta => "beta",
+        v1::Channel::Dev => "dev",
+    }
+}
+
+pub(super) const fn wire_channel(channel: Channel) -> v1::Channel {
+    match channel {
+        Channel::Stable => v1::Channel::Stable,
+        Channel::Beta => v1::Channel::Beta,
+        Channel::Dev => v1::Channel::Dev,
+    }
+}
+
+pub(super) fn dash(text: &str) -> String {
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        text.to_owned()
+    }
+}

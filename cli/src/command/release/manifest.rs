@@ -1,0 +1,102 @@
+//! `novacula release manifest`: prints the line to sign. Offline when `--sequence` is given.
+
+use std::path::Path;
+
+use domain::manifest::Subject;
+use domain::{Channel, Manifest, Platform, Sha256, Version};
+
+use crate::args;
+use crate::command::Session;
+use crate::command::release::{all, check};
+use crate::error::Error;
+use crate::output::line;
+
+pub(super) async fn print(session: &Session, asked: &args::Manifest) -> Result<(), Error> {
+    let subject = match (&asked.file, &asked.image, &asked.digest) {
+        (Some(file), _, _) => agent(asked, file)?,
+        (None, Some(image), Some(digest)) => operator(image, digest)?,
+        _ => {
+            return Err(Error::Config(
+                "give a FILE, or --image and --digest".to_owned(),
+            ));
+        }
+    };
+    let kind = match subject {
+        Subject::Agent { .. } => proto::v1::Kind::Agent,
+        Subject::Operator { .. } => proto::v1::Kind::Operator,
+    };
+    let sequence = match asked.sequence {
+        Some(sequence) => sequence,
+        None => {
+            all(session, kind)
+                .await?
+                .iter()
+                .map(|release| release.sequence)
+                .max()
+                .unwrap_or_default()
+                + 1
+        }
+    };
+    let manifest = Manifest {
+        version: version("--version", &asked.version)?,
+        channel: channel(asked.channel),
+        subject,
+        sequence,
+        floor: version("--floor", &asked.floor)?,
+    };
+    // What we print must read back as the same statement: a file name with a space, say, would not.
+    let text = manifest.to_string();
+    match text.parse::<Manifest>() {
+        Ok(read) if read == manifest => line(&text),
+        Ok(_) => Err(Error::Config(format!(
+            "{text:?} reads back as another manifest"
+        ))),
+        Err(error) => Err(Error::Config(error.to_string())),
+    }
+}
+
+fn agent(asked: &args::Manifest, file: &Path) -> Result<Subject, Error> {
+    let platform: Platform = asked
+        .platform
+        .parse()
+        .map_err(|error: domain::executor::Error| Error::Config(format!("--platform: {error}")))?;
+    let own_name = || {
+        file.file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    };
+    let measured = check::measure(file)?;
+    let name = asked.file_name.clone().unwrap_or_else(own_name);
+    Ok(Subject::Agent {
+        platform,
+        file: name,
+        size: measured.size,
+        sha256: measured.sha256,
+    })
+}
+
+fn operator(image: &str, digest: &str) -> Result<Subject, Error> {
+    let hex = digest
+        .strip_prefix("sha256:")
+        .ok_or_else(|| Error::Config(format!("--digest: {digest:?} is not sha256:…")))?;
+    let digest: Sha256 = hex
+        .parse()
+        .map_err(|error: domain::digest::Error| Error::Config(format!("--digest: {error}")))?;
+    Ok(Subject::Operator {
+        image: image.to_owned(),
+        digest,
+    })
+}
+
+fn version(flag: &str, text: &str) -> Result<Version, Error> {
+    text.parse()
+        .map_err(|error: domain::version::Error| Error::Config(format!("{flag}: {error}")))
+}
+
+const fn channel(channel: args::Channel) -> Channel {
+    match channel {
+        args::Channel::Stable => Channel::Stable,
+        args::Channel::Beta => Channel::Beta,
+        args::Channel::Dev => Channel::Dev,
+    }
+}
