@@ -1,3 +1,9 @@
 //! Trust on the wire: the authority that issues certificates, the verifier that asks for them, and the listeners.
 
+pub mod files;
+
+pub mod authority;
+
+pub mod verifier;
+
 pub mod identity;
