@@ -32,12 +32,19 @@ pub mod session;
 
 pub mod token;
 
-pub use certificate::{CertificateRecord, CertificateStore, EnrolmentCommit, Enrolled};
+mod column;
+
+pub mod sqlite;
+
+pub use certificate::{CertificateRecord, CertificateStore, Enrolled, EnrolmentCommit};
 pub use change::{Change, ChangeFeed, ChangeNumber};
 pub use clock::{Clock, StoreClock, SystemClock};
 pub use error::Error;
 pub use event::{EventQuery, EventRow, EventStore};
-pub use executor::{AttemptStore, AttemptWrite, Committed, ExecutorCommit, ExecutorFate, ExecutorQuery, ExecutorStore};
+pub use executor::{
+    AttemptStore, AttemptWrite, Committed, ExecutorCommit, ExecutorFate, ExecutorQuery,
+    ExecutorStore,
+};
 pub use node::{NodeChange, NodeRecord, NodeStore};
 pub use organization::{Organization, OrganizationStore};
 pub use page::Page;

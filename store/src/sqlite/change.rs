@@ -1,0 +1,65 @@
+//! The change feed: pushed by the writer after each commit, healed by number. Each executor's row carries the number of its
+//! newest commit, so that catching up costs what changed and not what exists.
+
+use async_trait::async_trait;
+use domain::Generation;
+use rusqlite::{Row, named_params};
+use tokio::sync::broadcast;
+
+use super::SqliteStore;
+use super::failure::Failure;
+use super::row::{Columns, all, first, limit};
+use crate::change::{Change, ChangeFeed, ChangeNumber};
+use crate::error::Error;
+
+const HEAD: &str = "
+SELECT value
+FROM counters
+WHERE name = 'change'";
+
+const LIST_SINCE: &str = "
+SELECT uid, change_number, generation
+FROM executors
+WHERE change_number > :number
+ORDER BY change_number
+LIMIT :limit";
+
+fn read(row: &Row<'_>) -> Result<Change, Failure> {
+    let mut row = Columns::of("executor", row);
+    Ok(Change {
+        executor: row.text("uid")?,
+        number: ChangeNumber(row.number("change_number")?),
+        generation: Generation(row.number("generation")?),
+    })
+}
+
+#[async_trait]
+impl ChangeFeed for SqliteStore {
+    fn change_subscribe(&self) -> broadcast::Receiver<Change> {
+        self.inner.changes.subscribe()
+    }
+
+    async fn change_head(&self) -> Result<ChangeNumber, Error> {
+        self.read("change_head", |connection| {
+            let head = first(connection, HEAD, [], |row| {
+                Columns::of("counter", row).number("value")
+            })?;
+            Ok(ChangeNumber(head.unwrap_or_default()))
+        })
+        .await
+    }
+
+    async fn change_list_since(
+        &self,
+        number: ChangeNumber,
+        at_most: usize,
+    ) -> Result<Vec<Change>, Error> {
+        // A number past 63 bits was never given: nothing is after it.
+        let number = i64::try_from(number.0).unwrap_or(i64::MAX);
+        self.read("change_list_since", move |connection| {
+            let params = named_params! { ":number": number, ":limit": limit(at_most) };
+            all(connection, LIST_SINCE, params, read)
+        })
+        .await
+    }
+}

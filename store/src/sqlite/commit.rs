@@ -1,0 +1,99 @@
+//! The write that everything turns on: one decision about an executor, with its attempts, its events and its change
+//! number, in one transaction, or nothing of it.
+
+use domain::Executor;
+
+use super::failure::{Failure, refused_row};
+use super::writer::WriteTx;
+use super::{attempt, certificate, event, executor, node};
+use crate::executor::{AttemptWrite, Committed, ExecutorCommit, ExecutorFate};
+
+/// Writes one decision.
+pub(super) fn commit_in_tx(
+    tx: &WriteTx<'_>,
+    commit: &ExecutorCommit,
+) -> Result<Committed, Failure> {
+    let ExecutorCommit {
+        executor,
+        attempts,
+        events,
+        fate,
+    } = commit;
+    let delete_time = match fate {
+        ExecutorFate::Keep => None,
+        ExecutorFate::Delete => Some(tx.now()),
+    };
+    let change = tx.change(executor.uid, executor.generation)?;
+    let written = executor::put(
+        tx.connection(),
+        executor::UPDATE,
+        executor,
+        change,
+        delete_time,
+    )?
+    .map_err(refused_row("executor", executor.uid))?;
+    if written == 0 {
+        executor::require(tx.connection(), executor.uid)?;
+        return Err(Failure::stale("executor", executor.uid));
+    }
+    for attempt in attempts {
+        write_attempt(tx, executor, attempt)?;
+    }
+    if delete_time.is_some() {
+        certificate::revoke_all(tx.connection(), executor.uid, tx.now())?;
+        node::remove_all(tx.connection(), executor.uid)?;
+    }
+    event::insert_in_tx(tx, events)?;
+    Ok(Committed { change })
+}
+
+/// Writes many decisions; one that is refused undoes only itself.
+pub(super) fn commit_each_in_tx(
+    tx: &WriteTx<'_>,
+    commits: &[ExecutorCommit],
+) -> Result<Vec<Result<Committed, crate::Error>>, Failure> {
+    let each = commits
+        .iter()
+        .map(|commit| match tx.part(|tx| commit_in_tx(tx, commit)) {
+            Ok(committed) => Ok(Ok(committed)),
+            Err(Failure::Told(refusal)) => Ok(Err(refusal)),
+            // The engine's failures are not about one decision: nothing of the batch is written.
+            Err(engine) => Err(engine),
+        });
+    each.collect()
+}
+
+fn write_attempt(
+    tx: &WriteTx<'_>,
+    executor: &Executor,
+    write: &AttemptWrite,
+) -> Result<(), Failure> {
+    let new = &write.attempt;
+    if new.executor != executor.uid {
+        return Err(Failure::corrupt(
+            "attempt",
+            new.id,
+            "it is another executor's",
+        ));
+    }
+    if new.revision.0 > 0 {
+        if attempt::put(tx.connection(), attempt::UPDATE, write)? > 0 {
+            return Ok(());
+        }
+        return Err(match attempt::get(tx.connection(), new.id)? {
+            Some(_) => Failure::stale("attempt", new.id),
+            None => Failure::missing("attempt", new.id),
+        });
+    }
+    if let Some(request_id) = &new.request_id
+        && attempt::find_by_request(tx.connection(), &new.executor_name.organization, request_id)?
+            .is_some()
+    {
+        return Err(Failure::exists("request", request_id.as_str()));
+    }
+    if attempt::get(tx.connection(), new.id)?.is_some() {
+        return Err(Failure::stale("attempt", new.id));
+    }
+    attempt::put(tx.connection(), attempt::INSERT, write)?;
+    Ok(())
+}

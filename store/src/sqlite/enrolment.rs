@@ -1,0 +1,90 @@
+//! An enrolment: the join token's use, the new executor, its first certificate and the events, or nothing of it.
+
+use domain::{ExecutorUid, Generation, Timestamp};
+use rusqlite::{Connection, named_params};
+
+use super::failure::{Failure, is_dangling, is_duplicate, refused_row};
+use super::row::{Columns, first, write};
+use super::writer::{WriteTx, change_integer};
+use super::{certificate, event, executor, join_token, node, session};
+use crate::certificate::EnrolmentCommit;
+
+const DELETE_REPLACED: &str = "
+UPDATE executors
+SET revision = revision + 1,
+    delete_time = :time,
+    change_number = :change_number
+WHERE uid = :uid";
+
+const GENERATION: &str = "
+SELECT uid, generation
+FROM executors
+WHERE uid = :uid";
+
+/// Writes one enrolment.
+pub(super) fn commit_in_tx(tx: &WriteTx<'_>, commit: &EnrolmentCommit) -> Result<(), Failure> {
+    let EnrolmentCommit { executor, .. } = commit;
+    join_token::use_in_tx(
+        tx.connection(),
+        &commit.join_token,
+        &executor.name,
+        commit.time,
+    )?;
+    let holder = executor::get(tx.connection(), &executor.name)?.map(|holder| holder.uid);
+    match (holder, commit.replaces) {
+        (None, None) => {}
+        (Some(holder), Some(replaced)) if holder == replaced => {
+            delete_replaced(tx, replaced, commit.time)?
+        }
+        (Some(_), _) => return Err(Failure::exists("executor", &executor.name)),
+        // It was deleted since: whether the name may still be taken is to be decided again.
+        (None, Some(replaced)) => return Err(Failure::stale("executor", replaced)),
+    }
+    let change = tx.change(executor.uid, executor.generation)?;
+    match executor::put(tx.connection(), executor::INSERT, executor, change, None)? {
+        Ok(_) => {}
+        Err(error) if is_duplicate(&error) => {
+            return Err(Failure::exists("executor", executor.uid));
+        }
+        Err(error) if is_dangling(&error) => {
+            return Err(Failure::missing(
+                "organization",
+                &executor.name.organization,
+            ));
+        }
+        Err(error) => return Err(refused_row("executor", executor.uid)(error)),
+    }
+    certificate::insert(tx.connection(), &commit.certificate)?;
+    event::insert_in_tx(tx, &commit.events)
+}
+
+fn delete_replaced(
+    tx: &WriteTx<'_>,
+    replaced: ExecutorUid,
+    time: Timestamp,
+) -> Result<(), Failure> {
+    let change = tx.change(replaced, generation(tx.connection(), replaced)?)?;
+    let params = named_params! {
+        ":uid": replaced.to_string(),
+        ":time": time.as_micros(),
+        ":change_number": change_integer(change)?,
+    };
+    write(tx.connection(), DELETE_REPLACED, params)?;
+    certificate::revoke_all(tx.connection(), replaced, time)?;
+    session::end_newest(tx.connection(), replaced, time)?;
+    node::remove_all(tx.connection(), replaced)
+}
+
+fn generation(connection: &Connection, uid: ExecutorUid) -> Result<Generation, Failure> {
+    let found = first(
+        connection,
+        GENERATION,
+        named_params! { ":uid": uid.to_string() },
+        |row| {
+            let mut row = Columns::of("executor", row);
+            row.take::<String>("uid")?;
+            row.number("generation")
+        },
+    )?;
+    Ok(Generation(found.unwrap_or_default()))
+}

@@ -1,0 +1,337 @@
+//! Executors: reading them. They are written in `commit` and `enrolment`.
+//!
+//! Lists walk the index of names from the last one seen; version, part of the name and labels filter the rows of that
+//! walk. A rare label in a large organization therefore reads the whole of its index once, a page's worth at a time:
+//! labels are for people's screens, and nothing that runs by itself asks for them.
+
+use async_trait::async_trait;
+use domain::{
+    Channel, Executor, ExecutorId, ExecutorName, ExecutorUid, Generation, Hold, Kind, Platform,
+    Revision,
+};
+use rusqlite::{Connection, Row, named_params};
+
+use super::failure::Failure;
+use super::row::{Columns, all, first, integer, json, keys, limit, micros, write};
+use super::{SqliteStore, commit};
+use crate::change::ChangeNumber;
+use crate::column::{HoldShape, read_all, state_parse, state_word};
+use crate::error::Error;
+use crate::executor::{Committed, ExecutorCommit, ExecutorQuery, ExecutorStore};
+use crate::page::Page;
+
+macro_rules! columns {
+    () => {
+        "
+SELECT uid, organization, name, revision, state, kind, version, platform, channel, channel_ceiling, labels, pinned, floor,
+    holds, release_key_ids, generation, pending, open_attempt, duplicated_since, create_time"
+    };
+}
+
+macro_rules! filters {
+    () => {
+        "
+AND (:version IS NULL OR version = :version)
+AND (:name_contains IS NULL OR instr(name, :name_contains) > 0)
+AND NOT EXISTS (
+    SELECT 1
+    FROM json_each(:labels) AS wanted
+    WHERE NOT EXISTS (
+        SELECT 1
+        FROM json_each(executors.labels) AS own
+        WHERE own.key = json_extract(wanted.value, '$[0]')
+        AND own.value = json_extract(wanted.value, '$[1]')
+    )
+)"
+    };
+}
+
+const GET: &str = concat!(
+    columns!(),
+    "
+FROM executors
+WHERE organization = :organization
+AND name = :name
+AND delete_time IS NULL"
+);
+
+const LIST_BY_UID: &str = concat!(
+    columns!(),
+    "
+FROM executors
+WHERE uid IN (SELECT value FROM json_each(:uids))
+AND delete_time IS NULL"
+);
+
+const LIST: &str = concat!(
+    columns!(),
+    "
+FROM executors
+WHERE organization = :organization
+AND name > :after
+AND delete_time IS NULL",
+    filters!(),
+    "
+ORDER BY name
+LIMIT :limit"
+);
+
+const LIST_EVERYWHERE: &str = concat!(
+    columns!(),
+    "
+FROM executors INDEXED BY executors_by_name_everywhere
+WHERE (name, organization) > (:after, :organization)
+AND name <= :until
+AND delete_time IS NULL",
+    filters!(),
+    "
+ORDER BY name, organization
+LIMIT :limit"
+);
+
+pub(super) const INSERT: &str = "
+INSERT INTO executors (
+    uid, organization, name, revision, state, kind, version, platform, channel, channel_ceiling, labels, pinned, floor,
+    holds, release_key_ids, generation, pending, open_attempt, duplicated_since, create_time, change_number, delete_time
+)
+VALUES (
+    :uid, :organization, :name, :revision, :state, :kind, :version, :platform, :channel, :channel_ceiling, :labels, :pinned, :floor,
+    :holds, :release_key_ids, :generation, :pending, :open_attempt, :duplicated_since, :create_time, :change_number, :delete_time
+)";
+
+pub(super) const UPDATE: &str = "
+UPDATE executors
+SET organization = :organization,
+    name = :name,
+    revision = :revision,
+    state = :state,
+    kind = :kind,
+    version = :version,
+    platform = :platform,
+    channel = :channel,
+    channel_ceiling = :channel_ceiling,
+    labels = :labels,
+    pinned = :pinned,
+    floor = :floor,
+    holds = :holds,
+    release_key_ids = :release_key_ids,
+    generation = :generation,
+    pending = :pending,
+    open_attempt = :open_attempt,
+    duplicated_since = :duplicated_since,
+    create_time = :create_time,
+    change_number = :change_number,
+    delete_time = :delete_time
+WHERE uid = :uid
+AND revision = :revision - 1
+AND delete_time IS NULL";
+
+const EXISTS: &str = "
+SELECT 1
+FROM executors
+WHERE uid = :uid
+AND delete_time IS NULL";
+
+pub(super) fn read(row: &Row<'_>) -> Result<Executor, Failure> {
+    let mut row = Columns::of("executor", row);
+    Ok(Executor {
+        uid: row.text("uid")?,
+        name: ExecutorName {
+            organization: row.text("organization")?,
+            executor: row.text("name")?,
+        },
+        revision: Revision(row.number("revision")?),
+        state: row.word("state", state_parse)?,
+        kind: row.text_or_null::<Kind>("kind")?,
+        version: row.text_or_null("version")?,
+        platform: row.text_or_null::<Platform>("platform")?,
+        channel: row.text::<Channel>("channel")?,
+        channel_ceiling: row.text_or_null::<Channel>("channel_ceiling")?,
+        labels: row.json("labels")?,
+        pinned: row.take("pinned")?,
+        floor: row.text_or_null("floor")?,
+        holds: {
+            let shapes: Vec<HoldShape> = row.json("holds")?;
+            read_all::<_, Hold>(shapes).map_err(|error| row.refuse("holds", error))?
+        },
+        release_key_ids: row.json("release_key_ids")?,
+        generation: Generation(row.number("generation")?),
+        pending: row.text_or_null("pending")?,
+        open_attempt: row.text_or_null("open_attempt")?,
+        duplicated_since: row.time_or_null("duplicated_since")?,
+        create_time: row.time("create_time")?,
+    })
+}
+
+/// Runs `sql` with all columns of an executor under its next revision; how many rows it wrote.
+pub(super) fn put(
+    connection: &Connection,
+    sql: &str,
+    executor: &Executor,
+    change: ChangeNumber,
+    delete_time: Option<domain::Timestamp>,
+) -> Result<Result<usize, rusqlite::Error>, Failure> {
+    let uid = executor.uid.to_string();
+    let holds: Vec<HoldShape> = executor.holds.iter().map(HoldShape::from).collect();
+    let params = named_params! {
+        ":uid": uid,
+        ":organization": executor.name.organization.as_str(),
+        ":name": executor.name.executor.as_str(),
+        ":revision": integer("executor", &uid, "revision", executor.revision.next().0)?,
+        ":state": state_word(executor.state),
+        ":kind": executor.kind.map(Kind::as_str),
+        ":version": executor.version.as_ref().map(ToString::to_string),
+        ":platform": executor.platform.as_ref().map(ToString::to_string),
+        ":channel": executor.channel.as_str(),
+        ":channel_ceiling": executor.channel_ceiling.map(Channel::as_str),
+        ":labels": json(&executor.labels),
+        ":pinned": executor.pinned,
+        ":floor": executor.floor.as_ref().map(ToString::to_string),
+        ":holds": json(&holds),
+        ":release_key_ids": json(&executor.release_key_ids),
+        ":generation": integer("executor", &uid, "generation", executor.generation.0)?,
+        ":pending": executor.pending.map(|id| id.to_string()),
+        ":open_attempt": executor.open_attempt.map(|id| id.to_string()),
+        ":duplicated_since": micros(executor.duplicated_since),
+        ":create_time": executor.create_time.as_micros(),
+        ":change_number": integer("executor", &uid, "change_number", change.0)?,
+        ":delete_time": micros(delete_time),
+    };
+    Ok(write(connection, sql, params))
+}
+
+/// The executor of this name.
+pub(super) fn get(
+    connection: &Connection,
+    name: &ExecutorName,
+) -> Result<Option<Executor>, Failure> {
+    let params = named_params! { ":organization": name.organization.as_str(), ":name": name.executor.as_str() };
+    first(connection, GET, params, read)
+}
+
+/// [`Error::Missing`] unless the executor exists and is not deleted.
+pub(super) fn require(connection: &Connection, uid: ExecutorUid) -> Result<(), Failure> {
+    let found = first(
+        connection,
+        EXISTS,
+        named_params! { ":uid": uid.to_string() },
+        |_| Ok(()),
+    )?;
+    found.ok_or_else(|| Failure::missing("executor", uid))
+}
+
+/// Executors by uid.
+pub(super) fn list_by_uid(
+    connection: &Connection,
+    uids: &[ExecutorUid],
+) -> Result<Vec<Executor>, Failure> {
+    all(
+        connection,
+        LIST_BY_UID,
+        named_params! { ":uids": keys(uids) },
+        read,
+    )
+}
+
+fn list(
+    connection: &Connection,
+    query: &ExecutorQuery,
+    page: &Page<ExecutorId>,
+) -> Result<Vec<Executor>, Failure> {
+    let labels = json(&query.labels);
+    let after = page.after.as_ref().map_or("", ExecutorId::as_str);
+    let Some(organization) = &query.organization else {
+        return list_everywhere(connection, query, after, page.limit);
+    };
+    let params = named_params! {
+        ":organization": organization.as_str(),
+        ":after": after,
+        ":version": query.version,
+        ":name_contains": query.name_contains,
+        ":labels": labels,
+        ":limit": limit(page.limit),
+    };
+    all(connection, LIST, params, read)
+}
+
+/// Names are unique only inside an organization, and the page's key is a name: a page that ended between two executors of
+/// one name would lose the rest of them. So it takes them all, and may be longer than asked by as many.
+fn list_everywhere(
+    connection: &Connection,
+    query: &ExecutorQuery,
+    after: &str,
+    at_most: usize,
+) -> Result<Vec<Executor>, Failure> {
+    // Greater than every name and organization: their alphabet ends at 'z'.
+    const LAST: &str = "~";
+    let labels = json(&query.labels);
+    let walk = |after: &str, organization: &str, until: &str, at_most: i64| {
+        let params = named_params! {
+            ":after": after,
+            ":organization": organization,
+            ":until": until,
+            ":version": query.version,
+            ":name_contains": query.name_contains,
+            ":labels": labels,
+            ":limit": at_most,
+        };
+        all(connection, LIST_EVERYWHERE, params, read)
+    };
+    let mut found = walk(after, LAST, LAST, limit(at_most))?;
+    if let Some(last) = found.last().filter(|_| found.len() == at_most) {
+        let name = last.name.clone();
+        found.extend(walk(
+            name.executor.as_str(),
+            name.organization.as_str(),
+            name.executor.as_str(),
+            i64::MAX,
+        )?);
+    }
+    Ok(found)
+}
+
+#[async_trait]
+impl ExecutorStore for SqliteStore {
+    async fn executor_get(&self, name: &ExecutorName) -> Result<Option<Executor>, Error> {
+        let name = name.clone();
+        self.read("executor_get", move |connection| get(connection, &name))
+            .await
+    }
+
+    async fn executor_list_by_uid(&self, uids: &[ExecutorUid]) -> Result<Vec<Executor>, Error> {
+        let uids = uids.to_vec();
+        self.read("executor_list_by_uid", move |connection| {
+            list_by_uid(connection, &uids)
+        })
+        .await
+    }
+
+    async fn executor_list(
+        &self,
+        query: &ExecutorQuery,
+        page: Page<ExecutorId>,
+    ) -> Result<Vec<Executor>, Error> {
+        let query = query.clone();
+        self.read("executor_list", move |connection| {
+            list(connection, &query, &page)
+        })
+        .await
+    }
+
+    async fn executor_commit(&self, commit: ExecutorCommit) -> Result<Committed, Error> {
+        self.write("executor_commit", move |tx| {
+            commit::commit_in_tx(tx, &commit)
+        })
+        .await
+    }
+
+    async fn executor_commit_batch(
+        &self,
+        commits: Vec<ExecutorCommit>,
+    ) -> Result<Vec<Result<Committed, Error>>, Error> {
+        self.write("executor_commit_batch", move |tx| {
+            commit::commit_each_in_tx(tx, &commits)
+        })
+        .await
+    }
+}

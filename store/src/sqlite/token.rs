@@ -1,0 +1,139 @@
+//! Bearer tokens.
+
+use async_trait::async_trait;
+use domain::{Event, OrganizationId, Role, Timestamp, TokenId};
+use rusqlite::{Connection, Row, named_params};
+
+use super::SqliteStore;
+use super::event;
+use super::failure::{Failure, is_dangling, is_duplicate};
+use super::row::{Columns, all, first, limit, micros, write};
+use crate::error::Error;
+use crate::page::Page;
+use crate::token::{TokenRecord, TokenStore};
+
+const INSERT: &str = "
+INSERT INTO tokens (id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time)
+VALUES (:id, :secret_sha256, :role, :organization, :display_name, :create_time, :expire_time, :revoke_time)";
+
+const GET: &str = "
+SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time
+FROM tokens
+WHERE id = :id";
+
+const LIST: &str = "
+SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time
+FROM tokens
+WHERE organization IS :organization
+AND id > :after
+ORDER BY id
+LIMIT :limit";
+
+const REVOKE: &str = "
+UPDATE tokens
+SET revoke_time = :time
+WHERE id = :id
+AND revoke_time IS NULL";
+
+fn read(row: &Row<'_>) -> Result<TokenRecord, Failure> {
+    let mut row = Columns::of("token", row);
+    let id = row.text("id")?;
+    let secret_sha256 = row.text("secret_sha256")?;
+    let role: String = row.take("role")?;
+    let organization: Option<OrganizationId> = row.text_or_null("organization")?;
+    let role = Role::parse(&role, organization).ok_or_else(|| {
+        row.refuse(
+            "role",
+            format!("{role:?} is no role, or not one of where it is"),
+        )
+    })?;
+    Ok(TokenRecord {
+        id,
+        secret_sha256,
+        role,
+        display_name: row.take("display_name")?,
+        create_time: row.time("create_time")?,
+        expire_time: row.time("expire_time")?,
+        revoke_time: row.time_or_null("revoke_time")?,
+    })
+}
+
+fn get(connection: &Connection, id: &TokenId) -> Result<Option<TokenRecord>, Failure> {
+    first(connection, GET, named_params! { ":id": id.as_str() }, read)
+}
+
+fn insert(connection: &Connection, token: &TokenRecord) -> Result<(), Failure> {
+    let organization = token.role.organization().map(OrganizationId::as_str);
+    let params = named_params! {
+        ":id": token.id.as_str(),
+        ":secret_sha256": token.secret_sha256.to_string(),
+        ":role": token.role.as_str(),
+        ":organization": organization,
+        ":display_name": token.display_name,
+        ":create_time": token.create_time.as_micros(),
+        ":expire_time": token.expire_time.as_micros(),
+        ":revoke_time": micros(token.revoke_time),
+    };
+    match write(connection, INSERT, params) {
+        Ok(_) => Ok(()),
+        Err(error) if is_duplicate(&error) => Err(Failure::exists("token", &token.id)),
+        Err(error) if is_dangling(&error) => Err(Failure::missing(
+            "organization",
+            organization.unwrap_or_default(),
+        )),
+        Err(error) => Err(Failure::Engine(error)),
+    }
+}
+
+#[async_trait]
+impl TokenStore for SqliteStore {
+    async fn token_insert(&self, token: &TokenRecord, events: &[Event]) -> Result<(), Error> {
+        let (token, events) = (token.clone(), events.to_vec());
+        self.write("token_insert", move |tx| {
+            insert(tx.connection(), &token)?;
+            event::insert_in_tx(tx, &events)
+        })
+        .await
+    }
+
+    async fn token_get(&self, id: &TokenId) -> Result<Option<TokenRecord>, Error> {
+        let id = id.clone();
+        self.read("token_get", move |connection| get(connection, &id))
+            .await
+    }
+
+    async fn token_list(
+        &self,
+        organization: Option<&OrganizationId>,
+        page: Page<TokenId>,
+    ) -> Result<Vec<TokenRecord>, Error> {
+        let organization = organization.cloned();
+        self.read("token_list", move |connection| {
+            let params = named_params! {
+                ":organization": organization.as_ref().map(OrganizationId::as_str),
+                ":after": page.after.as_ref().map_or("", TokenId::as_str),
+                ":limit": limit(page.limit),
+            };
+            all(connection, LIST, params, read)
+        })
+        .await
+    }
+
+    async fn token_revoke(
+        &self,
+        id: &TokenId,
+        time: Timestamp,
+        events: &[Event],
+    ) -> Result<TokenRecord, Error> {
+        let (id, events) = (id.clone(), events.to_vec());
+        self.write("token_revoke", move |tx| {
+            let params = named_params! { ":id": id.as_str(), ":time": time.as_micros() };
+            // The second revocation changes nothing, so it tells nothing.
+            if write(tx.connection(), REVOKE, params)? > 0 {
+                event::insert_in_tx(tx, &events)?;
+            }
+            get(tx.connection(), &id)?.ok_or_else(|| Failure::missing("token", &id))
+        })
+        .await
+    }
+}

@@ -1,0 +1,421 @@
+//! The one thread that writes. Jobs queue; whatever queued during the last fsync becomes the next transaction, so that a
+//! thousand callers cost a handful of fsyncs and one caller waits for nothing but its own.
+//!
+//! ```text
+//! queue → BEGIN IMMEDIATE → (SAVEPOINT → job → RELEASE | ROLLBACK TO)* → COMMIT → push changes → answer callers
+//! ```
+//!
+//! What must stay true:
+//! - nobody is answered, and nothing is pushed, before the commit is durable;
+//! - a job that is refused, fails or panics undoes only itself;
+//! - when the transaction is lost (disk full, I/O error), every job in it is told that nothing was written, the refused ones
+//!   too: they were judged by writes that never happened.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use domain::{ExecutorUid, Generation, Timestamp};
+use rusqlite::Connection;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use super::failure::Failure;
+use super::row::{first, integer, write};
+use crate::change::{Change, ChangeNumber};
+use crate::clock::Clock;
+use crate::error::Error;
+
+/// Jobs that may wait. Each is a caller that waits for its answer, so the bound is against a stuck disk, not for speed.
+const QUEUE: usize = 4096;
+
+/// Most jobs in one transaction: bounds how long the first of a group waits for the last, and the size of the log's tail.
+const GROUP_MAX: usize = 256;
+
+/// How long a caller waits for a place in a full queue before it is told that the store is too busy.
+const QUEUE_DEADLINE: Duration = Duration::from_secs(5);
+
+const BEGIN: &str = "BEGIN IMMEDIATE";
+const COMMIT: &str = "COMMIT";
+const ROLLBACK: &str = "ROLLBACK";
+const SAVEPOINT: &str = "SAVEPOINT job";
+const RELEASE: &str = "RELEASE job";
+const ROLLBACK_TO: &str = "ROLLBACK TO job";
+
+const NEXT_CHANGE: &str = "
+UPDATE counters
+SET value = value + 1
+WHERE name = 'change'
+RETURNING value";
+
+/// The way to the writer thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: Option<mpsc::Sender<Box<dyn Job>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Where committed writes are told.
+#[derive(Debug)]
+pub(super) struct Feeds {
+    pub(super) changes: broadcast::Sender<Change>,
+    pub(super) event_head: watch::Sender<u64>,
+}
+
+/// The transaction that a job writes in.
+pub(super) struct WriteTx<'c> {
+    connection: &'c Connection,
+    now: Timestamp,
+    effects: RefCell<Effects>,
+}
+
+/// What is pushed once the transaction is durable.
+#[derive(Debug, Default)]
+struct Effects {
+    changes: Vec<Change>,
+    event_head: Option<u64>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the transaction was not committed")]
+struct NotCommitted(#[source] Arc<rusqlite::Error>);
+
+#[derive(Debug, thiserror::Error)]
+#[error("the write panicked: {0}")]
+struct Panicked(String);
+
+#[derive(Debug, thiserror::Error)]
+enum Queue {
+    #[error("too many writes are waiting")]
+    Full,
+    #[error("the store is closed")]
+    Closed,
+}
+
+trait Job: Send {
+    fn run(&mut self, tx: &WriteTx<'_>) -> Verdict;
+    fn answer(self: Box<Self>, lost: Option<&Arc<rusqlite::Error>>);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Keep,
+    Undo,
+}
+
+struct Task<T, F> {
+    operation: &'static str,
+    work: Option<F>,
+    result: Option<Result<T, Error>>,
+    reply: oneshot::Sender<Result<T, Error>>,
+}
+
+// === impl Writer ===
+
+impl Writer {
+    pub(super) fn start(
+        connection: Connection,
+        clock: Arc<dyn Clock>,
+        feeds: Feeds,
+    ) -> std::io::Result<Self> {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || write_groups(&connection, jobs, &*clock, &feeds))?;
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+        })
+    }
+
+    /// Runs `work` in a transaction and answers once it is durable. Dropping the future does not take back what was queued.
+    pub(super) async fn write<T, F>(&self, operation: &'static str, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&WriteTx<'_>) -> Result<T, Failure> + Send + 'static,
+    {
+        let unavailable = |why: Queue| Error::Unavailable {
+            operation,
+            source: Box::new(why),
+        };
+        let (reply, answer) = oneshot::channel();
+        let job: Box<dyn Job> = Box::new(Task {
+            operation,
+            work: Some(work),
+            result: None,
+            reply,
+        });
+        let queue = self
+            .queue
+            .as_ref()
+            .ok_or_else(|| unavailable(Queue::Closed))?;
+        match queue.try_send(job) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(unavailable(Queue::Closed)),
+            // The timer exists only on this path, so that paused clocks in tests never meet it.
+            Err(mpsc::error::TrySendError::Full(job)) => {
+                let sent = tokio::time::timeout(QUEUE_DEADLINE, queue.send(job)).await;
+                sent.map_err(|_| unavailable(Queue::Full))?
+                    .map_err(|_| unavailable(Queue::Closed))?;
+            }
+        }
+        answer
+            .await
+            .unwrap_or_else(|_| Err(unavailable(Queue::Closed)))
+    }
+}
+
+impl Drop for Writer {
+    /// Takes no more jobs, finishes those that wait, and closes the file: whoever opens it next finds it free.
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(thread) = self.thread.take() {
+            // A writer that panicked outside a job has already logged it; there is nobody left to tell.
+            drop(thread.join());
+        }
+    }
+}
+
+// === impl WriteTx ===
+
+impl WriteTx<'_> {
+    pub(super) const fn connection(&self) -> &Connection {
+        self.connection
+    }
+
+    /// The store's clock, read once for the job.
+    pub(super) const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Takes the next change number for `executor` and pushes it after the commit.
+    pub(super) fn change(
+        &self,
+        executor: ExecutorUid,
+        generation: Generation,
+    ) -> Result<ChangeNumber, Failure> {
+        let number = first(self.connection, NEXT_CHANGE, [], |row| {
+            Ok(row.get::<_, i64>(0)?)
+        })?;
+        let number = number.and_then(|number| u64::try_from(number).ok());
+        let number = number
+            .ok_or_else(|| Failure::corrupt("counter", "change", "it is missing or negative"))?;
+        let number = ChangeNumber(number);
+        self.effects.borrow_mut().changes.push(Change {
+            number,
+            executor,
+            generation,
+        });
+        Ok(number)
+    }
+
+    /// Tells after the commit that events up to `sequence` were written.
+    pub(super) fn event_head(&self, sequence: u64) {
+        self.effects.borrow_mut().event_head = Some(sequence);
+    }
+
+    /// Runs a part of the job that is undone alone when it fails.
+    pub(super) fn part<T>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let (n_changes, event_head) = {
+            let effects = self.effects.borrow();
+            (effects.changes.len(), effects.event_head)
+        };
+        write(self.connection, SAVEPOINT, [])?;
+        let result = work(self);
+        if result.is_err() {
+            write(self.connection, ROLLBACK_TO, [])?;
+            let mut effects = self.effects.borrow_mut();
+            effects.changes.truncate(n_changes);
+            effects.event_head = event_head;
+        }
+        write(self.connection, RELEASE, [])?;
+        result
+    }
+}
+
+// === impl Task ===
+
+impl<T, F> Job for Task<T, F>
+where
+    T: Send,
+    F: FnOnce(&WriteTx<'_>) -> Result<T, Failure> + Send,
+{
+    fn run(&mut self, tx: &WriteTx<'_>) -> Verdict {
+        let Some(work) = self.work.take() else {
+            return Verdict::Undo;
+        };
+        let result = match catch_unwind(AssertUnwindSafe(|| work(tx))) {
+            Ok(result) => result.map_err(|failure| failure.into_error(self.operation)),
+            Err(panic) => {
+                let source = Box::new(Panicked(panic_text(&*panic)));
+                tracing::error!(operation = self.operation, error = %source, "a write panicked and was undone");
+                Err(Error::Unavailable {
+                    operation: self.operation,
+                    source,
+                })
+            }
+        };
+        let verdict = if result.is_ok() {
+            Verdict::Keep
+        } else {
+            Verdict::Undo
+        };
+        self.result = Some(result);
+        verdict
+    }
+
+    fn answer(self: Box<Self>, lost: Option<&Arc<rusqlite::Error>>) {
+        let Self {
+            operation,
+            result,
+            reply,
+            ..
+        } = *self;
+        let answer =
+            match (lost, result) {
+                (None, Some(result)) => result,
+                (Some(why), _) => Err(Failure::Engine(clone_of(why)).into_error(operation))
+                    .map_err(|error| match error {
+                        Error::Unavailable { .. } => Error::Unavailable {
+                            operation,
+                            source: Box::new(NotCommitted(Arc::clone(why))),
+                        },
+                        lasting => lasting,
+                    }),
+                (None, None) => Err(Error::Unavailable {
+                    operation,
+                    source: Box::new(Queue::Closed),
+                }),
+            };
+        // Whoever asked may be gone; the write stands all the same.
+        drop(reply.send(answer));
+    }
+}
+
+/// The engine's error is not `Clone`; what callers decide by is its code.
+fn clone_of(error: &rusqlite::Error) -> rusqlite::Error {
+    match error {
+        rusqlite::Error::SqliteFailure(code, message) => {
+            rusqlite::Error::SqliteFailure(*code, message.clone())
+        }
+        other => rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT),
+            Some(other.to_string()),
+        ),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "(no text)".to_owned())
+}
+
+// === the thread ===
+
+fn write_groups(
+    connection: &Connection,
+    mut jobs: mpsc::Receiver<Box<dyn Job>>,
+    clock: &dyn Clock,
+    feeds: &Feeds,
+) {
+    while let Some(job) = jobs.blocking_recv() {
+        write_group(connection, job, &mut jobs, clock, feeds);
+    }
+}
+
+fn write_group(
+    connection: &Connection,
+    job: Box<dyn Job>,
+    jobs: &mut mpsc::Receiver<Box<dyn Job>>,
+    clock: &dyn Clock,
+    feeds: &Feeds,
+) {
+    let mut done = Vec::new();
+    let mut effects = Effects::default();
+    let mut next = Some(job);
+    let mut lost = write(connection, BEGIN, []).err();
+    while let Some(mut job) = next.take() {
+        if lost.is_none() {
+            match run_job(connection, &mut *job, clock) {
+                Ok(told) => effects.add(told),
+                Err(error) => lost = Some(error),
+            }
+        }
+        done.push(job);
+        if lost.is_none() && done.len() < GROUP_MAX {
+            next = jobs.try_recv().ok();
+        }
+    }
+    if lost.is_none() {
+        lost = write(connection, COMMIT, []).err();
+    }
+    let lost = lost.map(Arc::new);
+    match &lost {
+        None => effects.push(feeds),
+        Some(error) => {
+            tracing::error!(n_writes = done.len(), error = %error, "a group of writes was lost; their callers are told");
+            if !connection.is_autocommit()
+                && let Err(error) = write(connection, ROLLBACK, [])
+            {
+                tracing::error!(error = %error, "rolling the lost group back failed");
+            }
+        }
+    }
+    for job in done {
+        job.answer(lost.as_ref());
+    }
+}
+
+/// Runs one job in its savepoint. An error here is the transaction's, not the job's.
+fn run_job(
+    connection: &Connection,
+    job: &mut dyn Job,
+    clock: &dyn Clock,
+) -> Result<Effects, rusqlite::Error> {
+    let tx = WriteTx {
+        connection,
+        now: clock.now(),
+        effects: RefCell::default(),
+    };
+    write(connection, SAVEPOINT, [])?;
+    let verdict = job.run(&tx);
+    // SQLite gives up the whole transaction by itself on some errors (disk full, I/O): the savepoint is gone with it,
+    // and so is what the jobs before this one wrote.
+    if verdict == Verdict::Undo {
+        write(connection, ROLLBACK_TO, [])?;
+    }
+    write(connection, RELEASE, [])?;
+    Ok(if verdict == Verdict::Keep {
+        tx.effects.into_inner()
+    } else {
+        Effects::default()
+    })
+}
+
+impl Effects {
+    fn add(&mut self, later: Self) {
+        self.changes.extend(later.changes);
+        self.event_head = later.event_head.or(self.event_head);
+    }
+
+    fn push(self, feeds: &Feeds) {
+        for change in self.changes {
+            // Nobody listening is no error.
+            drop(feeds.changes.send(change));
+        }
+        if let Some(head) = self.event_head {
+            feeds.event_head.send_replace(head);
+        }
+    }
+}
+
+/// A counter of a job as SQLite keeps it; see [`integer`].
+pub(super) fn change_integer(number: ChangeNumber) -> Result<i64, Failure> {
+    integer("counter", "change", "value", number.0)
+}
