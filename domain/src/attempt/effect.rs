@@ -152,3 +152,74 @@ pub fn catch_up(
         });
     Some((executor, attempt))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempt::{Input, Policy, next};
+    use crate::executor::Kind;
+    use crate::fixture::{at, attempt_id, executor, hold, version};
+
+    fn beginning(n: u128) -> Beginning {
+        Beginning {
+            id: attempt_id(n),
+            release: ReleaseId {
+                kind: Kind::Agent,
+                version: version("1.2.0"),
+            },
+            from_version: version("1.1.0"),
+            clears_hold: true,
+            bytes_total: 100,
+            ttl: Duration::from_secs(900),
+            requested_by: Actor::Console,
+            request_id: None,
+        }
+    }
+
+    #[test]
+    fn an_attempt_begins_under_a_new_generation_and_clears_the_hold() {
+        let mut idle = executor("1.1.0");
+        idle.holds = vec![hold("1.2.0"), hold("1.0.0")];
+        let (executor, attempt) = begin(&idle, beginning(1), at(5));
+        assert_eq!(
+            (executor.generation, attempt.generation),
+            (Generation(1), Generation(1))
+        );
+        assert_eq!(
+            (executor.pending, executor.open_attempt),
+            (Some(attempt.id), Some(attempt.id))
+        );
+        assert_eq!(
+            (attempt.request_time, attempt.expire_time),
+            (at(5), at(905))
+        );
+        assert_eq!(executor.holds, [hold("1.0.0")]);
+    }
+
+    #[test]
+    fn a_late_end_leaves_the_newer_attempt_on_the_row() {
+        let (executor, first) = begin(&executor("1.1.0"), beginning(1), at(0));
+        let (executor, second) = begin(&executor, beginning(2), at(1));
+        let ended = next(&first, &Input::Cancel, &Policy::default(), at(2));
+        let (after, first) = apply(&executor, ended, None, at(2));
+        assert!(first.is_ended());
+        assert_eq!(
+            (after.pending, after.open_attempt),
+            (Some(second.id), Some(second.id))
+        );
+        assert_eq!(after.generation, executor.generation);
+    }
+
+    #[test]
+    fn a_restored_database_goes_on_above_what_the_executor_has_seen() {
+        let (executor, attempt) = begin(&executor("1.1.0"), beginning(1), at(0));
+        assert_eq!(catch_up(&executor, Some(&attempt), Generation(1)), None);
+        let (executor, attempt) =
+            catch_up(&executor, Some(&attempt), Generation(7)).expect("told a newer one");
+        assert_eq!(executor.generation, Generation(8));
+        assert_eq!(
+            attempt.map(|attempt| attempt.generation),
+            Some(Generation(8))
+        );
+    }
+}

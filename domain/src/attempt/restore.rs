@@ -94,3 +94,68 @@ fn asked(attempt: AttemptId, now: Timestamp) -> Timestamp {
     });
     micros.map_or(now, Timestamp::from_micros).min(now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempt::effect;
+    use crate::attempt::outcome::{ErrorCode, OutcomeSource};
+    use crate::fixture::{at, executor, version};
+
+    fn report(outcome: Outcome, running: &str) -> Report {
+        Report {
+            outcome,
+            stage: None,
+            error_code: Some(ErrorCode::DigestMismatch),
+            message: String::new(),
+            running_version: version(running),
+            rolled_back_to: None,
+            log_tail: Vec::new(),
+        }
+    }
+
+    fn row(outcome: Outcome, running: &str, target: Option<&str>) -> (Executor, Attempt) {
+        let recollection = Recollection {
+            // 2024-06-14T00:00:00Z and a bit.
+            attempt: "0190143a-6e00-7000-8000-000000000001"
+                .parse()
+                .expect("a UUIDv7"),
+            target_version: target.map(version),
+            from_version: None,
+        };
+        let now = at(1_000_000_000);
+        let executor = executor(running);
+        let next = from_report(
+            &executor,
+            Kind::Agent,
+            recollection,
+            &report(outcome, running),
+            now,
+        );
+        effect::apply(&executor, next, Some(&version("1.0.0")), now)
+    }
+
+    #[test]
+    fn an_unknown_attempt_ends_by_its_report_with_all_consequences() {
+        let (executor, attempt) = row(Outcome::Succeeded, "1.2.0", None);
+        let ending = attempt.ending.clone().expect("ended");
+        assert_eq!(
+            (ending.outcome, ending.source),
+            (Outcome::Succeeded, OutcomeSource::Reported)
+        );
+        assert_eq!(attempt.target_version(), &version("1.2.0"));
+        assert_eq!(executor.floor, Some(version("1.0.0")));
+        assert!(attempt.request_time < attempt.end_time.expect("ended"));
+
+        for outcome in [Outcome::RolledBack, Outcome::Refused] {
+            let (executor, attempt) = row(outcome, "1.1.0", Some("1.2.0"));
+            assert_eq!(attempt.ending.expect("ended").outcome, outcome);
+            assert!(executor.hold_on(&version("1.2.0")).is_some());
+            assert_eq!(
+                executor.generation,
+                crate::id::Generation(0),
+                "nothing that is desired changes"
+            );
+        }
+    }
+}

@@ -77,7 +77,8 @@ impl Step<'_> {
         }
         if self.attempt.has_leave() {
             // Its answer was lost. Leave is for one swap; that it is made once is the executor's journal's affair.
-            if self.attempt.phase < Phase::Confirming {
+            // Once the way back was asked, whoever has not swapped yet need not.
+            if self.attempt.phase < Phase::Confirming && !self.attempt.rollback_requested {
                 self.actions.push(Action::Proceed);
             }
             return;
