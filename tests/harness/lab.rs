@@ -34,6 +34,7 @@
 //! `MemoryMax=` and `TasksMax=` are not enforced on hosts with cgroup v1, and clocks are the host's.
 
 mod builder;
+mod cgroups;
 mod disk;
 mod files;
 mod inside;

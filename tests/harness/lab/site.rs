@@ -13,6 +13,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{FlockOperation, flock};
 
+use super::cgroups;
+
 /// On a disk, because an overlay's layers need not fit into memory; outside `/tmp`, which containers hide.
 const SITES: &str = "/var/tmp/novacula-lab";
 
@@ -67,8 +69,7 @@ impl Site {
 
     /// Unique among the labs that exist.
     pub(super) fn id(&self) -> String {
-        let name = self.folder.file_name().unwrap_or_default();
-        format!("novacula-lab-{}", name.to_string_lossy())
+        id(&self.folder)
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -111,9 +112,15 @@ fn sweep() {
             continue;
         };
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            cgroups::sweep(&id(&folder));
             let _ = fs::remove_dir_all(&folder);
         }
     }
+}
+
+fn id(folder: &Path) -> String {
+    let name = folder.file_name().unwrap_or_default();
+    format!("novacula-lab-{}", name.to_string_lossy())
 }
 
 fn lock_file(path: &Path) -> Result<File> {

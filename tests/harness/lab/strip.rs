@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::{Network, proc, site::Site};
+use super::{Network, cgroups, proc, site::Site};
 
 #[derive(Debug)]
 pub(super) struct Strip {
@@ -70,16 +70,14 @@ impl Strip {
         let holder = *proc::children(parent.id())
             .first()
             .context("the holder is unshare's only child")?;
-        let mut strip = Self {
+        Ok(Self {
             handle: handle(holder)?,
             parent,
             input,
             holder,
             network,
-            cgroups: Vec::new(),
-        };
-        strip.make_cgroups(site)?;
-        Ok(strip)
+            cgroups: cgroups::make(&site.id())?,
+        })
     }
 
     /// A command in the lab's namespaces, with the host's programs and files.
@@ -129,38 +127,7 @@ impl Strip {
         // Not asked but told: the holder might be busy collecting orphans.
         let _ = pidfd_send_signal(&self.handle, Signal::KILL);
         let _ = self.parent.wait();
-        for folder in &self.cgroups {
-            remove_groups(folder);
-        }
-    }
-
-    /// One group in each hierarchy that systemd uses, below the test's own.
-    fn make_cgroups(&mut self, site: &Site) -> Result<()> {
-        let own = fs::read_to_string("/proc/self/cgroup").context("read the own control groups")?;
-        for line in own.lines() {
-            let mut fields = line.splitn(3, ':').skip(1);
-            let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else {
-                continue;
-            };
-            let roots: &[&str] = match controllers {
-                "name=systemd" => &["/sys/fs/cgroup/systemd"],
-                "" => &["/sys/fs/cgroup/unified", "/sys/fs/cgroup"],
-                _ => continue,
-            };
-            let group = |root: &&str| Path::new(root).join(path.trim_start_matches('/'));
-            let Some(parent) = roots
-                .iter()
-                .map(group)
-                .find(|folder| folder.join("cgroup.procs").exists())
-            else {
-                continue;
-            };
-            let folder = parent.join(site.id());
-            fs::create_dir(&folder)
-                .with_context(|| format!("make control group {}", folder.display()))?;
-            self.cgroups.push(folder);
-        }
-        Ok(())
+        cgroups::remove(&self.cgroups);
     }
 }
 
@@ -177,34 +144,4 @@ pub(super) fn handle(pid: u32) -> Result<OwnedFd> {
         .and_then(Pid::from_raw)
         .context("a process number is positive")?;
     pidfd_open(number, PidfdFlags::empty()).with_context(|| format!("hold process {pid}"))
-}
-
-/// Groups vanish from the leaves up, once their processes are collected. Best effort: an empty group costs nothing.
-fn remove_groups(folder: &Path) {
-    for _ in 0..50 {
-        let Ok(entries) = fs::read_dir(folder) else {
-            return;
-        };
-        for entry in entries
-            .filter_map(Result::ok)
-            .filter(|entry| entry.path().is_dir())
-        {
-            remove_empty(&entry.path());
-        }
-        if fs::remove_dir(folder).is_ok() {
-            return;
-        }
-        crate::wait::pause();
-    }
-}
-
-fn remove_empty(folder: &Path) {
-    let entries = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok);
-    for entry in entries.filter(|entry| entry.path().is_dir()) {
-        remove_empty(&entry.path());
-    }
-    let _ = fs::remove_dir(folder);
 }
