@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use domain::{Event, Executor, ExecutorUid, JoinTokenId, Sha256, Timestamp};
 
 use crate::error::Error;
+use crate::executor::AttemptWrite;
 
 /// One issued certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,9 @@ pub struct EnrolmentCommit {
     pub executor: Executor,
     /// The executor of the same name that it takes the place of: deleted, its certificates revoked, its session ended.
     pub replaces: Option<ExecutorUid>,
+    /// The open attempts of the executor that is replaced, ended: once it is deleted nobody else can. When one is not among
+    /// them, or was written since, the answer is [`Error::Stale`]. Empty when nothing is replaced.
+    pub replaced_attempts: Vec<AttemptWrite>,
     /// Its first certificate.
     pub certificate: CertificateRecord,
     /// For the feed.

@@ -1,7 +1,7 @@
 //! The write that everything turns on: one decision about an executor, with its attempts, its events and its change
 //! number, in one transaction, or nothing of it.
 
-use domain::Executor;
+use domain::ExecutorUid;
 
 use super::failure::{Failure, refused_row};
 use super::writer::WriteTx;
@@ -37,7 +37,7 @@ pub(super) fn commit_in_tx(
         return Err(Failure::stale("executor", executor.uid));
     }
     for attempt in attempts {
-        write_attempt(tx, executor, attempt)?;
+        write_attempt(tx, executor.uid, attempt)?;
     }
     if delete_time.is_some() {
         certificate::revoke_all(tx.connection(), executor.uid, tx.now())?;
@@ -63,13 +63,14 @@ pub(super) fn commit_each_in_tx(
     each.collect()
 }
 
-fn write_attempt(
+/// Writes an attempt of `executor`.
+pub(super) fn write_attempt(
     tx: &WriteTx<'_>,
-    executor: &Executor,
+    executor: ExecutorUid,
     write: &AttemptWrite,
 ) -> Result<(), Failure> {
     let new = &write.attempt;
-    if new.executor != executor.uid {
+    if new.executor != executor {
         return Err(Failure::corrupt(
             "attempt",
             new.id,

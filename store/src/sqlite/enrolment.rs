@@ -1,8 +1,9 @@
 //! An enrolment: the join token's use, the new executor, its first certificate and the events, or nothing of it.
 
-use domain::{ExecutorUid, Generation, Timestamp};
+use domain::{AttemptId, ExecutorUid, Generation};
 use rusqlite::{Connection, named_params};
 
+use super::commit::write_attempt;
 use super::failure::{Failure, is_dangling, is_duplicate, refused_row};
 use super::row::{Columns, first, write};
 use super::writer::{WriteTx, change_integer};
@@ -15,6 +16,13 @@ SET revision = revision + 1,
     delete_time = :time,
     change_number = :change_number
 WHERE uid = :uid";
+
+const OPEN_ATTEMPT: &str = "
+SELECT id
+FROM attempts
+WHERE executor = :executor
+AND outcome IS NULL
+LIMIT 1";
 
 const GENERATION: &str = "
 SELECT uid, generation
@@ -34,7 +42,7 @@ pub(super) fn commit_in_tx(tx: &WriteTx<'_>, commit: &EnrolmentCommit) -> Result
     match (holder, commit.replaces) {
         (None, None) => {}
         (Some(holder), Some(replaced)) if holder == replaced => {
-            delete_replaced(tx, replaced, commit.time)?
+            delete_replaced(tx, replaced, commit)?
         }
         (Some(_), _) => return Err(Failure::exists("executor", &executor.name)),
         // It was deleted since: whether the name may still be taken is to be decided again.
@@ -61,8 +69,21 @@ pub(super) fn commit_in_tx(tx: &WriteTx<'_>, commit: &EnrolmentCommit) -> Result
 fn delete_replaced(
     tx: &WriteTx<'_>,
     replaced: ExecutorUid,
-    time: Timestamp,
+    commit: &EnrolmentCommit,
 ) -> Result<(), Failure> {
+    let time = commit.time;
+    for attempt in &commit.replaced_attempts {
+        write_attempt(tx, replaced, attempt)?;
+    }
+    let open = first(
+        tx.connection(),
+        OPEN_ATTEMPT,
+        named_params! { ":executor": replaced.to_string() },
+        |row| Columns::of("attempt", row).text::<AttemptId>("id"),
+    )?;
+    if let Some(open) = open {
+        return Err(Failure::stale("attempt", open));
+    }
     let change = tx.change(replaced, generation(tx.connection(), replaced)?)?;
     let params = named_params! {
         ":uid": replaced.to_string(),
