@@ -63,6 +63,7 @@ pub use {builder::Builder, journal::Entry};
 /// What a trial that uses a lab needs.
 pub const PARTS: &[Part] = &[
     Part::Root,
+    Part::Namespaces,
     Part::Nspawn,
     Part::Nsenter,
     Part::LoopDevice,

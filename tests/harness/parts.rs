@@ -15,6 +15,8 @@
 use std::{
     env, fmt,
     path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
 };
 
 use libtest_mimic::{Completion, Failed, Trial};
@@ -24,6 +26,8 @@ use libtest_mimic::{Completion, Failed, Trial};
 pub enum Part {
     /// The right to mount, to make namespaces and to boot a container.
     Root,
+    /// Namespaces and mounts, which a container may refuse even to root.
+    Namespaces,
     /// systemd in a container of its own.
     Nspawn,
     /// Loop devices, for disks that lose what was not synced.
@@ -71,6 +75,7 @@ impl Part {
             Self::Root => rustix::process::geteuid()
                 .is_root()
                 .then(|| PathBuf::from("/")),
+            Self::Namespaces => namespaces(),
             Self::LoopDevice => existing("/dev/loop-control"),
             Self::Nspawn => program("systemd-nspawn"),
             Self::MkfsExt4 => program("mkfs.ext4"),
@@ -92,6 +97,7 @@ impl Part {
     fn remedy(self) -> &'static str {
         match self {
             Self::Root => "run the tests as root",
+            Self::Namespaces => "root must be able to unshare: start this container privileged",
             Self::LoopDevice => "/dev/loop-control: load the kernel's loop module",
             Self::Nspawn => "apt-get install systemd-container",
             Self::MkfsExt4 => "apt-get install e2fsprogs",
@@ -139,6 +145,17 @@ fn required() -> bool {
 fn existing(path: &str) -> Option<PathBuf> {
     let path = PathBuf::from(path);
     path.exists().then_some(path)
+}
+
+/// Asked once for all trials of a binary.
+fn namespaces() -> Option<PathBuf> {
+    static ALLOWED: OnceLock<bool> = OnceLock::new();
+    let ask = || {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "--pid", "--fork", "--mount-proc", "true"]);
+        unshare.output().is_ok_and(|output| output.status.success())
+    };
+    ALLOWED.get_or_init(ask).then(|| PathBuf::from("/proc"))
 }
 
 /// Looks where `deploy/dev/parts` links pinned programs, then on PATH, then where Debian keeps root's programs.
