@@ -38,7 +38,7 @@ pub mod sqlite;
 
 pub use certificate::{CertificateRecord, CertificateStore, Enrolled, EnrolmentCommit};
 pub use change::{Change, ChangeFeed, ChangeNumber};
-pub use clock::{Clock, StoreClock, SystemClock};
+pub use clock::{Clock, ManualClock, StoreClock, SystemClock};
 pub use error::Error;
 pub use event::{EventQuery, EventRow, EventStore};
 pub use executor::{
