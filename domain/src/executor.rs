@@ -47,7 +47,7 @@ pub enum State {
 }
 
 /// An executor's row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Executor {
     /// This enrolment, for ever.
     pub uid: ExecutorUid,

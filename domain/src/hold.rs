@@ -6,7 +6,7 @@ use crate::time::Timestamp;
 use crate::version::Version;
 
 /// Why a version is held on one executor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hold {
     /// The version.
     pub version: Version,

@@ -12,7 +12,7 @@ use crate::id::{AttemptId, Generation};
 use crate::version::Version;
 
 /// What an agent needs to fetch and check an upgrade.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AgentUpgradeSpec {
     /// Where the bytes are: an HTTPS URL, or a path on the executor listener (`/artifacts/…`).
     pub download_uri: String,
@@ -27,7 +27,7 @@ pub struct AgentUpgradeSpec {
 }
 
 /// What an operator needs to find and check an upgrade.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OperatorUpgradeSpec {
     /// Reference without tag or digest.
     pub image: String,
@@ -40,7 +40,7 @@ pub struct OperatorUpgradeSpec {
 }
 
 /// The pending upgrade's spec, by kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Spec {
     /// For an agent.
     Agent(AgentUpgradeSpec),
@@ -49,7 +49,7 @@ pub enum Spec {
 }
 
 /// What is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Want {
     /// Nothing: stay as you are.
     Nothing,
@@ -70,7 +70,7 @@ pub enum Want {
 }
 
 /// What is desired of an executor, under its number.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Desired {
     /// Only grows per executor; an older one is ignored.
     pub generation: Generation,

@@ -21,7 +21,7 @@ pub const DEFAULT_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 pub const DEFAULT_PROBATION: Duration = Duration::from_secs(120);
 
 /// What an executor says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Request {
     /// Who is there: first, once.
     Hello(Box<Hello>),
@@ -46,7 +46,7 @@ pub enum Request {
 }
 
 /// Who is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hello {
     /// Which executor; the certificate has to say the same.
     pub uid: ExecutorUid,
@@ -83,7 +83,7 @@ pub struct Hello {
 }
 
 /// How far an attempt is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Progress {
     /// Which attempt.
     pub attempt: AttemptId,
@@ -98,7 +98,7 @@ pub struct Progress {
 }
 
 /// A report, with what a control plane needs that no longer knows the attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AttemptReport {
     /// Which attempt.
     pub attempt: AttemptId,
@@ -111,7 +111,7 @@ pub struct AttemptReport {
 }
 
 /// The machines that an executor sees.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Inventory {
     /// These are all.
     Full(Vec<Node>),
@@ -125,7 +125,7 @@ pub enum Inventory {
 }
 
 /// A machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Node {
     /// Its own name.
     pub name: String,
@@ -142,7 +142,7 @@ pub struct Node {
 }
 
 /// What the control plane says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Response {
     /// The session is open.
     Welcome(Welcome),
@@ -179,7 +179,7 @@ pub enum Response {
 }
 
 /// The session is open.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Welcome {
     /// Its number; the greater owns the executor.
     pub epoch: Epoch,

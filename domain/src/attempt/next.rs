@@ -112,7 +112,9 @@ pub enum Input {
     Tick,
 }
 
-/// Whether a report is on its way.
+/// Whether a report is on its way: one is in the hello, or the executor has seen a newer generation than is stored. Then
+/// the database was restored ([`super::effect::catch_up`]), and an executor that finished this attempt meanwhile says so
+/// again when it is desired of it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutcomeWaiting {
     /// The executor's journal holds one.
@@ -205,6 +207,13 @@ pub fn next(attempt: &Attempt, input: &Input, policy: &Policy, now: Timestamp) -
 #[must_use]
 pub fn next_deadline(attempt: &Attempt, policy: &Policy) -> Option<Timestamp> {
     deadline::of(attempt, policy).map(|(time, _)| time)
+}
+
+/// How long the executor may still take to begin, as `desired` says it. Once it was picked up it may begin again until
+/// the deadline that counts then: an executor that restarts in the middle of a download does not come too late.
+#[must_use]
+pub fn remaining_ttl(attempt: &Attempt, policy: &Policy, now: Timestamp) -> Duration {
+    next_deadline(attempt, policy).map_or(Duration::ZERO, |deadline| deadline.since(now))
 }
 
 /// One decision in the making.

@@ -227,7 +227,7 @@ impl ErrorCode {
 }
 
 /// What an executor says about an attempt that is over for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Report {
     /// How it ended. An executor reports succeeded, rolled_back, refused, failed, expired or superseded.
     pub outcome: Outcome,
@@ -246,7 +246,7 @@ pub struct Report {
 }
 
 /// How an attempt ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ending {
     /// How.
     pub outcome: Outcome,

@@ -31,7 +31,7 @@ pub enum Phase {
 }
 
 /// The durable record of one requested upgrade. Kept after the pending upgrade is cleared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Attempt {
     /// Which attempt.
     pub id: AttemptId,
