@@ -7,6 +7,8 @@
 
 pub mod caller;
 
+pub mod commit;
+
 pub mod error;
 
 pub mod settings;
