@@ -16,6 +16,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use domain::attempt::{ErrorCode, Outcome, Stage};
+use domain::sync::Node;
 use domain::{AttemptId, Channel, Generation, Kind, Manifest, Platform, Sha256, Spec, Version};
 
 /// A program that Novacula upgrades.
@@ -174,23 +175,6 @@ pub struct Failure {
     pub code: ErrorCode,
     /// A sentence for people: field, rule, values, what to do next.
     pub message: String,
-}
-
-/// A machine that an executor sees.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
-    /// Its own name, at most 253 bytes.
-    pub name: String,
-    /// `linux/amd64`.
-    pub platform: String,
-    /// Kernel release.
-    pub kernel_version: String,
-    /// Operating system, `Debian GNU/Linux 12 (bookworm)`.
-    pub os_image: String,
-    /// Kubelet version; empty for an agent.
-    pub kubelet_version: String,
-    /// Whether it takes work.
-    pub ready: bool,
 }
 
 impl Plan {

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use crate::disk::{self, Mode};
 use crate::fault;
 
-pub use state::{Confirmed, OpenAttempt, Outcome, RollbackCause, State, Step, SwapTime};
+pub use state::{Confirmed, OpenAttempt, RollbackCause, State, Step, SwapTime};
 
 /// The version of the file's form. A greater one is refused: it says that this release would misread it.
 pub const FORMAT: u32 = 1;

@@ -15,5 +15,9 @@ pub mod disk;
 pub mod fault;
 pub mod journal;
 
+pub mod release_keys;
+
+pub mod verify;
+
 pub use executor::Executor;
 pub use journal::Journal;

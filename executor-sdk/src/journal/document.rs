@@ -7,12 +7,13 @@
 use std::time::Duration;
 
 use domain::attempt::{self, ErrorCode, Report, Stage};
+use domain::sync::AttemptReport;
 use domain::{AttemptId, Generation, Hold, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::FORMAT;
-use super::state::{Confirmed, OpenAttempt, Outcome, RollbackCause, State, Step, SwapTime};
+use super::state::{Confirmed, OpenAttempt, RollbackCause, State, Step, SwapTime};
 
 /// Fields of other releases, kept as they are.
 pub(super) type Unknown = Map<String, Value>;
@@ -100,8 +101,10 @@ struct HoldDocument {
 #[derive(Deserialize, Serialize)]
 struct OutcomeDocument {
     attempt: String,
-    from_version: String,
-    target_version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from_version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    target_version: Option<String>,
     outcome: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stage: Option<String>,
@@ -246,12 +249,18 @@ fn open_document(open: &OpenAttempt) -> OpenDocument {
     }
 }
 
-fn outcome(document: OutcomeDocument) -> Result<Outcome, String> {
+fn outcome(document: OutcomeDocument) -> Result<AttemptReport, String> {
     let how = &document.outcome;
-    Ok(Outcome {
+    Ok(AttemptReport {
         attempt: parsed("unsent_outcomes.attempt", &document.attempt)?,
-        from_version: parsed("unsent_outcomes.from_version", &document.from_version)?,
-        target_version: parsed("unsent_outcomes.target_version", &document.target_version)?,
+        from_version: optional(
+            "unsent_outcomes.from_version",
+            document.from_version.as_deref(),
+        )?,
+        target_version: optional(
+            "unsent_outcomes.target_version",
+            document.target_version.as_deref(),
+        )?,
         report: Report {
             outcome: attempt::Outcome::parse(how).ok_or_else(|| {
                 format!("unsent_outcomes.outcome {how:?} is not known to this release")
@@ -271,12 +280,12 @@ fn outcome(document: OutcomeDocument) -> Result<Outcome, String> {
     })
 }
 
-fn outcome_document(outcome: &Outcome) -> OutcomeDocument {
+fn outcome_document(outcome: &AttemptReport) -> OutcomeDocument {
     let report = &outcome.report;
     OutcomeDocument {
         attempt: outcome.attempt.to_string(),
-        from_version: outcome.from_version.to_string(),
-        target_version: outcome.target_version.to_string(),
+        from_version: outcome.from_version.as_ref().map(ToString::to_string),
+        target_version: outcome.target_version.as_ref().map(ToString::to_string),
         outcome: report.outcome.as_str().to_owned(),
         stage: report.stage.map(|stage| stage.as_str().to_owned()),
         error_code: report.error_code.map(|code| code.as_str().to_owned()),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use domain::attempt::{ErrorCode, Report, Stage};
+use domain::sync::AttemptReport;
 use domain::{AttemptId, ExecutorUid, Generation, Hold, Sha256, Timestamp, Version};
 
 use super::document::Unknown;
@@ -27,7 +28,7 @@ pub struct State {
     /// The attempt that has leave and no end yet. Arming the way back is writing it.
     pub open: Option<OpenAttempt>,
     /// Outcomes that the control plane has not acknowledged, oldest first.
-    pub unsent: Vec<Outcome>,
+    pub unsent: Vec<AttemptReport>,
     /// Attempts that ended here, oldest first: the same one is never begun again.
     pub finished: Vec<AttemptId>,
     /// Versions that rolled back or were refused here.
@@ -117,19 +118,6 @@ pub struct RollbackCause {
     pub message: String,
 }
 
-/// How an attempt ended, to be reported until it is acknowledged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// Which attempt.
-    pub attempt: AttemptId,
-    /// What ran before it.
-    pub from_version: Version,
-    /// What it led to, for a control plane that no longer knows it.
-    pub target_version: Version,
-    /// What is told.
-    pub report: Report,
-}
-
 impl State {
     /// Takes the journal over for the enrolment `uid`: another one's generation, open attempt and outcomes are forgotten,
     /// what is true of the host (holds, floor, confirmed version) stays.
@@ -158,7 +146,7 @@ impl State {
 
     /// Ends `outcome`'s attempt: closes it if it is the open one, and keeps the outcome until it is acknowledged. The first
     /// outcome of an attempt counts.
-    pub fn finish(&mut self, outcome: Outcome) {
+    pub fn finish(&mut self, outcome: AttemptReport) {
         if self
             .open
             .as_ref()
@@ -174,7 +162,7 @@ impl State {
     }
 
     /// Ends the open attempt well: the target is the confirmed version, its floor counts, a hold on it is forgotten.
-    pub fn confirm(&mut self, outcome: Outcome) {
+    pub fn confirm(&mut self, outcome: AttemptReport) {
         if let Some(open) = self.open.take_if(|open| open.attempt == outcome.attempt) {
             self.floor = self.floor.take().max(open.floor);
             self.holds
@@ -238,11 +226,11 @@ impl OpenAttempt {
 
     /// How this attempt ended, for [`State::finish`] and [`State::confirm`].
     #[must_use]
-    pub fn outcome(&self, report: Report) -> Outcome {
-        Outcome {
+    pub fn outcome(&self, report: Report) -> AttemptReport {
+        AttemptReport {
             attempt: self.attempt,
-            from_version: self.from_version.clone(),
-            target_version: self.target_version.clone(),
+            target_version: Some(self.target_version.clone()),
+            from_version: Some(self.from_version.clone()),
             report,
         }
     }
