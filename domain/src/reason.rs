@@ -130,6 +130,8 @@ reasons! {
     ProtocolViolation = "PROTOCOL_VIOLATION",
     /// The server is draining or its store is away; ask again.
     Unavailable = "UNAVAILABLE",
+    /// A newer stream of the same executor took this one's place.
+    SessionReplaced = "SESSION_REPLACED",
 }
 
 impl fmt::Display for Reason {

@@ -189,6 +189,7 @@ pub const fn code(reason: Reason) -> Code {
         Reason::AlreadyExists | Reason::NameTaken | Reason::RequestIdReused => Code::AlreadyExists,
         Reason::RateLimited => Code::ResourceExhausted,
         Reason::Unavailable => Code::Unavailable,
+        Reason::SessionReplaced => Code::Aborted,
         Reason::ExecutorOffline
         | Reason::VersionNotAvailable
         | Reason::MajorHopRequired
