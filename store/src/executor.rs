@@ -70,6 +70,13 @@ pub trait ExecutorStore: Send + Sync {
     /// Executors by uid, in any order; unknown and deleted ones are left out. One query for any number.
     async fn executor_list_by_uid(&self, uids: &[ExecutorUid]) -> Result<Vec<Executor>, Error>;
 
+    /// Executors of one organization by name, in any order; unknown ones are left out. One query for any number.
+    async fn executor_list_by_name(
+        &self,
+        organization: &OrganizationId,
+        names: &[ExecutorId],
+    ) -> Result<Vec<Executor>, Error>;
+
     /// A page, in order of name.
     async fn executor_list(
         &self,
@@ -93,6 +100,9 @@ pub trait ExecutorStore: Send + Sync {
 pub trait AttemptStore: Send + Sync {
     /// One attempt.
     async fn attempt_get(&self, id: AttemptId) -> Result<Option<Attempt>, Error>;
+
+    /// Attempts by id, in any order; unknown ones are left out. One query for any number.
+    async fn attempt_list_by_id(&self, ids: &[AttemptId]) -> Result<Vec<Attempt>, Error>;
 
     /// The attempt that an earlier request of this id made in the organization.
     async fn attempt_find_by_request(

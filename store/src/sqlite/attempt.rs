@@ -10,7 +10,7 @@ use rusqlite::{Connection, Row, named_params};
 
 use super::SqliteStore;
 use super::failure::Failure;
-use super::row::{Columns, all, first, integer, json, limit, micros, write};
+use super::row::{Columns, all, first, integer, json, keys, limit, micros, write};
 use crate::column::{EndingShape, ReportShape, actor_parse, actor_text};
 use crate::error::Error;
 use crate::executor::{AttemptStore, AttemptWrite};
@@ -30,6 +30,12 @@ const GET: &str = concat!(
     columns!(),
     "
 WHERE id = :id"
+);
+
+const LIST_BY_ID: &str = concat!(
+    columns!(),
+    "
+WHERE id IN (SELECT value FROM json_each(:ids))"
 );
 
 const FIND_BY_REQUEST: &str = concat!(
@@ -270,6 +276,14 @@ impl AttemptStore for SqliteStore {
     async fn attempt_get(&self, id: AttemptId) -> Result<Option<Attempt>, Error> {
         self.read("attempt_get", move |connection| get(connection, id))
             .await
+    }
+
+    async fn attempt_list_by_id(&self, ids: &[AttemptId]) -> Result<Vec<Attempt>, Error> {
+        let ids = keys(ids);
+        self.read("attempt_list_by_id", move |connection| {
+            all(connection, LIST_BY_ID, named_params! { ":ids": ids }, read)
+        })
+        .await
     }
 
     async fn attempt_find_by_request(

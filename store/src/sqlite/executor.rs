@@ -6,8 +6,8 @@
 
 use async_trait::async_trait;
 use domain::{
-    Channel, Executor, ExecutorId, ExecutorName, ExecutorUid, Generation, Hold, Kind, Platform,
-    Revision,
+    Channel, Executor, ExecutorId, ExecutorName, ExecutorUid, Generation, Hold, Kind,
+    OrganizationId, Platform, Revision,
 };
 use rusqlite::{Connection, Row, named_params};
 
@@ -60,6 +60,15 @@ const LIST_BY_UID: &str = concat!(
     "
 FROM executors
 WHERE uid IN (SELECT value FROM json_each(:uids))
+AND delete_time IS NULL"
+);
+
+const LIST_BY_NAME: &str = concat!(
+    columns!(),
+    "
+FROM executors
+WHERE organization = :organization
+AND name IN (SELECT value FROM json_each(:names))
 AND delete_time IS NULL"
 );
 
@@ -302,6 +311,20 @@ impl ExecutorStore for SqliteStore {
         let uids = uids.to_vec();
         self.read("executor_list_by_uid", move |connection| {
             list_by_uid(connection, &uids)
+        })
+        .await
+    }
+
+    async fn executor_list_by_name(
+        &self,
+        organization: &OrganizationId,
+        names: &[ExecutorId],
+    ) -> Result<Vec<Executor>, Error> {
+        let (organization, names) = (organization.clone(), keys(names));
+        self.read("executor_list_by_name", move |connection| {
+            let params =
+                named_params! { ":organization": organization.as_str(), ":names": names };
+            all(connection, LIST_BY_NAME, params, read)
         })
         .await
     }
