@@ -106,13 +106,13 @@ impl Lab {
 }
 
 impl Lab {
-    /// The host as the machine sees it, with [`Network::Own`].
+    /// The host as the machine sees it, with [`Network::Own`](super::Network::Own).
     #[must_use]
     pub fn host_address(&self) -> Option<Ipv4Addr> {
         self.cable.as_ref().map(Cable::host)
     }
 
-    /// The machine as the host sees it, with [`Network::Own`].
+    /// The machine as the host sees it, with [`Network::Own`](super::Network::Own).
     #[must_use]
     pub fn address(&self) -> Option<Ipv4Addr> {
         self.cable.as_ref().map(Cable::machine)
@@ -122,7 +122,7 @@ impl Lab {
     ///
     /// # Errors
     ///
-    /// Without [`Network::Own`].
+    /// Without [`Network::Own`](super::Network::Own).
     pub fn unplug(&self) -> Result<()> {
         self.cable
             .as_ref()
@@ -134,7 +134,7 @@ impl Lab {
     ///
     /// # Errors
     ///
-    /// Without [`Network::Own`].
+    /// Without [`Network::Own`](super::Network::Own).
     pub fn plug(&self) -> Result<()> {
         self.cable
             .as_ref()
