@@ -19,5 +19,7 @@ pub mod release_keys;
 
 pub mod verify;
 
+pub mod machine;
+
 pub use executor::Executor;
 pub use journal::Journal;

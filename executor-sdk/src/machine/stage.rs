@@ -1,0 +1,164 @@
+//! Where the attempt in hand is, and what else the machine keeps.
+
+use std::time::Duration;
+
+use domain::attempt::{ErrorCode, Phase};
+use domain::sync::AttemptReport;
+use domain::{AttemptId, Generation, Spec, Version};
+
+use super::Job;
+
+/// The one attempt that this process deals with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Stage {
+    /// None.
+    Idle,
+    /// Before leave: may be dropped at any moment.
+    Working(Work),
+    /// Leave is in hand and being used.
+    Swapping { trial: Trial, job: Job },
+    /// The swap (or the way back) was made; another version takes over.
+    Restarting(Trial),
+    /// The target runs, this process, on probation.
+    Confirming {
+        trial: Trial,
+        /// How long its stream has been up, by `counted`.
+        lived: Duration,
+        counted: Option<Duration>,
+        confirming: Confirming,
+    },
+    /// What ran before is being brought back.
+    RollingBack {
+        trial: Trial,
+        job: Job,
+        why: ErrorCode,
+    },
+    /// The outcome is on its way into the journal.
+    Finishing { attempt: AttemptId },
+}
+
+/// How far the confirmation itself is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Confirming {
+    /// Probation runs; not before this time (a journal that could not be written is tried again later).
+    From(Duration),
+    /// It is being journalled.
+    Under(Job),
+}
+
+/// What is to be done for one attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Order {
+    pub(super) attempt: AttemptId,
+    pub(super) generation: Generation,
+    pub(super) spec: Box<Spec>,
+    /// Until when it has to be picked up, by CLOCK_BOOTTIME.
+    pub(super) pick_up_by: Duration,
+}
+
+/// An attempt before leave.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Work {
+    pub(super) order: Order,
+    pub(super) job: Job,
+    pub(super) step: Step,
+    pub(super) bytes_done: u64,
+    pub(super) bytes_total: u64,
+    /// When progress was last said.
+    pub(super) said: Duration,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Step {
+    Preflight,
+    Downloading,
+    Verifying,
+    /// When leave was last asked for; none: not on this stream.
+    Ready {
+        asked: Option<Duration>,
+    },
+}
+
+/// An attempt after leave.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Trial {
+    pub(super) attempt: AttemptId,
+    pub(super) generation: Generation,
+    pub(super) from_version: Version,
+    pub(super) target_version: Version,
+}
+
+/// The open stream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Link {
+    pub(super) heartbeat_interval: Duration,
+    pub(super) heartbeat_due: Duration,
+    pub(super) probation: Duration,
+}
+
+/// An outcome that was not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Unsent {
+    pub(super) report: AttemptReport,
+    /// When it was last sent; none: not on this stream.
+    pub(super) sent: Option<Duration>,
+}
+
+// === impl Stage ===
+
+impl Stage {
+    /// The attempt in hand.
+    pub(super) const fn attempt(&self) -> Option<AttemptId> {
+        match self {
+            Self::Idle => None,
+            Self::Working(work) => Some(work.order.attempt),
+            Self::Restarting(trial)
+            | Self::Swapping { trial, .. }
+            | Self::Confirming { trial, .. }
+            | Self::RollingBack { trial, .. } => Some(trial.attempt),
+            Self::Finishing { attempt } => Some(*attempt),
+        }
+    }
+
+    /// The attempt that has leave and no end.
+    pub(super) const fn open_attempt(&self) -> Option<AttemptId> {
+        match self {
+            Self::Idle | Self::Working(_) => None,
+            Self::Swapping { .. }
+            | Self::Restarting(_)
+            | Self::Confirming { .. }
+            | Self::RollingBack { .. }
+            | Self::Finishing { .. } => self.attempt(),
+        }
+    }
+
+    pub(super) const fn phase(&self) -> Option<Phase> {
+        match self {
+            Self::Idle | Self::Finishing { .. } => None,
+            Self::Working(work) => Some(match work.step {
+                Step::Preflight => Phase::Delivered,
+                Step::Downloading => Phase::Downloading,
+                Step::Verifying => Phase::Verifying,
+                Step::Ready { .. } => Phase::ReadyToSwap,
+            }),
+            Self::Swapping { .. } => Some(Phase::Applying),
+            Self::Restarting(_) | Self::RollingBack { .. } => Some(Phase::Restarting),
+            Self::Confirming { .. } => Some(Phase::Confirming),
+        }
+    }
+}
+
+// === impl Order ===
+
+impl Order {
+    /// The same, as it is once leave was given to a process of version `running`.
+    pub(super) fn trial(&self, running: &Version) -> Trial {
+        Trial {
+            attempt: self.attempt,
+            generation: self.generation,
+            from_version: running.clone(),
+            target_version: self.spec.target_version().clone(),
+        }
+    }
+}
