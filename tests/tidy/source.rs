@@ -116,10 +116,18 @@ impl SourceFile {
         let stream: TokenStream = text.parse().expect("what parsed as a file has tokens");
         flatten(stream, &mut tokens);
         let path = relative(root, path);
-        let tests = if path
-            .split('/')
-            .any(|part| matches!(part, "tests" | "tests.rs" | "benches" | "examples" | "fuzz"))
-        {
+        let tests = if path.split('/').any(|part| {
+            matches!(
+                part,
+                "tests"
+                    | "tests.rs"
+                    | "conformance"
+                    | "conformance.rs"
+                    | "benches"
+                    | "examples"
+                    | "fuzz"
+            )
+        }) {
             Tests::Whole
         } else {
             Tests::Lines(items_for_tests(&syntax.items).map(lines).collect())
