@@ -7,11 +7,45 @@
 
 pub mod caller;
 
-pub mod commit;
-
 pub mod error;
 
 pub mod settings;
+
+pub mod authorize;
+
+pub mod page;
+
+pub mod presence;
+
+pub mod spec;
+
+pub mod commit;
+
+pub mod minisign;
+
+pub mod organization;
+
+pub mod bootstrap;
+
+pub mod token;
+
+pub mod join_token;
+
+pub mod executor;
+
+pub mod upgrade;
+
+pub mod explain;
+
+pub mod release;
+
+pub mod event;
+
+pub mod watch;
+
+pub mod deadline;
+
+pub mod housekeeping;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +55,9 @@ use store::{ReplicaId, Store};
 use uuid::Uuid;
 
 use crate::app::error::Error;
+use crate::app::minisign::ReleaseKey;
+use crate::artifacts::ArtifactStorage;
+use crate::tls::authority::Authority;
 
 pub use settings::Settings;
 
@@ -34,9 +71,31 @@ pub trait Entropy: Send + Sync + fmt::Debug {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemEntropy;
 
-/// What the use cases stand on. Behind an `Arc`, shared by listeners, sessions and background jobs.
+/// What the use cases stand on.
+#[derive(Clone)]
+pub struct Parts {
+    /// The disk.
+    pub store: Arc<dyn Store>,
+    /// Artifacts by content.
+    pub artifacts: Arc<ArtifactStorage>,
+    /// Signs executor certificates; join tokens carry its pin.
+    pub authority: Arc<Authority>,
+    /// Which signatures count when a release is published. Empty: only their form and manifests are checked.
+    pub release_keys: Vec<ReleaseKey>,
+    /// How it was set up.
+    pub settings: Settings,
+    /// This process.
+    pub replica: ReplicaId,
+    /// Random bytes.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// The use cases. Behind an `Arc`, shared by listeners, sessions and background jobs.
 pub struct App {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) artifacts: Arc<ArtifactStorage>,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) release_keys: Vec<ReleaseKey>,
     pub(crate) settings: Settings,
     pub(crate) replica: ReplicaId,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -47,14 +106,21 @@ pub struct App {
 impl App {
     /// Joins the parts. `run.rs` is the only caller beside tests.
     #[must_use]
-    pub fn new(
-        store: Arc<dyn Store>,
-        settings: Settings,
-        replica: ReplicaId,
-        entropy: Arc<dyn Entropy>,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            store,
+            artifacts,
+            authority,
+            release_keys,
+            settings,
+            replica,
+            entropy,
+        } = parts;
         Self {
             store,
+            artifacts,
+            authority,
+            release_keys,
             settings,
             replica,
             entropy,
@@ -87,14 +153,19 @@ impl App {
         AttemptId::new(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }
 
-    /// A short public id that nobody has to type: 12 characters of `0-9 a-v`, 60 random bits.
-    pub(crate) fn new_public_id(&self) -> String {
+    /// A short public id that nobody has to type. Its first nine characters count down the milliseconds, so that a list in
+    /// order of id is newest first; 40 random bits follow.
+    pub(crate) fn new_public_id(&self, now: Timestamp) -> String {
         const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
-        let mut random = [0; 12];
+        // 45 bits of milliseconds: until the year 3084.
+        const LAST: u64 = (1 << 45) - 1;
+        let millis = u64::try_from(now.as_micros() / 1_000).unwrap_or(0);
+        let left = LAST - millis.min(LAST);
+        let digit = |five_bits: u64| char::from(DIGITS[usize::try_from(five_bits & 31).unwrap_or(0)]);
+        let mut random = [0; 8];
         self.entropy.fill(&mut random);
-        random
-            .iter()
-            .map(|byte| char::from(DIGITS[usize::from(byte & 31)]))
+        let time = (0..9).rev().map(|place| digit(left >> (5 * place)));
+        time.chain(random.iter().map(|byte| digit(u64::from(*byte))))
             .collect()
     }
 }
