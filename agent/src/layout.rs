@@ -1,0 +1,112 @@
+//! Where things are on a host: the binary and its siblings, the state directory, the configuration.
+//!
+//! Everything that is renamed over the binary is its sibling, since rename works only within one directory's file system.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Where the packaged layout keeps the binary (DESIGN section 4).
+pub const BINARY: &str = "/opt/novacula/bin/novacula-agent";
+
+/// systemd's `StateDirectory=novacula`.
+pub const STATE_DIR: &str = "/var/lib/novacula";
+
+/// The host's own settings.
+pub const CONFIG: &str = "/etc/novacula/agent.toml";
+
+/// Forgotten at reboot on purpose: what counts restarts must work when the disk is full.
+pub const RUNTIME_DIR: &str = "/run/novacula-agent";
+
+/// The paths of one agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    binary: PathBuf,
+    state_dir: PathBuf,
+    config: PathBuf,
+}
+
+impl Layout {
+    /// Joins the three roots.
+    #[must_use]
+    pub fn new(binary: impl Into<PathBuf>, state_dir: impl Into<PathBuf>, config: impl Into<PathBuf>) -> Self {
+        Self { binary: binary.into(), state_dir: state_dir.into(), config: config.into() }
+    }
+
+    /// The live binary: what the next start runs.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// The directory of the binary, where every link and rename happens.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        match self.binary.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        }
+    }
+
+    /// `<binary>.prev`: the last known good, only ever a confirmed version.
+    #[must_use]
+    pub fn previous(&self) -> PathBuf {
+        self.sibling(".prev")
+    }
+
+    /// `<binary>.prev.new`: the link that becomes `.prev` by rename.
+    #[must_use]
+    pub fn previous_new(&self) -> PathBuf {
+        self.sibling(".prev.new")
+    }
+
+    /// `<binary>.back`: the copy of `.prev` that becomes the binary by rename.
+    #[must_use]
+    pub fn back(&self) -> PathBuf {
+        self.sibling(".back")
+    }
+
+    /// The state directory: journal, credentials, pin.
+    #[must_use]
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
+    /// The configuration file.
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// The pin: its presence pins, its text says why.
+    #[must_use]
+    pub fn pin(&self) -> PathBuf {
+        self.state_dir.join("pinned")
+    }
+
+    fn sibling(&self, suffix: &str) -> PathBuf {
+        let mut name: OsString = self.binary.clone().into_os_string();
+        name.push(suffix);
+        PathBuf::from(name)
+    }
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self::new(BINARY, STATE_DIR, CONFIG)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_renamed_over_the_binary_is_its_sibling() {
+        let layout = Layout::default();
+        for path in [layout.previous(), layout.previous_new(), layout.back()] {
+            assert_eq!(path.parent(), Some(layout.directory()));
+        }
+        assert_eq!(layout.previous(), Path::new("/opt/novacula/bin/novacula-agent.prev"));
+        assert_eq!(Layout::new("agent", ".", "c").directory(), Path::new("."));
+    }
+}

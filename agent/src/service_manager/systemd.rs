@@ -1,0 +1,130 @@
+//! systemd, through its own programs and always with a time limit: systemctl to restart, journalctl for the log.
+
+use std::time::Duration;
+
+use crate::command;
+use crate::service_manager::{Error, ServiceManager, tail};
+
+/// The unit of a packaged agent.
+pub const UNIT: &str = "novacula-agent.service";
+
+/// systemctl answers at once when it does not wait for the job; a busy PID 1 may take seconds.
+const SYSTEMCTL_LIMIT: Duration = Duration::from_secs(20);
+
+/// journalctl may have to look through large files on slow disks.
+const JOURNALCTL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Lines asked for; the report is cut by bytes afterwards.
+const LINES: &str = "400";
+
+/// One unit.
+#[derive(Clone, Debug)]
+pub struct Systemd {
+    unit: String,
+}
+
+/// What systemd says about the unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct UnitStatus {
+    /// `active`, `failed`, `activating`…
+    pub active_state: String,
+    /// `running`, `auto-restart`…
+    pub sub_state: String,
+    /// How the last run ended: `success`, `exit-code`, `signal`, `timeout`, `start-limit-hit`…
+    pub result: String,
+}
+
+impl Default for Systemd {
+    fn default() -> Self {
+        Self { unit: UNIT.to_owned() }
+    }
+}
+
+impl Systemd {
+    /// Starts the unit without waiting, after its failures are forgotten.
+    ///
+    /// # Errors
+    /// [`Error::Command`].
+    pub async fn start(&self) -> Result<(), Error> {
+        systemctl(["--no-block", "start", &self.unit]).await
+    }
+
+    /// Forgets the unit's failures and its start limit. A unit that is not loaded has none.
+    pub async fn reset_failed(&self) {
+        if let Err(error) = systemctl(["reset-failed", &self.unit]).await {
+            tracing::debug!(%error, "nothing to reset");
+        }
+    }
+
+    /// How the unit is doing.
+    ///
+    /// # Errors
+    /// [`Error::Command`].
+    pub async fn status(&self) -> Result<UnitStatus, Error> {
+        let words = ["show", &self.unit, "--property=ActiveState,SubState,Result"].map(str::to_owned);
+        let output = command::succeed("systemctl", words, SYSTEMCTL_LIMIT).await.map_err(Error::Command)?;
+        Ok(parse(&output.stdout))
+    }
+
+    async fn journalctl(&self, arguments: &[&str]) -> Option<String> {
+        let arguments = arguments.iter().map(|word| (*word).to_owned());
+        match command::succeed("journalctl", arguments, JOURNALCTL_LIMIT).await {
+            Ok(output) => Some(output.stdout),
+            Err(error) => {
+                tracing::warn!(error = %crate::output::chain(&error), "the log cannot be read");
+                None
+            }
+        }
+    }
+}
+
+impl ServiceManager for Systemd {
+    async fn restart(&self) -> Result<(), Error> {
+        // Healthy restarts count against the start limit otherwise.
+        self.reset_failed().await;
+        systemctl(["--no-block", "restart", &self.unit]).await
+    }
+
+    async fn log_cursor(&self) -> Option<String> {
+        let output = self.journalctl(&["--quiet", "--lines=1", "--output=cat", "--show-cursor", "--no-pager"]).await?;
+        output.lines().rev().find_map(|line| line.strip_prefix("-- cursor: ")).map(str::to_owned)
+    }
+
+    async fn log_tail(&self, cursor: Option<&str>) -> Vec<String> {
+        let unit = format!("--unit={}", self.unit);
+        let lines = format!("--lines={LINES}");
+        let mut arguments = vec!["--quiet", "--output=cat", "--no-pager", &unit, &lines];
+        let after = cursor.map(|cursor| format!("--after-cursor={cursor}"));
+        arguments.extend(after.as_deref());
+        self.journalctl(&arguments).await.map(|text| tail(&text)).unwrap_or_default()
+    }
+}
+
+/// `systemctl` with these words.
+///
+/// # Errors
+/// [`Error::Command`].
+pub async fn systemctl<'w>(words: impl IntoIterator<Item = &'w str>) -> Result<(), Error> {
+    let words: Vec<_> = words.into_iter().map(str::to_owned).collect();
+    command::succeed("systemctl", words, SYSTEMCTL_LIMIT).await.map(drop).map_err(Error::Command)
+}
+
+fn parse(properties: &str) -> UnitStatus {
+    let value = |name: &str| {
+        let found = properties.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        found.unwrap_or_default().to_owned()
+    };
+    UnitStatus { active_state: value("ActiveState"), sub_state: value("SubState"), result: value("Result") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_are_read_in_any_order() {
+        let status = parse("Result=exit-code\nActiveState=failed\nSubState=failed\n");
+        assert_eq!((status.active_state.as_str(), status.result.as_str()), ("failed", "exit-code"));
+        assert_eq!(parse("garbage"), UnitStatus::default());
+    }
+}
