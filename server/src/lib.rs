@@ -4,6 +4,10 @@
 //! grpc, web, background, session -> app -> store          run.rs joins them, and decides nothing
 //! ```
 
+pub mod args;
+
+pub mod config;
+
 pub mod supervise;
 
 pub mod app;
@@ -11,5 +15,7 @@ pub mod app;
 pub mod grpc;
 
 pub mod tls;
+
+pub mod artifacts;
 
 pub mod observe;

@@ -1,0 +1,133 @@
+//! The command line: flags and environment are declared here and nowhere else. Values stay text here; [`crate::config`]
+//! judges flags, environment and file together, so that all mistakes are told at once.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+const STORY: &str = "\
+The first time:
+  novacula-server bootstrap --organization acme     makes the data directory, its authority, and an owner's token
+  novacula-server run                               API on 127.0.0.1:7443, executors on 127.0.0.1:7444
+
+Settings come from flags, then from the environment, then from the file. Exit codes: 0 done, 1 failed, 2 usage, 78 bad configuration.";
+
+/// The control plane of Novacula: upgrades executors over streams that they keep open.
+#[derive(Debug, Parser)]
+#[command(name = "novacula-server", version, max_term_width = 100, after_help = STORY)]
+pub struct Arguments {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+    /// The settings that several commands share.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve until SIGTERM, then drain
+    Run,
+    /// Make the first organization and its owner's token; works on a data directory that no server holds
+    Bootstrap(Bootstrap),
+    /// Judge the configuration, and do nothing
+    CheckConfig,
+    /// Bring the database's schema to this version; `run` does it too
+    Migrate,
+    /// After a restored backup: end pending upgrades, void join tokens, list the identities to check
+    AfterRestore,
+}
+
+/// What to make.
+#[derive(Debug, ClapArgs)]
+pub struct Bootstrap {
+    /// Id of the first organization: 1 to 63 of `a-z 0-9 -`
+    #[arg(long, value_name = "ID")]
+    pub organization: String,
+    /// Write the tokens into this directory, one file a role (0600), instead of printing them
+    #[arg(long, value_name = "DIR")]
+    pub token_dir: Option<PathBuf>,
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $field:ident = $env:literal, $value:literal;)*) => {
+        /// Settings, as text. Each is also a key of the file, with underscores.
+        #[derive(Clone, Debug, Default, ClapArgs)]
+        #[command(next_help_heading = "Settings")]
+        pub struct Settings {
+            /// TOML file with any of the settings below; unknown keys are refused
+            #[arg(long, global = true, env = "NOVACULA_SERVER_CONFIG", value_name = "FILE")]
+            pub config: Option<PathBuf>,
+            $(
+                $(#[doc = $doc])+
+                #[arg(long, global = true, env = $env, value_name = $value)]
+                pub $field: Option<String>,
+            )*
+        }
+
+        impl Settings {
+            /// Every setting by its key, as flags or environment gave it.
+            #[must_use]
+            pub fn into_pairs(self) -> Vec<(&'static str, Option<String>)> {
+                vec![$((stringify!($field), self.$field),)*]
+            }
+
+            /// Every key that a file may have.
+            pub const KEYS: &'static [&'static str] = &[$(stringify!($field),)*];
+        }
+    };
+}
+
+settings! {
+    /// Where everything is kept: database, artifacts, authority [default: /var/lib/novacula-server]
+    data_dir = "NOVACULA_DATA_DIR", "DIR";
+    /// API listener: people and programs [default: 127.0.0.1:7443]
+    api_listen = "NOVACULA_API_LISTEN", "ADDRESS";
+    /// Executor listener: agents and operators [default: 127.0.0.1:7444]
+    executor_listen = "NOVACULA_EXECUTOR_LISTEN", "ADDRESS";
+    /// `host:port` that join tokens carry: the executor listener as hosts see it [default: the executor listener's address]
+    executor_endpoint = "NOVACULA_EXECUTOR_ENDPOINT", "HOST:PORT";
+    /// DNS names and addresses in our own server certificate, comma separated [default: localhost,127.0.0.1]
+    server_names = "NOVACULA_SERVER_NAMES", "NAMES";
+    /// PEM chain to show instead of one from our own authority; with tls-key
+    tls_certificate = "NOVACULA_TLS_CERTIFICATE", "FILE";
+    /// PEM key of tls-certificate
+    tls_key = "NOVACULA_TLS_KEY", "FILE";
+    /// PEM file of an authority to use instead of our own: the first certificate signs; with authority-key
+    authority_certificate = "NOVACULA_AUTHORITY_CERTIFICATE", "FILE";
+    /// PEM key of authority-certificate
+    authority_key = "NOVACULA_AUTHORITY_KEY", "FILE";
+    /// Trust domain of executor identities [default: novacula.internal]
+    trust_domain = "NOVACULA_TRUST_DOMAIN", "NAME";
+    /// minisign public keys; when given, publishing verifies signatures, too
+    release_keys = "NOVACULA_SERVER_RELEASE_KEYS", "FILE";
+    /// Time for an upgrade to be picked up, in milliseconds, at most 24 h [default: 900000]
+    pending_upgrade_ttl_ms = "PENDING_UPGRADE_TTL_MS", "MS";
+    /// How long a new version runs before it is confirmed, in milliseconds [default: 120000]
+    probation_ms = "NOVACULA_PROBATION_MS", "MS";
+    /// How often executors say that they are alive, in milliseconds [default: 5000]
+    heartbeat_interval_ms = "NOVACULA_HEARTBEAT_INTERVAL_MS", "MS";
+    /// How long to spread a drain over, in milliseconds [default: 10000]
+    drain_ms = "NOVACULA_DRAIN_MS", "MS";
+    /// Largest artifact to keep, in bytes [default: 1073741824]
+    max_artifact_bytes = "NOVACULA_MAX_ARTIFACT_BYTES", "BYTES";
+    /// Days to keep ended attempts and the event feed [default: 400]
+    retention_days = "NOVACULA_RETENTION_DAYS", "DAYS";
+    /// Which lines to log: error, warn, info, debug, trace [default: info]
+    log_level = "NOVACULA_LOG_LEVEL", "LEVEL";
+    /// json or text [default: text on a terminal, else json]
+    log_format = "NOVACULA_LOG_FORMAT", "FORMAT";
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,232 @@
+//! Joins what flags, environment and file say, and collects every mistake.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::args;
+use crate::config::{Error, LogFormat, default_names};
+
+/// One value and who said it.
+#[derive(Clone, Debug)]
+struct Said {
+    value: String,
+    origin: String,
+}
+
+/// Takes settings one by one.
+#[derive(Debug)]
+pub(super) struct Judge {
+    said: BTreeMap<&'static str, Said>,
+    mistakes: Vec<String>,
+}
+
+impl Judge {
+    pub(super) fn new(settings: args::Settings) -> Self {
+        let mut judge = Self {
+            said: BTreeMap::new(),
+            mistakes: Vec::new(),
+        };
+        if let Some(path) = &settings.config {
+            judge.read(path.clone());
+        }
+        for (key, value) in settings.into_pairs() {
+            if let Some(value) = value {
+                judge.said.insert(
+                    key,
+                    Said {
+                        value,
+                        origin: "flag or environment".to_owned(),
+                    },
+                );
+            }
+        }
+        judge
+    }
+
+    fn read(&mut self, path: PathBuf) {
+        let origin = path.display().to_string();
+        let table = match fs::read_to_string(&path) {
+            Ok(text) => text
+                .parse::<toml::Table>()
+                .map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let table = match table {
+            Ok(table) => table,
+            Err(why) => return self.mistakes.push(format!("{origin}: {}", why.trim())),
+        };
+        for (key, value) in table {
+            let Some(known) = args::Settings::KEYS.iter().find(|known| **known == key) else {
+                self.mistakes
+                    .push(format!("{key} ({origin}): no such setting"));
+                continue;
+            };
+            let value = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                other => {
+                    let kind = other.type_str();
+                    self.mistakes.push(format!(
+                        "{key} ({origin}): must be text or a whole number, not {kind}"
+                    ));
+                    continue;
+                }
+            };
+            self.said.insert(
+                known,
+                Said {
+                    value,
+                    origin: origin.clone(),
+                },
+            );
+        }
+    }
+
+    /// All mistakes, when there are any.
+    pub(super) fn verdict(self) -> Result<(), Error> {
+        if self.mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(Error {
+                mistakes: self.mistakes,
+            })
+        }
+    }
+
+    /// A value of a type that reads itself.
+    pub(super) fn parsed<T: FromStr>(&mut self, key: &'static str, rule: &str) -> Option<T> {
+        let said = self.said.remove(key)?;
+        match said.value.trim().parse() {
+            Ok(value) => Some(value),
+            Err(_) => self.wrong(key, &said, rule),
+        }
+    }
+
+    /// A path; not empty.
+    pub(super) fn path(&mut self, key: &'static str) -> Option<PathBuf> {
+        let said = self.said.remove(key)?;
+        if said.value.is_empty() {
+            return self.wrong(key, &said, "a path");
+        }
+        Some(PathBuf::from(said.value))
+    }
+
+    /// Two paths that only go together.
+    pub(super) fn pair(
+        &mut self,
+        first: &'static str,
+        second: &'static str,
+    ) -> Option<(PathBuf, PathBuf)> {
+        match (self.path(first), self.path(second)) {
+            (Some(one), Some(two)) => Some((one, two)),
+            (None, None) => None,
+            (given, _) => {
+                let (given, missing) = if given.is_some() {
+                    (first, second)
+                } else {
+                    (second, first)
+                };
+                self.mistakes
+                    .push(format!("{missing}: must be set, since {given} is"));
+                None
+            }
+        }
+    }
+
+    /// A whole number in a range.
+    pub(super) fn number(&mut self, key: &'static str, least: u64, most: u64) -> Option<u64> {
+        let said = self.said.remove(key)?;
+        match said.value.trim().parse::<u64>() {
+            Ok(number) if (least..=most).contains(&number) => Some(number),
+            _ => self.wrong(
+                key,
+                &said,
+                &format!("a whole number from {least} to {most}"),
+            ),
+        }
+    }
+
+    /// Milliseconds in a range.
+    pub(super) fn millis(
+        &mut self,
+        key: &'static str,
+        least: Duration,
+        most: Duration,
+    ) -> Option<Duration> {
+        let ms = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self.number(key, ms(least), ms(most))
+            .map(Duration::from_millis)
+    }
+
+    /// Names and addresses, comma separated.
+    pub(super) fn server_names(&mut self) -> Vec<String> {
+        let Some(said) = self.said.remove("server_names") else {
+            return default_names();
+        };
+        let names: Vec<String> = said
+            .value
+            .split(',')
+            .map(|name| name.trim().to_owned())
+            .collect();
+        if names.iter().all(|name| is_host(name)) {
+            return names;
+        }
+        let none: Option<Vec<String>> = self.wrong(
+            "server_names",
+            &said,
+            "DNS names or addresses, comma separated",
+        );
+        none.unwrap_or_default()
+    }
+
+    /// A DNS name.
+    pub(super) fn trust_domain(&mut self) -> Option<String> {
+        let said = self.said.remove("trust_domain")?;
+        if is_host(&said.value) && !said.value.contains(':') {
+            return Some(said.value);
+        }
+        self.wrong(
+            "trust_domain",
+            &said,
+            "a DNS name such as novacula.internal",
+        )
+    }
+
+    pub(super) fn log_format(&mut self) -> LogFormat {
+        let Some(said) = self.said.remove("log_format") else {
+            return LogFormat::Automatic;
+        };
+        match said.value.as_str() {
+            "json" => LogFormat::Json,
+            "text" => LogFormat::Text,
+            _ => self
+                .wrong("log_format", &said, "json or text")
+                .unwrap_or(LogFormat::Automatic),
+        }
+    }
+
+    fn wrong<T>(&mut self, key: &str, said: &Said, rule: &str) -> Option<T> {
+        self.mistakes.push(format!(
+            "{key} ({}): must be {rule}, not {:?}",
+            said.origin, said.value
+        ));
+        None
+    }
+}
+
+/// Letters, digits, dots and hyphens, or an IP address.
+fn is_host(name: &str) -> bool {
+    let dns = (1..=253).contains(&name.len())
+        && name.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        });
+    dns || name.parse::<std::net::IpAddr>().is_ok()
+}
