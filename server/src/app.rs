@@ -7,6 +7,10 @@
 
 pub mod caller;
 
+pub mod bearer;
+
+pub mod enrolment;
+
 pub mod error;
 
 pub mod settings;

@@ -2,4 +2,10 @@
 
 pub mod access;
 
+pub mod limits;
+
+pub mod layer;
+
 pub mod error;
+
+pub mod enrollment;

@@ -7,3 +7,11 @@ pub mod authority;
 pub mod verifier;
 
 pub mod identity;
+
+pub mod config;
+
+pub mod listener;
+
+pub mod connection;
+
+pub mod gate;

@@ -94,6 +94,15 @@ pub fn no_certificate() -> Status {
     ))
 }
 
+/// A certificate that ended: it is good for its renewal only.
+#[must_use]
+pub fn late_certificate() -> Status {
+    refused(&Refusal::new(
+        Reason::CertificateInvalid,
+        "the certificate has ended; it is good for RenewCertificate only",
+    ))
+}
+
 /// Too much; ask again after `after`.
 #[must_use]
 pub fn rate_limited(after: Duration) -> Status {

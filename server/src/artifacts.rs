@@ -1,0 +1,482 @@
+//! Artifact storage by content: `<data-dir>/artifacts/<sha256>`, and `incoming/<sha256>.part` while one is being received.
+//!
+//! A file has its final name only once its bytes were counted, hashed, and are durable: fsync of the file, rename, fsync of
+//! the directory. Whoever reads `<sha256>` therefore reads what the name says. Names are [`Sha256`] values, so that no path
+//! can be smuggled in. Hashing and writing happen on the blocking pool.
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use domain::Sha256;
+use sha2::Digest as _;
+
+/// Left free on the disk: the store on the same disk must be able to go on writing.
+const RESERVE: u64 = 64 << 20;
+
+/// How much of a part is hashed at a time when an upload is resumed.
+const CHUNK: usize = 1 << 20;
+
+/// Why an artifact was not stored or read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The disk is full, or would be.
+    #[error("the artifact needs {needed} bytes and the disk has {free} free beside its reserve")]
+    NoSpace {
+        /// Bytes still to come.
+        needed: u64,
+        /// Bytes that may be used.
+        free: u64,
+    },
+    /// The bytes are more or fewer than announced.
+    #[error("the artifact has {actual} bytes or more, and {expected} were announced")]
+    Size {
+        /// As announced.
+        expected: u64,
+        /// As counted so far.
+        actual: u64,
+    },
+    /// The bytes hash to something else.
+    #[error("the artifact's bytes have SHA-256 {actual}, and {expected} was announced")]
+    Digest {
+        /// As announced.
+        expected: Sha256,
+        /// Of the bytes.
+        actual: Sha256,
+    },
+    /// Another upload of the same bytes runs.
+    #[error("artifact {0} is being uploaded by someone else")]
+    Busy(Sha256),
+    /// The disk failed.
+    #[error("{operation} {}", path.display())]
+    Io {
+        /// What was being done.
+        operation: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What becomes of the bytes of an upload that does not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfinished {
+    /// They are deleted.
+    Discard,
+    /// They stay, and [`ArtifactStorage::begin`] goes on behind them.
+    Keep,
+}
+
+/// The storage.
+#[derive(Debug)]
+pub struct ArtifactStorage {
+    folder: PathBuf,
+    busy: Arc<Mutex<HashSet<Sha256>>>,
+}
+
+/// An upload on its way.
+#[derive(Debug)]
+pub struct Upload {
+    expected: Sha256,
+    size: u64,
+    received: u64,
+    unfinished: Unfinished,
+    folder: PathBuf,
+    part: PathBuf,
+    /// Taken while the blocking pool has it; absent for good after an error.
+    open: Option<Open>,
+    _slot: Slot,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    hasher: sha2::Sha256,
+}
+
+/// Only one upload of the same bytes at a time.
+#[derive(Debug)]
+struct Slot {
+    busy: Arc<Mutex<HashSet<Sha256>>>,
+    sha256: Sha256,
+}
+
+// === impl ArtifactStorage ===
+
+impl ArtifactStorage {
+    /// Opens the storage in `folder`, making it where there is none. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        let incoming = folder.join("incoming");
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&incoming)
+            .map_err(|source| io_error("create", &incoming, source))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            busy: Arc::default(),
+        })
+    }
+
+    /// Where the bytes of a stored artifact are.
+    #[must_use]
+    pub fn path(&self, sha256: &Sha256) -> PathBuf {
+        self.folder.join(sha256.to_string())
+    }
+
+    /// The size of a stored artifact; none: it is not stored.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn size(&self, sha256: &Sha256) -> Result<Option<u64>, Error> {
+        let path = self.path(sha256);
+        match tokio::fs::metadata(&path).await {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(io_error("look at", &path, source)),
+        }
+    }
+
+    /// Begins an upload of `size` bytes, or goes on behind what an earlier one left ([`Upload::received`]).
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::NoSpace`], [`Error::Io`].
+    pub async fn begin(
+        &self,
+        expected: Sha256,
+        size: u64,
+        unfinished: Unfinished,
+    ) -> Result<Upload, Error> {
+        let slot = Slot::take(&self.busy, expected)?;
+        let folder = self.folder.clone();
+        blocking(move || {
+            let part = folder.join("incoming").join(format!("{expected}.part"));
+            let (open, received) = open_part(&part, size)?;
+            let needed = size - received;
+            let free = free_bytes(&folder)?.saturating_sub(RESERVE);
+            if needed > free {
+                return Err(Error::NoSpace { needed, free });
+            }
+            Ok(Upload {
+                expected,
+                size,
+                received,
+                unfinished,
+                folder,
+                part,
+                open: Some(open),
+                _slot: slot,
+            })
+        })
+        .await
+    }
+
+    /// Deletes a stored artifact; it is no error when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn remove(&self, sha256: &Sha256) -> Result<(), Error> {
+        let path = self.path(sha256);
+        match tokio::fs::remove_file(&path).await {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(io_error("remove", &path, source)),
+        }
+    }
+}
+
+// === impl Upload ===
+
+impl Upload {
+    /// How many bytes are there.
+    #[must_use]
+    pub const fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// [`Error::Size`] when they are more than announced, [`Error::NoSpace`], [`Error::Io`]. The upload is over then.
+    pub async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
+        let mut open = self.open.take().ok_or_else(|| self.over())?;
+        let actual = self.received.saturating_add(chunk.len() as u64);
+        if actual > self.size {
+            return Err(Error::Size {
+                expected: self.size,
+                actual,
+            });
+        }
+        let (part, needed) = (self.part.clone(), self.size - self.received);
+        let open = blocking(move || {
+            open.hasher.update(&chunk);
+            open.file
+                .write_all(&chunk)
+                .map_err(|source| write_error(&part, needed, source))?;
+            Ok(open)
+        })
+        .await?;
+        self.received = actual;
+        self.open = Some(open);
+        Ok(())
+    }
+
+    /// Checks size and digest, makes the bytes durable, and gives them their name.
+    ///
+    /// # Errors
+    /// [`Error::Size`], [`Error::Digest`], [`Error::Io`]. Bytes that are not what was announced are deleted.
+    pub async fn finish(mut self) -> Result<(), Error> {
+        if self.received != self.size {
+            return Err(Error::Size {
+                expected: self.size,
+                actual: self.received,
+            });
+        }
+        let open = self.open.take().ok_or_else(|| self.over())?;
+        let actual = Sha256::new(open.hasher.finalize().into());
+        if actual != self.expected {
+            self.unfinished = Unfinished::Discard;
+            return Err(Error::Digest {
+                expected: self.expected,
+                actual,
+            });
+        }
+        let (part, folder) = (self.part.clone(), self.folder.clone());
+        let path = folder.join(self.expected.to_string());
+        blocking(move || {
+            open.file
+                .sync_all()
+                .map_err(|source| io_error("fsync", &part, source))?;
+            fs::rename(&part, &path).map_err(|source| io_error("rename to", &path, source))?;
+            let sync = File::open(&folder).and_then(|folder| folder.sync_all());
+            sync.map_err(|source| io_error("fsync", &folder, source))
+        })
+        .await?;
+        // The part has its name now: there is nothing to discard.
+        self.unfinished = Unfinished::Keep;
+        Ok(())
+    }
+
+    fn over(&self) -> Error {
+        io_error(
+            "write",
+            &self.part,
+            io::Error::other("an earlier write of this upload failed"),
+        )
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.unfinished == Unfinished::Discard {
+            // Best effort: what stays is overwritten by the next upload of the same bytes.
+            let _ = fs::remove_file(&self.part);
+        }
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    fn take(busy: &Arc<Mutex<HashSet<Sha256>>>, sha256: Sha256) -> Result<Self, Error> {
+        let taken = busy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(sha256);
+        if taken {
+            Ok(Self {
+                busy: Arc::clone(busy),
+                sha256,
+            })
+        } else {
+            Err(Error::Busy(sha256))
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.busy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.sha256);
+    }
+}
+
+/// Opens a part for appending, with what is in it hashed; one that is longer than announced begins anew.
+fn open_part(part: &Path, size: u64) -> Result<(Open, u64), Error> {
+    let failed = |operation| move |source| io_error(operation, part, source);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(part)
+        .map_err(failed("open"))?;
+    let mut hasher = sha2::Sha256::new();
+    let mut received = file.metadata().map_err(failed("look at"))?.len();
+    if received > size {
+        file.set_len(0).map_err(failed("truncate"))?;
+        received = 0;
+    }
+    let (mut left, mut chunk) = (
+        received,
+        vec![0u8; CHUNK.min(usize::try_from(received).unwrap_or(CHUNK))],
+    );
+    while left > 0 {
+        let n = file.read(&mut chunk).map_err(failed("read"))?;
+        if n == 0 {
+            return Err(io_error("read", part, io::ErrorKind::UnexpectedEof.into()));
+        }
+        hasher.update(&chunk[..n]);
+        left = left.saturating_sub(n as u64);
+    }
+    Ok((Open { file, hasher }, received))
+}
+
+fn free_bytes(folder: &Path) -> Result<u64, Error> {
+    let disk = rustix::fs::statvfs(folder)
+        .map_err(|errno| io_error("ask for free space of", folder, errno.into()))?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+fn write_error(path: &Path, needed: u64, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Error::NoSpace { needed, free: 0 }
+        }
+        _ => io_error("write", path, source),
+    }
+}
+
+fn io_error(operation: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::Io {
+        operation,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        // The work panicked, or the runtime is going down.
+        Err(error) => Err(io_error(
+            "work on",
+            Path::new("artifacts"),
+            io::Error::other(error),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::authority::sha256;
+
+    fn storage() -> (tempfile::TempDir, ArtifactStorage) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage = ArtifactStorage::open(&folder.path().join("artifacts")).expect("opened");
+        (folder, storage)
+    }
+
+    #[tokio::test]
+    async fn bytes_have_their_name_only_when_they_are_what_it_says() {
+        let (_folder, storage) = storage();
+        let good = sha256(b"onetwo");
+        let mut upload = storage
+            .begin(good, 6, Unfinished::Discard)
+            .await
+            .expect("begun");
+        assert!(matches!(
+            storage.begin(good, 6, Unfinished::Discard).await,
+            Err(Error::Busy(_))
+        ));
+        upload
+            .write(Bytes::from_static(b"one"))
+            .await
+            .expect("written");
+        assert_eq!(storage.size(&good).await.expect("looked"), None);
+        upload
+            .write(Bytes::from_static(b"two"))
+            .await
+            .expect("written");
+        upload.finish().await.expect("finished");
+        assert_eq!(storage.size(&good).await.expect("looked"), Some(6));
+        assert_eq!(fs::read(storage.path(&good)).expect("read"), b"onetwo");
+        assert_eq!(
+            fs::read_dir(storage.folder.join("incoming"))
+                .expect("listed")
+                .count(),
+            0
+        );
+    }
+
+    #[tokio::test]
+    async fn too_many_too_few_and_other_bytes_are_refused() {
+        let (_folder, storage) = storage();
+        let name = sha256(b"good");
+        for (bytes, fails_in_write) in [(&b"goods"[..], true), (b"goo", false), (b"evil", false)] {
+            let mut upload = storage
+                .begin(name, 4, Unfinished::Discard)
+                .await
+                .expect("begun");
+            let written = upload.write(Bytes::from_static(bytes)).await;
+            assert_eq!(written.is_err(), fails_in_write, "{bytes:?}");
+            assert!(upload.finish().await.is_err(), "{bytes:?}");
+            assert_eq!(storage.size(&name).await.expect("looked"), None);
+        }
+        assert_eq!(
+            fs::read_dir(storage.folder.join("incoming"))
+                .expect("listed")
+                .count(),
+            0
+        );
+    }
+
+    #[tokio::test]
+    async fn an_upload_goes_on_behind_what_an_earlier_one_left() {
+        let (_folder, storage) = storage();
+        let name = sha256(b"onetwo");
+        let mut upload = storage
+            .begin(name, 6, Unfinished::Keep)
+            .await
+            .expect("begun");
+        upload
+            .write(Bytes::from_static(b"one"))
+            .await
+            .expect("written");
+        drop(upload);
+        let mut upload = storage
+            .begin(name, 6, Unfinished::Keep)
+            .await
+            .expect("begun");
+        assert_eq!(upload.received(), 3);
+        upload
+            .write(Bytes::from_static(b"two"))
+            .await
+            .expect("written");
+        upload.finish().await.expect("finished");
+        assert_eq!(storage.size(&name).await.expect("looked"), Some(6));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_fit_is_refused_before_the_first_byte() {
+        let (_folder, storage) = storage();
+        let begun = storage
+            .begin(sha256(b""), u64::MAX / 2, Unfinished::Discard)
+            .await;
+        assert!(matches!(begun, Err(Error::NoSpace { .. })));
+    }
+}

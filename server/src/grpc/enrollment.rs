@@ -1,0 +1,69 @@
+//! `EnrollmentService`.
+
+use proto::v1::enrollment_service_server::EnrollmentService;
+use proto::v1::{EnrollRequest, EnrollResponse, RenewCertificateRequest, RenewCertificateResponse};
+use tonic::{Request, Response, Status};
+
+use crate::app::enrolment::Enrolment;
+use crate::grpc::error;
+use crate::tls::identity;
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct Service {
+    enrolment: Enrolment,
+}
+
+impl Service {
+    /// Over its use case.
+    #[must_use]
+    pub const fn new(enrolment: Enrolment) -> Self {
+        Self { enrolment }
+    }
+}
+
+#[tonic::async_trait]
+impl EnrollmentService for Service {
+    async fn enroll(
+        &self,
+        request: Request<EnrollRequest>,
+    ) -> Result<Response<EnrollResponse>, Status> {
+        let EnrollRequest {
+            join_token,
+            certificate_signing_request,
+            executor_id,
+        } = request.into_inner();
+        // The word is a secret: it is wiped when this returns.
+        let join_token = zeroize::Zeroizing::new(join_token);
+        let issued = self
+            .enrolment
+            .enrol(&join_token, &certificate_signing_request, &executor_id)
+            .await;
+        let issued = issued.map_err(|error| error::status(&error))?;
+        Ok(Response::new(EnrollResponse {
+            certificate_chain: issued.certificate_chain,
+            trust_bundle: issued.trust_bundle,
+            executor: issued.executor.to_string(),
+            uid: issued.uid.to_string(),
+            not_after: Some(proto::convert::field::to_timestamp(issued.not_after)),
+        }))
+    }
+
+    async fn renew_certificate(
+        &self,
+        request: Request<RenewCertificateRequest>,
+    ) -> Result<Response<RenewCertificateResponse>, Status> {
+        let identity = identity::executor(&request)?;
+        let csr = request.into_inner().certificate_signing_request;
+        let issued = self
+            .enrolment
+            .renew(&identity, &csr)
+            .await
+            .map_err(|error| error::status(&error))?;
+        Ok(Response::new(RenewCertificateResponse {
+            certificate_chain: issued.certificate_chain,
+            trust_bundle: issued.trust_bundle,
+            not_after: Some(proto::convert::field::to_timestamp(issued.not_after)),
+        }))
+    }
+}
