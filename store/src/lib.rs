@@ -36,6 +36,8 @@ mod column;
 
 pub mod sqlite;
 
+pub mod conformance;
+
 pub use certificate::{CertificateRecord, CertificateStore, Enrolled, EnrolmentCommit};
 pub use change::{Change, ChangeFeed, ChangeNumber};
 pub use clock::{Clock, ManualClock, StoreClock, SystemClock};

@@ -16,6 +16,8 @@ mod reader;
 
 mod row;
 
+mod write_tx;
+
 mod writer;
 
 mod organization;
@@ -62,7 +64,8 @@ use crate::error::Error;
 use self::failure::Failure;
 use self::lock::Lock;
 use self::reader::{READERS, Readers};
-use self::writer::{Feeds, WriteTx, Writer};
+use self::write_tx::WriteTx;
+use self::writer::{Feeds, Writer};
 
 /// Changes that a slow subscriber may be behind before it has to heal by number: a fan-out to a large fleet fits.
 const CHANGES_KEPT: usize = 16 * 1024;

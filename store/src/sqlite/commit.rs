@@ -4,7 +4,7 @@
 use domain::ExecutorUid;
 
 use super::failure::{Failure, refused_row};
-use super::writer::WriteTx;
+use super::write_tx::WriteTx;
 use super::{attempt, certificate, event, executor, node};
 use crate::executor::{AttemptWrite, Committed, ExecutorCommit, ExecutorFate};
 

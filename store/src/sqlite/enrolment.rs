@@ -5,8 +5,8 @@ use rusqlite::{Connection, named_params};
 
 use super::commit::write_attempt;
 use super::failure::{Failure, is_dangling, is_duplicate, refused_row};
-use super::row::{Columns, first, write};
-use super::writer::{WriteTx, change_integer};
+use super::row::{Columns, first, integer, write};
+use super::write_tx::WriteTx;
 use super::{certificate, event, executor, join_token, node, session};
 use crate::certificate::EnrolmentCommit;
 
@@ -88,7 +88,7 @@ fn delete_replaced(
     let params = named_params! {
         ":uid": replaced.to_string(),
         ":time": time.as_micros(),
-        ":change_number": change_integer(change)?,
+        ":change_number": integer("executor", replaced, "change_number", change.0)?,
     };
     write(tx.connection(), DELETE_REPLACED, params)?;
     certificate::revoke_all(tx.connection(), replaced, time)?;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::SqliteStore;
 use super::failure::Failure;
 use super::row::{Columns, all, first, json, limit, write};
-use super::writer::WriteTx;
+use super::write_tx::WriteTx;
 use crate::column::actor_text;
 use crate::error::Error;
 use crate::event::{EventQuery, EventRow, EventStore};
@@ -41,7 +41,10 @@ AND (:kinds IS NULL OR EXISTS (
     SELECT 1
     FROM json_each(:kinds) AS wanted
     WHERE wanted.value = kind
-    OR (wanted.value LIKE '%.*' AND kind GLOB wanted.value)
+    OR (
+        substr(wanted.value, -2) = '.*'
+        AND substr(kind, 1, length(wanted.value) - 1) = substr(wanted.value, 1, length(wanted.value) - 1)
+    )
 ))"
     };
 }

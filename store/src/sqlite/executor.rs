@@ -322,8 +322,7 @@ impl ExecutorStore for SqliteStore {
     ) -> Result<Vec<Executor>, Error> {
         let (organization, names) = (organization.clone(), keys(names));
         self.read("executor_list_by_name", move |connection| {
-            let params =
-                named_params! { ":organization": organization.as_str(), ":names": names };
+            let params = named_params! { ":organization": organization.as_str(), ":names": names };
             all(connection, LIST_BY_NAME, params, read)
         })
         .await

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::failure::{Failure, is_dangling};
 use super::row::{Columns, all, first, integer, keys, limit, write};
-use super::writer::WriteTx;
+use super::write_tx::WriteTx;
 use super::{SqliteStore, event, executor};
 use crate::error::Error;
 use crate::session::{Presence, ReplicaId, SessionOpened, SessionRow, SessionStore};

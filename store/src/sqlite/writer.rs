@@ -12,19 +12,18 @@
 //!   too: they were judged by writes that never happened.
 
 use std::any::Any;
-use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use domain::{ExecutorUid, Generation, Timestamp};
 use rusqlite::Connection;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::failure::Failure;
-use super::row::{first, integer, write};
-use crate::change::{Change, ChangeNumber};
+use super::row::write;
+use super::write_tx::{Effects, WriteTx};
+use crate::change::Change;
 use crate::clock::Clock;
 use crate::error::Error;
 
@@ -42,13 +41,8 @@ const COMMIT: &str = "COMMIT";
 const ROLLBACK: &str = "ROLLBACK";
 const SAVEPOINT: &str = "SAVEPOINT job";
 const RELEASE: &str = "RELEASE job";
+// Also undoes and ends savepoints that were begun in it, such as the part of a job that panicked.
 const ROLLBACK_TO: &str = "ROLLBACK TO job";
-
-const NEXT_CHANGE: &str = "
-UPDATE counters
-SET value = value + 1
-WHERE name = 'change'
-RETURNING value";
 
 /// The way to the writer thread.
 #[derive(Debug)]
@@ -62,20 +56,6 @@ pub(super) struct Writer {
 pub(super) struct Feeds {
     pub(super) changes: broadcast::Sender<Change>,
     pub(super) event_head: watch::Sender<u64>,
-}
-
-/// The transaction that a job writes in.
-pub(super) struct WriteTx<'c> {
-    connection: &'c Connection,
-    now: Timestamp,
-    effects: RefCell<Effects>,
-}
-
-/// What is pushed once the transaction is durable.
-#[derive(Debug, Default)]
-struct Effects {
-    changes: Vec<Change>,
-    event_head: Option<u64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -175,66 +155,6 @@ impl Drop for Writer {
             // A writer that panicked outside a job has already logged it; there is nobody left to tell.
             drop(thread.join());
         }
-    }
-}
-
-// === impl WriteTx ===
-
-impl WriteTx<'_> {
-    pub(super) const fn connection(&self) -> &Connection {
-        self.connection
-    }
-
-    /// The store's clock, read once for the job.
-    pub(super) const fn now(&self) -> Timestamp {
-        self.now
-    }
-
-    /// Takes the next change number for `executor` and pushes it after the commit.
-    pub(super) fn change(
-        &self,
-        executor: ExecutorUid,
-        generation: Generation,
-    ) -> Result<ChangeNumber, Failure> {
-        let number = first(self.connection, NEXT_CHANGE, [], |row| {
-            Ok(row.get::<_, i64>(0)?)
-        })?;
-        let number = number.and_then(|number| u64::try_from(number).ok());
-        let number = number
-            .ok_or_else(|| Failure::corrupt("counter", "change", "it is missing or negative"))?;
-        let number = ChangeNumber(number);
-        self.effects.borrow_mut().changes.push(Change {
-            number,
-            executor,
-            generation,
-        });
-        Ok(number)
-    }
-
-    /// Tells after the commit that events up to `sequence` were written.
-    pub(super) fn event_head(&self, sequence: u64) {
-        self.effects.borrow_mut().event_head = Some(sequence);
-    }
-
-    /// Runs a part of the job that is undone alone when it fails.
-    pub(super) fn part<T>(
-        &self,
-        work: impl FnOnce(&Self) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let (n_changes, event_head) = {
-            let effects = self.effects.borrow();
-            (effects.changes.len(), effects.event_head)
-        };
-        write(self.connection, SAVEPOINT, [])?;
-        let result = work(self);
-        if result.is_err() {
-            write(self.connection, ROLLBACK_TO, [])?;
-            let mut effects = self.effects.borrow_mut();
-            effects.changes.truncate(n_changes);
-            effects.event_head = event_head;
-        }
-        write(self.connection, RELEASE, [])?;
-        result
     }
 }
 
@@ -378,11 +298,7 @@ fn run_job(
     job: &mut dyn Job,
     clock: &dyn Clock,
 ) -> Result<Effects, rusqlite::Error> {
-    let tx = WriteTx {
-        connection,
-        now: clock.now(),
-        effects: RefCell::default(),
-    };
+    let tx = WriteTx::new(connection, clock.now());
     write(connection, SAVEPOINT, [])?;
     let verdict = job.run(&tx);
     // SQLite gives up the whole transaction by itself on some errors (disk full, I/O): the savepoint is gone with it,
@@ -392,30 +308,8 @@ fn run_job(
     }
     write(connection, RELEASE, [])?;
     Ok(if verdict == Verdict::Keep {
-        tx.effects.into_inner()
+        tx.into_effects()
     } else {
         Effects::default()
     })
-}
-
-impl Effects {
-    fn add(&mut self, later: Self) {
-        self.changes.extend(later.changes);
-        self.event_head = later.event_head.or(self.event_head);
-    }
-
-    fn push(self, feeds: &Feeds) {
-        for change in self.changes {
-            // Nobody listening is no error.
-            drop(feeds.changes.send(change));
-        }
-        if let Some(head) = self.event_head {
-            feeds.event_head.send_replace(head);
-        }
-    }
-}
-
-/// A counter of a job as SQLite keeps it; see [`integer`].
-pub(super) fn change_integer(number: ChangeNumber) -> Result<i64, Failure> {
-    integer("counter", "change", "value", number.0)
 }

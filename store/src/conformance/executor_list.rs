@@ -1,0 +1,187 @@
+//! Promises of the lists of [`crate::ExecutorStore`].
+
+use std::collections::BTreeMap;
+
+use domain::{Executor, ExecutorId};
+
+use super::Subject;
+use super::fixture::{World, commit, join_token, name_in, organization, uid, version};
+use crate::{ExecutorCommit, ExecutorFate, ExecutorQuery, JoinTokenRecord, Page};
+
+fn page(after: Option<&str>, limit: usize) -> Page<ExecutorId> {
+    Page {
+        after: after.map(|after| ExecutorId::new(after).expect("a label")),
+        limit,
+    }
+}
+
+fn names(executors: &[Executor]) -> Vec<&str> {
+    executors
+        .iter()
+        .map(|executor| executor.name.executor.as_str())
+        .collect()
+}
+
+fn deletion(executor: &Executor) -> ExecutorCommit {
+    ExecutorCommit {
+        fate: ExecutorFate::Delete,
+        ..commit(executor)
+    }
+}
+
+pub(super) async fn a_deleted_one_is_left_out_of_lists(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    let row = world.enrol(1, "web-1").await;
+    world.enrol(2, "web-2").await;
+    world.commit(deletion(&row)).await;
+    let list = world
+        .store
+        .executor_list_by_uid(&[uid(1), uid(2), uid(3), uid(2)])
+        .await;
+    assert_eq!(names(&list.expect("a list")), ["web-2"]);
+    assert_eq!(
+        world.store.executor_list_by_uid(&[]).await.expect("a list"),
+        []
+    );
+    let query = ExecutorQuery {
+        organization: Some(organization("acme")),
+        ..ExecutorQuery::default()
+    };
+    let list = world
+        .store
+        .executor_list(&query, page(None, 10))
+        .await
+        .expect("a page");
+    assert_eq!(names(&list), ["web-2"]);
+}
+
+pub(super) async fn lists_are_paged_by_name(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    for (n, name) in ["web-2", "db-1", "web-10", "a"].into_iter().enumerate() {
+        world.enrol(n as u128 + 1, name).await;
+    }
+    let query = ExecutorQuery {
+        organization: Some(organization("acme")),
+        ..ExecutorQuery::default()
+    };
+    let list = world
+        .store
+        .executor_list(&query, page(None, 3))
+        .await
+        .expect("a page");
+    assert_eq!(names(&list), ["a", "db-1", "web-10"]);
+    let list = world
+        .store
+        .executor_list(&query, page(Some("web-10"), 3))
+        .await
+        .expect("a page");
+    assert_eq!(names(&list), ["web-2"]);
+    let list = world
+        .store
+        .executor_list(&query, page(Some("zzz"), 3))
+        .await
+        .expect("a page");
+    assert_eq!(names(&list), [""; 0]);
+}
+
+/// Three executors with versions and labels.
+async fn furnished(subject: &dyn Subject) -> World<'_> {
+    let world = World::new(subject).await;
+    for (n, name, running, labels) in [
+        (1, "web-1", "1.0.0", [("zone", "a"), ("tier", "front")]),
+        (2, "web-2", "1.1.0", [("zone", "b"), ("tier", "front")]),
+        (3, "db-1", "1.1.0", [("zone", "a"), ("a.\"b'$[0]", "x%")]),
+    ] {
+        let mut row = world.enrol(n, name).await;
+        row.version = Some(version(running));
+        row.labels = BTreeMap::from(labels.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        world.write(&row, Vec::new()).await;
+    }
+    world
+}
+
+fn acme() -> ExecutorQuery {
+    ExecutorQuery {
+        organization: Some(organization("acme")),
+        ..ExecutorQuery::default()
+    }
+}
+
+pub(super) async fn lists_filter(subject: &dyn Subject) {
+    let world = furnished(subject).await;
+    let by_version = ExecutorQuery {
+        version: Some("1.1.0".to_owned()),
+        ..acme()
+    };
+    let by_name = |part: &str| ExecutorQuery {
+        name_contains: Some(part.to_owned()),
+        ..acme()
+    };
+    let by_label = |labels: &[(&str, &str)]| ExecutorQuery {
+        labels: labels
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect(),
+        ..acme()
+    };
+    let elsewhere = ExecutorQuery {
+        organization: Some(organization("other")),
+        ..acme()
+    };
+    for (query, expected) in [
+        (by_version, "db-1 web-2"),
+        (by_name("b-1"), "db-1 web-1"),
+        (by_name("%"), ""),
+        (by_label(&[("zone", "a")]), "db-1 web-1"),
+        (by_label(&[("zone", "a"), ("tier", "front")]), "web-1"),
+        (by_label(&[("zone", "a"), ("zone", "b")]), ""),
+        (by_label(&[("a.\"b'$[0]", "x%")]), "db-1"),
+        (by_label(&[("tier", "")]), ""),
+        (elsewhere, ""),
+    ] {
+        let found = world
+            .store
+            .executor_list(&query, page(None, 10))
+            .await
+            .expect("a page");
+        assert_eq!(names(&found).join(" "), expected, "{query:?}");
+    }
+}
+
+pub(super) async fn lists_without_an_organization_lose_nobody(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    world.organization("other").await;
+    let token = JoinTokenRecord {
+        organization: organization("other"),
+        ..join_token("other", 9)
+    };
+    world
+        .store
+        .join_token_insert(&token, &[])
+        .await
+        .expect("a new join token");
+    world.enrol(1, "web-1").await;
+    world.enrol(2, "web-2").await;
+    for (n, executor) in [(3, "web-1"), (4, "web-2"), (5, "web-3")] {
+        let commit = super::fixture::enrolment(n, name_in("other", executor), "other");
+        world
+            .store
+            .enrolment_commit(commit)
+            .await
+            .expect("an enrolment");
+    }
+    let mut seen = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let page = page(after.as_deref(), 1);
+        let found = world
+            .store
+            .executor_list(&ExecutorQuery::default(), page)
+            .await
+            .expect("a page");
+        let Some(last) = found.last() else { break };
+        after = Some(last.name.executor.as_str().to_owned());
+        seen.extend(found.iter().map(|executor| executor.uid));
+    }
+    assert_eq!(seen, [uid(1), uid(3), uid(2), uid(4), uid(5)]);
+}

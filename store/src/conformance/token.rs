@@ -1,0 +1,205 @@
+//! Promises of [`crate::TokenStore`] and [`crate::JoinTokenStore`].
+
+use domain::audit::EventKind;
+use domain::{ExecutorId, Role, TokenId};
+
+use super::Subject;
+use super::fixture::{World, at, digest, event, join_token, join_token_id, organization, refusal};
+use crate::{JoinTokenRecord, Page, TokenRecord};
+
+fn id(text: &str) -> TokenId {
+    TokenId::new(text).expect("a label")
+}
+
+fn token(text: &str, role: Role) -> TokenRecord {
+    TokenRecord {
+        id: id(text),
+        secret_sha256: digest(1),
+        role,
+        display_name: "for \"tests\" \u{1f680}".to_owned(),
+        create_time: at(1),
+        expire_time: at(2),
+        revoke_time: None,
+    }
+}
+
+pub(super) async fn every_role_reads_back(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    let acme = || organization("acme");
+    let roles = [
+        ("a", Role::Owner(acme())),
+        ("b", Role::Admin(acme())),
+        ("c", Role::Member(acme())),
+        ("d", Role::Publisher),
+        ("e", Role::InstallationAdmin),
+    ];
+    for (id, role) in roles {
+        let token = token(id, role);
+        world
+            .store
+            .token_insert(&token, &[])
+            .await
+            .expect("a new token");
+        assert_eq!(
+            world.store.token_get(&token.id).await.expect("a read"),
+            Some(token)
+        );
+    }
+    assert_eq!(world.store.token_get(&id("f")).await.expect("a read"), None);
+}
+
+pub(super) async fn a_taken_id_exists_and_an_unknown_organization_is_missing(
+    subject: &dyn Subject,
+) {
+    let world = World::new(subject).await;
+    let told = [event(EventKind::TokenCreated, "tokens/a")];
+    world
+        .store
+        .token_insert(&token("a", Role::Publisher), &told)
+        .await
+        .expect("a new token");
+    let again = world
+        .store
+        .token_insert(&token("a", Role::InstallationAdmin), &told)
+        .await;
+    assert_eq!(refusal(again), "exists token");
+    let nowhere = token("b", Role::Owner(organization("nobody")));
+    assert_eq!(
+        refusal(world.store.token_insert(&nowhere, &told).await),
+        "missing organization"
+    );
+    assert_eq!(world.events().await.len(), 1);
+}
+
+pub(super) async fn lists_keep_organizations_apart(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    world.organization("other").await;
+    let tokens = [
+        token("a1", Role::Owner(organization("acme"))),
+        token("a2", Role::Member(organization("acme"))),
+        token("i1", Role::Publisher),
+        token("o1", Role::Owner(organization("other"))),
+    ];
+    for token in &tokens {
+        world
+            .store
+            .token_insert(token, &[])
+            .await
+            .expect("a new token");
+    }
+    let acme = organization("acme");
+    let list = async |organization, after, limit| {
+        let rows = world
+            .store
+            .token_list(organization, Page { after, limit })
+            .await;
+        let rows = rows.expect("a page").into_iter();
+        rows.map(|row| row.id.as_str().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(list(Some(&acme), None, 10).await, ["a1", "a2"]);
+    assert_eq!(list(Some(&acme), None, 1).await, ["a1"]);
+    assert_eq!(list(Some(&acme), Some(id("a1")), 10).await, ["a2"]);
+    assert_eq!(list(None, None, 10).await, ["i1"]);
+}
+
+pub(super) async fn the_first_revocation_stays(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    let told = [event(EventKind::TokenRevoked, "tokens/a")];
+    world
+        .store
+        .token_insert(&token("a", Role::Publisher), &[])
+        .await
+        .expect("a new token");
+    for time in [at(50), at(60)] {
+        let row = world
+            .store
+            .token_revoke(&id("a"), time, &told)
+            .await
+            .expect("a revocation");
+        assert_eq!(row.revoke_time, Some(at(50)));
+    }
+    assert_eq!(
+        world.events().await.len(),
+        1,
+        "the second revocation changed nothing"
+    );
+    let unknown = world.store.token_revoke(&id("b"), at(50), &told).await;
+    assert_eq!(refusal(unknown), "missing token");
+    assert_eq!(world.events().await.len(), 1);
+}
+
+pub(super) async fn join_tokens_read_back(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    let token = JoinTokenRecord {
+        executor: Some(ExecutorId::new("web-1").expect("a label")),
+        replace: true,
+        ..join_token("a", u32::MAX)
+    };
+    world
+        .store
+        .join_token_insert(&token, &[])
+        .await
+        .expect("a new join token");
+    let again = world.store.join_token_insert(&token, &[]).await;
+    assert_eq!(refusal(again), "exists join token");
+    let read = world.store.join_token_get(&token.id).await.expect("a read");
+    assert_eq!(read, Some(token));
+    let nowhere = JoinTokenRecord {
+        organization: organization("nobody"),
+        ..join_token("b", 1)
+    };
+    let result = world.store.join_token_insert(&nowhere, &[]).await;
+    assert_eq!(refusal(result), "missing organization");
+}
+
+pub(super) async fn join_tokens_are_listed_by_organization(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    world.organization("other").await;
+    let other = JoinTokenRecord {
+        organization: organization("other"),
+        ..join_token("c", 1)
+    };
+    for token in [join_token("b", 1), other, join_token("a", 1)] {
+        world
+            .store
+            .join_token_insert(&token, &[])
+            .await
+            .expect("a new join token");
+    }
+    let list = async |after: Option<&str>, limit| {
+        let page = Page {
+            after: after.map(join_token_id),
+            limit,
+        };
+        let rows = world
+            .store
+            .join_token_list(&organization("acme"), page)
+            .await;
+        let rows = rows.expect("a page").into_iter();
+        rows.map(|row| row.id.as_str().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(list(None, 10).await, ["a", "b", "many"]);
+    assert_eq!(list(Some("a"), 1).await, ["b"]);
+}
+
+pub(super) async fn the_first_revocation_of_a_join_token_stays(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    let told = [event(EventKind::JoinTokenRevoked, "joinTokens/many")];
+    let many = join_token_id("many");
+    for time in [at(50), at(60)] {
+        let row = world
+            .store
+            .join_token_revoke(&many, time, &told)
+            .await
+            .expect("a revocation");
+        assert_eq!(row.revoke_time, Some(at(50)));
+    }
+    assert_eq!(world.events().await.len(), 1);
+    let unknown = world
+        .store
+        .join_token_revoke(&join_token_id("x"), at(50), &told)
+        .await;
+    assert_eq!(refusal(unknown), "missing join token");
+}
