@@ -19,6 +19,10 @@ use domain::attempt::{ErrorCode, Outcome, Stage};
 use domain::sync::Node;
 use domain::{AttemptId, Channel, Generation, Kind, Manifest, Platform, Sha256, Spec, Version};
 
+use crate::download::TemporaryFile;
+use crate::journal::OpenAttempt;
+use crate::machine::Live;
+
 /// A program that Novacula upgrades.
 pub trait Executor: Send + Sync + 'static {
     /// What this process is and wants. Asked before every hello, so that a pin set meanwhile counts at the next one.
@@ -52,6 +56,21 @@ pub trait Executor: Send + Sync + 'static {
         &self,
         attempt: AttemptId,
     ) -> impl Future<Output = Result<Applied, Failure>> + Send;
+
+    /// What is live now, of an attempt that the journal holds open: asked when the process starts, answered from the disk (or
+    /// the cluster), never from a marker. The default compares [`Description::binary_sha256`] with the journal's hashes, or
+    /// where it holds none, the version of this process with the attempt's.
+    fn live(&self, open: &OpenAttempt) -> Live {
+        let about = self.describe();
+        match (about.binary_sha256, open.old_sha256, open.new_sha256) {
+            (Some(live), _, Some(new)) if live == new => Live::New,
+            (Some(live), Some(old), _) if live == old => Live::Old,
+            (Some(_), Some(_), Some(_)) => Live::Other,
+            _ if about.version == open.target_version => Live::New,
+            _ if about.version == open.from_version => Live::Old,
+            _ => Live::Other,
+        }
+    }
 
     /// Called once, after the journal holds the confirmation of `attempt`: a place to tidy up. Not called again after a crash.
     fn confirmed(&self, attempt: AttemptId) -> impl Future<Output = ()> + Send {
@@ -139,11 +158,9 @@ pub enum Artifact {
 /// A proven file, mode 0755, not yet synced to disk. Dropping it removes it, unless it was [kept](ArtifactFile::keep).
 #[derive(Debug)]
 pub struct ArtifactFile {
-    file: std::fs::File,
-    path: PathBuf,
+    temporary: TemporaryFile,
     sha256: Sha256,
     size: u64,
-    kept: bool,
 }
 
 /// The control plane's word that this executor may swap now, for one attempt and generation. Made by the SDK only, used up
@@ -233,26 +250,24 @@ impl Failure {
 
 impl ArtifactFile {
     /// Wraps a file whose bytes were proven.
-    pub(crate) const fn new(file: std::fs::File, path: PathBuf, sha256: Sha256, size: u64) -> Self {
+    pub(crate) const fn new(temporary: TemporaryFile, sha256: Sha256, size: u64) -> Self {
         Self {
-            file,
-            path,
+            temporary,
             sha256,
             size,
-            kept: false,
         }
     }
 
     /// The open handle through which the bytes were proven; sync this one.
     #[must_use]
     pub const fn file(&self) -> &std::fs::File {
-        &self.file
+        self.temporary.file()
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.temporary.path()
     }
 
     /// Its digest, as signed.
@@ -269,15 +284,6 @@ impl ArtifactFile {
 
     /// Leaves the file where it is: it was renamed, or is about to be.
     pub const fn keep(&mut self) {
-        self.kept = true;
-    }
-}
-
-impl Drop for ArtifactFile {
-    fn drop(&mut self) {
-        if !self.kept {
-            // A leftover is swept away by the next download; nothing more can be done here.
-            let _ = std::fs::remove_file(&self.path);
-        }
+        self.temporary.keep();
     }
 }

@@ -21,5 +21,17 @@ pub mod verify;
 
 pub mod machine;
 
+pub mod credentials;
+
+pub mod connect;
+
+pub mod enrol;
+
+pub mod download;
+
+pub mod driver;
+
+pub mod report;
+
 pub use executor::Executor;
 pub use journal::Journal;

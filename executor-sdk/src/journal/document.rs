@@ -32,6 +32,8 @@ struct Document {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     finished_attempts: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    remembered_outcomes: Vec<OutcomeDocument>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     holds: Vec<HoldDocument>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     floor: Option<String>,
@@ -158,6 +160,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<State, String> {
             .iter()
             .map(|id| parsed("finished_attempts", id))
             .collect::<Result<_, _>>()?,
+        remembered: document
+            .remembered_outcomes
+            .into_iter()
+            .map(outcome)
+            .collect::<Result<_, _>>()?,
         holds: document
             .holds
             .into_iter()
@@ -179,6 +186,7 @@ pub(super) fn print(state: &State) -> Vec<u8> {
         open_attempt: state.open.as_ref().map(open_document),
         unsent_outcomes: state.unsent.iter().map(outcome_document).collect(),
         finished_attempts: state.finished.iter().map(AttemptId::to_string).collect(),
+        remembered_outcomes: state.remembered.iter().map(outcome_document).collect(),
         holds: state.holds.iter().map(hold_document).collect(),
         floor: state.floor.as_ref().map(ToString::to_string),
         confirmed: state.confirmed.as_ref().map(|confirmed| ConfirmedDocument {

@@ -31,6 +31,9 @@ pub struct State {
     pub unsent: Vec<AttemptReport>,
     /// Attempts that ended here, oldest first: the same one is never begun again.
     pub finished: Vec<AttemptId>,
+    /// How the last of them ended, oldest first, acknowledged or not and without log tails: a control plane that lost a
+    /// report asks for the attempt again, and is told.
+    pub remembered: Vec<AttemptReport>,
     /// Versions that rolled back or were refused here.
     pub holds: Vec<Hold>,
     /// The highest floor of any version confirmed here.
@@ -129,6 +132,7 @@ impl State {
             self.generation = Generation::default();
             self.unsent.clear();
             self.finished.clear();
+            self.remembered.clear();
         }
         self.uid = Some(uid);
     }
@@ -156,6 +160,9 @@ impl State {
         }
         if !self.has_finished(outcome.attempt) {
             self.finished.push(outcome.attempt);
+            let mut remembered = outcome.clone();
+            remembered.report.log_tail.clear();
+            self.remembered.push(remembered);
             self.unsent.push(outcome);
         }
         self.bound();
@@ -192,6 +199,7 @@ impl State {
     /// Forgets the oldest of what only grows.
     pub(super) fn bound(&mut self) {
         forget_oldest(&mut self.finished, FINISHED_MAX);
+        forget_oldest(&mut self.remembered, FINISHED_MAX);
         forget_oldest(&mut self.unsent, UNSENT_MAX);
         forget_oldest(&mut self.holds, HOLDS_MAX);
     }

@@ -1,0 +1,425 @@
+//! The stream and the dial of the next one. It knows nothing of attempts.
+//!
+//! ```text
+//! next:     nothing ←──────────────── welcome ───────────────┐
+//!              │ reconnect, loss, failure                     │
+//!              └─→ at a time ─→ dialling ─→ dialled ─hello─→ opening
+//! session:  none, or up until it ends or the next one is welcome
+//! ```
+
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::Reason;
+use domain::join::Endpoint;
+use domain::sync::{Hello, Request, Response, Welcome};
+use proto::convert::sync;
+use proto::v1;
+use proto::v1::sync_service_client::SyncServiceClient;
+use rustls::{AlertDescription, ClientConfig};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use tonic::transport::Channel;
+
+use super::ANSWER_DEADLINE;
+use crate::connect::{self, Backoff, Cause, Error};
+use crate::credentials::Credentials;
+
+/// From hello to welcome. A full control plane answers `reconnect` rather than nothing.
+const OPEN_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A stream that lived this long was a good one: what ends it is a new trouble, not the old one again.
+const GOOD_LIFE: Duration = Duration::from_secs(30);
+
+/// What may wait to be written: all unsent outcomes at once, and the rest of a connect.
+const OUTBOX: usize = 32;
+
+/// Largest message taken; the control plane's are a few KiB.
+const MESSAGE_MAX: usize = 1 << 20;
+
+/// How long the last words may take to be written when the process ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+type Pending<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+
+/// What happened.
+pub(super) enum Event {
+    /// TLS is up, nothing was said: [`Link::open`], or renew over [`Link::dialled`].
+    Dialled,
+    /// A new stream is open and is the one that counts.
+    Welcome(Welcome),
+    /// The control plane says something.
+    Said(Response),
+    /// The stream is gone.
+    Lost(String),
+    /// No stream came about.
+    Refused {
+        /// Why.
+        why: String,
+        /// Whether it was for our certificate.
+        certificate: Certificate,
+    },
+}
+
+/// Whether the control plane refused the certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Certificate {
+    Refused,
+    NotTheTrouble,
+}
+
+pub(super) struct Link {
+    endpoints: Vec<Endpoint>,
+    at: usize,
+    tls: Arc<ClientConfig>,
+    session: Option<Session>,
+    next: Next,
+    backoff: Backoff,
+    trouble: Option<String>,
+    /// The old stream ended while the next one was being opened: told only if that fails.
+    lost: Option<String>,
+}
+
+struct Session {
+    endpoint: Endpoint,
+    channel: Channel,
+    outbox: mpsc::Sender<v1::SyncExecutorRequest>,
+    inbox: Streaming<v1::SyncExecutorResponse>,
+    since: Instant,
+    /// Since when a heartbeat waits for an answer.
+    unanswered: Option<Instant>,
+}
+
+enum Next {
+    Nothing,
+    At(Instant),
+    Dialling(Pending<Channel>),
+    Dialled(Channel),
+    Opening(Pending<Answer>),
+}
+
+/// What a hello led to.
+enum Answer {
+    Welcome(Box<Session>, Welcome),
+    Later(Duration),
+}
+
+/// What `next` waited for.
+enum Came {
+    Said(Result<Option<v1::SyncExecutorResponse>, tonic::Status>),
+    Dialled(Result<Channel, Error>),
+    Answered(Result<Answer, Error>),
+}
+
+impl Link {
+    pub(super) fn new(credentials: &Credentials) -> Result<Self, Error> {
+        Ok(Self {
+            endpoints: credentials.endpoints.clone(),
+            at: 0,
+            tls: connect::tls(credentials)?,
+            session: None,
+            next: Next::At(Instant::now()),
+            backoff: Backoff::default(),
+            trouble: None,
+            lost: None,
+        })
+    }
+
+    pub(super) const fn is_up(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Where the stream is up, or will be tried next.
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        self.session
+            .as_ref()
+            .map_or_else(|| &self.endpoints[self.at], |session| &session.endpoint)
+    }
+
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    pub(super) fn tls(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.tls)
+    }
+
+    /// The connection under the stream, for other calls.
+    pub(super) fn channel(&self) -> Option<Channel> {
+        self.session.as_ref().map(|session| session.channel.clone())
+    }
+
+    /// The connection that has no stream yet.
+    pub(super) fn dialled(&self) -> Option<Channel> {
+        match &self.next {
+            Next::Dialled(channel) => Some(channel.clone()),
+            _ => None,
+        }
+    }
+
+    /// Says it on the stream. Without one, or when the control plane does not read, it falls: whatever matters is said again.
+    pub(super) fn say(&mut self, request: Request) {
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        if matches!(request, Request::Heartbeat { .. }) {
+            session.unanswered.get_or_insert_with(Instant::now);
+        }
+        if session.outbox.try_send(request.into()).is_err() {
+            tracing::debug!("the control plane does not read; a message was dropped");
+        }
+    }
+
+    /// Says hello over the connection that was dialled.
+    pub(super) fn open(&mut self, hello: Hello) {
+        if let Next::Dialled(channel) = std::mem::replace(&mut self.next, Next::Nothing) {
+            let endpoint = self.endpoints[self.at].clone();
+            self.next = Next::Opening(Box::pin(open(endpoint, channel, hello)));
+        }
+    }
+
+    /// The next thing that happens. Cancel safe: what is waited for stays in `self`.
+    pub(super) async fn next(&mut self) -> Event {
+        loop {
+            let came = self.came().await;
+            if let Some(event) = self.take(came) {
+                return event;
+            }
+        }
+    }
+
+    async fn came(&mut self) -> Came {
+        let Self { session, next, .. } = self;
+        let said = async {
+            match session {
+                Some(session) => session.inbox.message().await,
+                None => pending().await,
+            }
+        };
+        let step = async {
+            match next {
+                Next::Dialling(dialling) => Came::Dialled(dialling.await),
+                Next::Opening(opening) => Came::Answered(opening.await),
+                Next::Nothing | Next::At(_) | Next::Dialled(_) => pending().await,
+            }
+        };
+        tokio::select! {
+            // What the present stream says.
+            said = said => Came::Said(said),
+            // How far the next one is.
+            step = step => step,
+        }
+    }
+
+    fn take(&mut self, came: Came) -> Option<Event> {
+        match came {
+            Came::Said(Ok(Some(wire))) => self.said(wire),
+            Came::Said(Ok(None)) => self.lose("the control plane ended the stream".to_owned()),
+            Came::Said(Err(status)) => {
+                let error = Error::of_call(self.endpoint(), &status);
+                self.lose(crate::report::chain(&error))
+            }
+            Came::Dialled(Ok(channel)) => {
+                self.next = Next::Dialled(channel);
+                Some(Event::Dialled)
+            }
+            Came::Answered(Ok(Answer::Welcome(session, welcome))) => {
+                self.session = Some(*session);
+                self.next = Next::Nothing;
+                self.trouble = None;
+                self.lost = None;
+                Some(Event::Welcome(welcome))
+            }
+            Came::Answered(Ok(Answer::Later(after))) => {
+                self.next = Next::At(Instant::now() + after);
+                self.lost.take().map(Event::Lost)
+            }
+            Came::Dialled(Err(error)) | Came::Answered(Err(error)) => Some(self.refused(&error)),
+        }
+    }
+
+    fn said(&mut self, wire: v1::SyncExecutorResponse) -> Option<Event> {
+        if let Some(session) = &mut self.session {
+            session.unanswered = None;
+        }
+        match sync::response(wire) {
+            Ok(Some(Response::Reconnect { after, reason })) => {
+                tracing::info!(?after, reason, "told to dial again");
+                if matches!(self.next, Next::Nothing | Next::At(_)) {
+                    self.next = Next::At(Instant::now() + after);
+                }
+                None
+            }
+            Ok(Some(Response::HeartbeatAck) | None) => None,
+            Ok(Some(response)) => Some(Event::Said(response)),
+            Err(error) => {
+                tracing::warn!(error = %error, "the control plane says something that cannot be used");
+                None
+            }
+        }
+    }
+
+    fn lose(&mut self, why: String) -> Option<Event> {
+        let lived = self.session.take().map(|session| session.since.elapsed());
+        if lived.is_some_and(|lived| lived >= GOOD_LIFE) {
+            self.backoff.succeed();
+        }
+        self.trouble = Some(why.clone());
+        match self.next {
+            Next::Nothing => {
+                self.next = Next::At(Instant::now() + self.backoff.fail(rand::random()))
+            }
+            // A newer stream ends the older one, often before its own welcome is read.
+            Next::Opening(_) => {
+                self.lost = Some(why);
+                return None;
+            }
+            Next::At(_) | Next::Dialling(_) | Next::Dialled(_) => {}
+        }
+        Some(Event::Lost(why))
+    }
+
+    fn refused(&mut self, error: &Error) -> Event {
+        let refused = match error {
+            Error::Answer { reason, .. } => {
+                reason.as_deref() == Some(Reason::CertificateInvalid.as_str())
+            }
+            Error::Dial { cause, .. } => {
+                *cause == Cause::Refused(AlertDescription::CertificateExpired)
+            }
+            Error::Credentials(_) => false,
+        };
+        let certificate = if refused {
+            Certificate::Refused
+        } else {
+            Certificate::NotTheTrouble
+        };
+        let why = crate::report::chain(error);
+        self.again(why.clone());
+        // Both are news, and the loss came first; the refusal has the same consequence when it comes as one.
+        match self.lost.take() {
+            Some(lost) => Event::Lost(format!("{lost}; {why}")),
+            None => Event::Refused { why, certificate },
+        }
+    }
+
+    fn again(&mut self, why: String) {
+        self.trouble = Some(why);
+        self.at = (self.at + 1) % self.endpoints.len();
+        self.next = Next::At(Instant::now() + self.backoff.fail(rand::random()));
+    }
+
+    /// The renewal over the connection that was dialled for it failed.
+    pub(super) fn could_not_renew(&mut self, why: String) {
+        if matches!(self.next, Next::Dialled(_)) {
+            self.again(why);
+        }
+    }
+
+    /// The next stream is opened with the next certificate, at once; the present one is used meanwhile.
+    pub(super) fn renew(&mut self, credentials: &Credentials) -> Result<(), Error> {
+        self.tls = connect::tls(credentials)?;
+        self.next = self.dial();
+        Ok(())
+    }
+
+    fn dial(&self) -> Next {
+        let (endpoint, tls) = (self.endpoints[self.at].clone(), self.tls());
+        Next::Dialling(Box::pin(async move { connect::dial(&endpoint, tls).await }))
+    }
+
+    /// How long until [`Link::look_at_the_time`] has something to do.
+    pub(super) fn due_in(&self) -> Option<Duration> {
+        let next = match self.next {
+            Next::At(at) => Some(at),
+            _ => None,
+        };
+        let answer = self.answer_due();
+        let now = Instant::now();
+        [next, answer]
+            .into_iter()
+            .flatten()
+            .map(|at| at.saturating_duration_since(now))
+            .min()
+    }
+
+    fn answer_due(&self) -> Option<Instant> {
+        Some(self.session.as_ref()?.unanswered? + ANSWER_DEADLINE)
+    }
+
+    /// Dials when it is time; gives the stream up when nothing answers on it.
+    pub(super) fn look_at_the_time(&mut self) -> Option<Event> {
+        let now = Instant::now();
+        if matches!(self.next, Next::At(at) if at <= now) {
+            self.next = self.dial();
+        }
+        if self.answer_due().is_some_and(|due| due <= now) {
+            return self.lose(format!(
+                "no answer to a heartbeat for {} s",
+                ANSWER_DEADLINE.as_secs()
+            ));
+        }
+        None
+    }
+
+    /// Lets what was said be written, and ends the stream.
+    pub(super) async fn close(&mut self) {
+        let Some(Session {
+            outbox, mut inbox, ..
+        }) = self.session.take()
+        else {
+            return;
+        };
+        drop(outbox);
+        let rest = async { while let Ok(Some(_)) = inbox.message().await {} };
+        // A control plane that does not end its side in time has read what it reads.
+        let _ = timeout(LAST_WORDS, rest).await;
+    }
+}
+
+async fn open(endpoint: Endpoint, channel: Channel, hello: Hello) -> Result<Answer, Error> {
+    let (outbox, messages) = mpsc::channel(OUTBOX);
+    // The channel is new and empty: there is room.
+    let _ = outbox.try_send(Request::Hello(Box::new(hello)).into());
+    let mut client = SyncServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_MAX);
+    let answer = async {
+        let mut inbox = client
+            .sync_executor(ReceiverStream::new(messages))
+            .await?
+            .into_inner();
+        while let Some(wire) = inbox.message().await? {
+            match sync::response(wire) {
+                Ok(Some(Response::Welcome(welcome))) => {
+                    let session = Session {
+                        endpoint: endpoint.clone(),
+                        channel,
+                        outbox,
+                        inbox,
+                        since: Instant::now(),
+                        unanswered: None,
+                    };
+                    return Ok(Answer::Welcome(Box::new(session), welcome));
+                }
+                Ok(Some(Response::Reconnect { after, .. })) => return Ok(Answer::Later(after)),
+                // Nothing else comes before welcome; what a later version adds is not for us.
+                Ok(_) => {}
+                Err(error) => return Err(tonic::Status::internal(error.to_string())),
+            }
+        }
+        Err(tonic::Status::unavailable(
+            "the control plane ended the stream before its welcome",
+        ))
+    };
+    match timeout(OPEN_DEADLINE, answer).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(status)) => Err(Error::of_call(&endpoint, &status)),
+        Err(_) => Err(Error::Dial {
+            endpoint,
+            cause: Cause::Timeout,
+        }),
+    }
+}

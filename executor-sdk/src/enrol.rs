@@ -1,0 +1,249 @@
+//! How an executor gets its certificate and keeps one.
+//!
+//! Enrolment trusts nobody it cannot check: the join token pins SHA-256 of the authority's public key, the server has to
+//! present that authority in its chain, and the chain, the name and the time are verified against it. There is no insecure
+//! mode. The executor's own key is made here and on disk before it is named in a request, so that a repeat after a lost
+//! answer asks for the same certificate.
+//!
+//! Renewal goes over the stream's own connection, with a new key. A certificate that is over is still good for that one call.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use domain::join::Endpoint;
+use domain::{ExecutorId, JoinSecret, Sha256};
+use proto::v1;
+use proto::v1::enrollment_service_client::EnrollmentServiceClient;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tonic::transport::Channel;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::connect::{self, CALL_DEADLINE, Cause};
+use crate::credentials::{self, CredentialStore, Credentials, Identity, PendingKey};
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server did not present the authority that the join token pins.
+    #[error(
+        "the control plane at {endpoint} does not present the authority that the join token names; either this is another control plane or someone in between, or the token is older than the authority: make a new token"
+    )]
+    NotPinned {
+        /// Where.
+        endpoint: Endpoint,
+    },
+    /// It could not be reached, or refused.
+    #[error("ask for a certificate")]
+    Connect(#[from] connect::Error),
+    /// What it answered makes no set of credentials, or they could not be kept.
+    #[error("keep the certificate")]
+    Credentials(#[from] credentials::Error),
+    /// A field of the answer is wrong.
+    #[error("the control plane's answer has a {field} that cannot be used: {why}")]
+    Answer {
+        /// Which field.
+        field: &'static str,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Exchanges a join token for credentials and keeps them in `store`. `name` is the executor's name when the token does not
+/// say it. Repeat it freely after an error: the same key is used until its certificate is on disk.
+///
+/// # Errors
+/// [`Error`]; nothing is kept but the key.
+pub async fn enrol(
+    join: &JoinSecret,
+    name: Option<&ExecutorId>,
+    store: &CredentialStore,
+) -> Result<Credentials, Error> {
+    let key = store.pending_key()?;
+    let request = v1::EnrollRequest {
+        join_token: join.reveal().to_string(),
+        certificate_signing_request: key.signing_request()?,
+        executor_id: name.map(ToString::to_string).unwrap_or_default(),
+    };
+    let endpoint = &join.endpoint;
+    let tls = connect::tls_without_identity(Arc::new(Pinned::new(join.authority)))?;
+    let channel = connect::dial(endpoint, tls)
+        .await
+        .map_err(|error| pinned(endpoint, error))?;
+    let answer = call(
+        endpoint,
+        EnrollmentServiceClient::new(channel).enroll(request),
+    )
+    .await?;
+    let credentials = enrolled(join, &key, answer)?;
+    store.save(&credentials)?;
+    Ok(credentials)
+}
+
+/// Renews over `channel`, and keeps the result in `store`.
+///
+/// # Errors
+/// [`Error`]; the credentials on disk are the old ones still.
+pub async fn renew(
+    channel: Channel,
+    credentials: &Credentials,
+    store: &CredentialStore,
+) -> Result<Credentials, Error> {
+    let endpoint = &credentials.endpoints[0];
+    let key = store.pending_key()?;
+    let request = v1::RenewCertificateRequest {
+        certificate_signing_request: key.signing_request()?,
+    };
+    let answer = call(
+        endpoint,
+        EnrollmentServiceClient::new(channel).renew_certificate(request),
+    )
+    .await?;
+    let renewed = credentials.renewed(&key, answer.certificate_chain, answer.trust_bundle)?;
+    // A bundle that makes no TLS client would lock this executor out.
+    connect::tls(&renewed)?;
+    store.save(&renewed)?;
+    Ok(renewed)
+}
+
+fn enrolled(
+    join: &JoinSecret,
+    key: &PendingKey,
+    answer: v1::EnrollResponse,
+) -> Result<Credentials, Error> {
+    let wrong = |field, why: String| Error::Answer { field, why };
+    let identity = Identity {
+        uid: answer
+            .uid
+            .parse()
+            .map_err(|error: domain::id::Error| wrong("uid", error.to_string()))?,
+        executor: answer
+            .executor
+            .parse()
+            .map_err(|error: domain::id::Error| wrong("executor", error.to_string()))?,
+        endpoints: vec![join.endpoint.clone()],
+    };
+    let trust = credentials::certificates(&answer.trust_bundle)
+        .map_err(|why| wrong("trust_bundle", why))?;
+    if !trust
+        .iter()
+        .any(|authority| key_digest(authority) == Some(join.authority))
+    {
+        return Err(wrong(
+            "trust_bundle",
+            "it lacks the authority that the join token names".to_owned(),
+        ));
+    }
+    let credentials =
+        Credentials::new(identity, key, answer.certificate_chain, answer.trust_bundle)?;
+    connect::tls(&credentials)?;
+    Ok(credentials)
+}
+
+async fn call<T>(
+    endpoint: &Endpoint,
+    call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(CALL_DEADLINE, call).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) => Err(pinned(endpoint, connect::Error::of_call(endpoint, &status))),
+        Err(_) => Err(connect::Error::Dial {
+            endpoint: endpoint.clone(),
+            cause: Cause::Timeout,
+        }
+        .into()),
+    }
+}
+
+/// At enrolment "not trusted" can mean one thing only, which deserves its own words.
+fn pinned(endpoint: &Endpoint, error: connect::Error) -> Error {
+    match error {
+        connect::Error::Dial {
+            cause: Cause::NotTrusted,
+            ..
+        } => Error::NotPinned {
+            endpoint: endpoint.clone(),
+        },
+        error => error.into(),
+    }
+}
+
+/// SHA-256 of a certificate's SubjectPublicKeyInfo; nothing when it cannot be read.
+fn key_digest(certificate: &CertificateDer<'_>) -> Option<Sha256> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let digest = digest::digest(&digest::SHA256, certificate.public_key().raw);
+    Sha256::from_slice(digest.as_ref()).ok()
+}
+
+/// Trusts the one authority whose key the join token pins, when the server presents it.
+#[derive(Debug)]
+struct Pinned {
+    authority: Sha256,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Pinned {
+    fn new(authority: Sha256) -> Self {
+        Self {
+            authority,
+            provider: connect::provider(),
+        }
+    }
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let authority = intermediates
+            .iter()
+            .find(|certificate| key_digest(certificate) == Some(self.authority));
+        let authority = authority.ok_or(CertificateError::UnknownIssuer)?;
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone().into_owned())?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(
+            Arc::new(roots),
+            Arc::clone(&self.provider),
+        )
+        .build();
+        let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
+        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("only TLS 1.3 is spoken".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
