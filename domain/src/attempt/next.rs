@@ -93,7 +93,7 @@ pub enum Input {
         version: Version,
         /// The attempt that its journal holds open.
         open_attempt: Option<AttemptId>,
-        /// Whether its journal holds an outcome of this attempt that it has yet to report.
+        /// Whether its own word about the end will come ([`outcome_waiting`]).
         has_unsent_outcome: OutcomeWaiting,
     },
     /// A person cancels.
@@ -112,15 +112,36 @@ pub enum Input {
     Tick,
 }
 
-/// Whether a report is on its way: one is in the hello, or the executor has seen a newer generation than is stored. Then
-/// the database was restored ([`super::effect::catch_up`]), and an executor that finished this attempt meanwhile says so
-/// again when it is desired of it again.
+/// Whether the executor's own word about the end is to be waited for: then a hello ends nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutcomeWaiting {
-    /// The executor's journal holds one.
+    /// It will come.
     Yes,
-    /// It holds none.
+    /// There is none: what runs is all the evidence.
     No,
+}
+
+/// Whether to wait for the executor's own word about `attempt`. `told` is the generation that its hello names, `stored` the
+/// executor's row's before catching up; `in_hello` whether the hello carries an outcome of this attempt.
+///
+/// Besides the outcomes in the hello there are those that were acknowledged before the database was restored: an executor
+/// that has seen a newer generation than is stored, or runs the target of an attempt that it has seen and that has no
+/// leave, may have finished it long ago. It says so again when the attempt is desired of it again.
+#[must_use]
+pub fn outcome_waiting(
+    attempt: &Attempt,
+    running: &Version,
+    told: Generation,
+    stored: Generation,
+    in_hello: OutcomeWaiting,
+) -> OutcomeWaiting {
+    let has_seen = told >= attempt.generation;
+    let may_be_finished = running == attempt.target_version() && !attempt.has_leave() && has_seen;
+    if told > stored || may_be_finished {
+        OutcomeWaiting::Yes
+    } else {
+        in_hello
+    }
 }
 
 /// What has to be done, in the transaction that writes the attempt or after it.

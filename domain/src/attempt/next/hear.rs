@@ -100,25 +100,26 @@ impl Step<'_> {
         open_attempt: Option<AttemptId>,
         waiting: OutcomeWaiting,
     ) {
-        // The executor's own word about the end is on its way, and better than any conclusion from here.
-        if self.attempt.is_ended() || waiting == OutcomeWaiting::Yes {
+        if self.attempt.is_ended() {
             return;
         }
         let ours = open_attempt == Some(self.attempt.id);
+        // The executor's own word about the end is on its way, and better than any conclusion from here.
+        let may_conclude = waiting == OutcomeWaiting::No;
         if version == self.attempt.target_version() {
             // Without leave but with our attempt in its journal: leave was given and the database, restored, forgot it.
             if self.attempt.has_leave() || ours {
                 self.confirming();
-            } else {
+            } else if may_conclude {
                 self.changed_locally();
             }
         } else if *version == self.attempt.from_version {
             // From confirming on, the target is known to have run: whoever is back without a word has lost its journal.
             // Before, the swap may never have been made: its report or a deadline tells.
-            if self.attempt.phase == Phase::Confirming && !ours {
+            if self.attempt.phase == Phase::Confirming && !ours && may_conclude {
                 self.came_back();
             }
-        } else if !(self.attempt.has_leave() && ours) {
+        } else if may_conclude && !(self.attempt.has_leave() && ours) {
             // A third version. With our attempt in its journal it is the target that calls itself something else: its
             // probation fails, and the report says so.
             self.changed_locally();

@@ -412,21 +412,68 @@ fn the_table_of_hellos_is_closed() {
 }
 
 #[test]
-fn a_hello_with_an_outcome_to_come_decides_nothing() {
+fn a_hello_with_an_outcome_to_come_ends_nothing() {
     for road in [Road::new, Road::with_leave, Road::confirming] {
         for running in ["1.1.0", "1.2.0", "1.1.5"] {
-            let mut road = road();
-            let before = road.now();
-            let has_unsent_outcome = OutcomeWaiting::Yes;
-            road.say(
-                50,
-                Input::Hello {
-                    version: version(running),
-                    open_attempt: None,
-                    has_unsent_outcome,
-                },
-            );
-            assert_eq!(road.now(), before);
+            for open_attempt in [None, Some(attempt_id(1))] {
+                let mut road = road();
+                let has_unsent_outcome = OutcomeWaiting::Yes;
+                let running = version(running);
+                road.say(
+                    50,
+                    Input::Hello {
+                        version: running,
+                        open_attempt,
+                        has_unsent_outcome,
+                    },
+                );
+                assert_eq!(road.attempt.ending, None);
+            }
         }
     }
+    let mut road = Road::with_leave();
+    let (running, open_attempt) = (version("1.2.0"), Some(attempt_id(1)));
+    let has_unsent_outcome = OutcomeWaiting::Yes;
+    road.say(
+        50,
+        Input::Hello {
+            version: running,
+            open_attempt,
+            has_unsent_outcome,
+        },
+    );
+    assert_eq!(
+        road.now(),
+        "confirming",
+        "that the target runs is seen, whatever becomes of it"
+    );
+}
+
+#[test]
+fn an_executor_that_may_have_finished_is_asked_before_anything_is_concluded() {
+    let waiting = |attempt: &Attempt, running, told, stored| {
+        let (told, stored) = (Generation(told), Generation(stored));
+        outcome_waiting(attempt, &version(running), told, stored, OutcomeWaiting::No)
+    };
+    let asked = Road::new().attempt;
+    assert_eq!(
+        waiting(&asked, "1.2.0", 0, 1),
+        OutcomeWaiting::No,
+        "it never saw the attempt"
+    );
+    assert_eq!(waiting(&asked, "1.2.0", 1, 1), OutcomeWaiting::Yes);
+    assert_eq!(
+        waiting(&asked, "1.1.5", 1, 1),
+        OutcomeWaiting::No,
+        "a third version is no end of this attempt"
+    );
+    assert_eq!(
+        waiting(&asked, "1.1.0", 2, 1),
+        OutcomeWaiting::Yes,
+        "the database was restored"
+    );
+    assert_eq!(
+        waiting(&Road::with_leave().attempt, "1.2.0", 1, 1),
+        OutcomeWaiting::No
+    );
 }
