@@ -9,7 +9,6 @@ pub mod convert;
 #[allow(
     clippy::all,
     clippy::too_many_lines,
-    clippy::too_many_lines,
     clippy::wildcard_imports,
     unreachable_pub,
     reason = "generated code: which lints fire changes with the generator"

@@ -13,7 +13,7 @@ use proto::v1;
 use proto::v1::release_service_client::ReleaseServiceClient;
 
 use crate::args::{Kind, Release};
-use crate::command::executor::{channel, dash, kind, wire_channel};
+use crate::command::executor::print::{channel, dash, kind, wire_channel};
 use crate::command::{PAGE_SIZE, Session};
 use crate::connect::Api;
 use crate::error::Error;

@@ -9,7 +9,7 @@ use proto::v1::executor_service_client::ExecutorServiceClient;
 use proto::v1::upgrade_service_client::UpgradeServiceClient;
 
 use crate::args::{RequestUpgrade, Upgrade};
-use crate::command::executor::{attempt_facts, channel, dash};
+use crate::command::executor::print::{attempt_facts, channel, dash};
 use crate::command::{PAGE_SIZE, Session};
 use crate::error::Error;
 use crate::names::short;
