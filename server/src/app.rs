@@ -11,6 +11,10 @@ pub mod bearer;
 
 pub mod enrolment;
 
+pub mod artifact;
+
+pub mod replica;
+
 pub mod error;
 
 pub mod settings;
@@ -24,6 +28,8 @@ pub mod presence;
 pub mod spec;
 
 pub mod commit;
+
+pub mod sync;
 
 pub mod minisign;
 

@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use domain::Refusal;
+use domain::{Reason, Refusal};
 
 /// Why a use case failed.
 #[derive(Debug, thiserror::Error)]
@@ -34,4 +34,24 @@ pub struct Violation {
     pub field: String,
     /// The rule, and what was given.
     pub description: String,
+}
+
+// === impl Error ===
+
+impl Error {
+    /// One field that may not be so.
+    #[must_use]
+    pub fn field(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self::Invalid(vec![Violation {
+            field: field.into(),
+            description: description.into(),
+        }])
+    }
+
+    /// No such resource.
+    #[must_use]
+    pub fn not_found(name: impl std::fmt::Display) -> Self {
+        let message = format!("{name} does not exist");
+        Self::Refused(Refusal::new(Reason::NotFound, message).with("name", name))
+    }
 }

@@ -6,7 +6,6 @@ use domain::Version;
 use domain::attempt::Policy;
 use domain::join::Endpoint;
 
-
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The choices.

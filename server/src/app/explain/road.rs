@@ -1,0 +1,249 @@
+//! Where the attempt is on its road, and what it waits for.
+
+use std::time::Duration;
+
+use domain::attempt::{Ending, ErrorCode, Outcome, Phase, Report};
+use domain::{Attempt, Reason};
+
+use super::Facts;
+use super::finding::{Finding, Severity, words};
+
+/// An executor acknowledges within milliseconds; after this long it is not slow, it is stuck.
+const ACKNOWLEDGE: Duration = Duration::from_secs(15);
+
+/// What the attempt says.
+pub(super) fn of_attempt(facts: &Facts) -> Vec<Finding> {
+    let Some(attempt) = &facts.attempt else {
+        return Vec::new();
+    };
+    let mut findings = match (&attempt.ending, &attempt.refused) {
+        (Some(ending), _) => vec![ended(attempt, ending)],
+        (None, Some(report)) => vec![refused(facts, attempt, report)],
+        (None, None) => vec![open(facts, attempt)],
+    };
+    for finding in &mut findings {
+        finding.about_attempt = true;
+    }
+    findings
+}
+
+fn open(facts: &Facts, attempt: &Attempt) -> Finding {
+    let target = attempt.target_version();
+    let left = words(attempt.expire_time.since(facts.now).as_secs());
+    if attempt.rollback_requested {
+        return Finding::new(
+            Severity::Notice,
+            format!(
+                "{} was asked for after leave: the executor is to bring it back",
+                attempt.from_version
+            ),
+        )
+        .because(Reason::RollbackRequested)
+        .since(attempt.apply_time);
+    }
+    match attempt.phase {
+        Phase::Requested | Phase::Delivered if facts.now >= attempt.expire_time => {
+            Finding::blocking(Reason::TtlExpired, format!("nobody picked up the upgrade to {target} in time; it ends as expired within seconds"))
+                .remedy("see that the executor is online, and ask again; `--ttl` gives it longer")
+                .since(Some(attempt.expire_time))
+        }
+        Phase::Requested => unacknowledged(facts, attempt, &left),
+        Phase::Delivered => Finding::new(Severity::Notice, format!("the executor knows of the upgrade to {target} and has not begun to download; {left} are left"))
+            .remedy("it may be confirming an earlier one, or checking disk and manifest; its own log says which: `journalctl -u novacula-agent -n 20`")
+            .since(attempt.deliver_time),
+        Phase::Downloading => Finding::new(Severity::Ok, format!("it is downloading {target}: {}", bytes(attempt)))
+            .remedy(format!("without a new byte for {} it ends as failed", words(facts.policy.progress_deadline.as_secs())))
+            .since(attempt.progress_time),
+        Phase::Verifying => Finding::new(Severity::Ok, format!("it is checking the bytes of {target}")).since(attempt.progress_time),
+        Phase::ReadyToSwap => Finding::new(Severity::Ok, format!("it has {target}, verified, and asks for leave")).since(attempt.progress_time),
+        Phase::Applying => Finding::new(Severity::Ok, format!("leave was given: it is swapping to {target} and can no longer be stopped"))
+            .remedy(format!(
+                "without word of the swap for {} it ends as failed; asking for {} is carried out as the rollback",
+                words(facts.policy.leave_deadline.as_secs()),
+                attempt.from_version
+            ))
+            .since(attempt.apply_time),
+        Phase::Restarting => Finding::new(Severity::Ok, format!("the swap was made and {target} is starting"))
+            .remedy("if it does not come up, the host brings the old version back by itself")
+            .since(attempt.apply_time),
+        Phase::Confirming => Finding::new(Severity::Ok, format!("{target} runs and is waiting for its confirmation: it has to run unbroken through probation"))
+            .remedy(format!("asking for {} brings the old version back", attempt.from_version))
+            .since(attempt.progress_time.or(attempt.apply_time)),
+    }
+}
+
+fn unacknowledged(facts: &Facts, attempt: &Attempt, left: &str) -> Finding {
+    let target = attempt.target_version();
+    let waited = facts.now.since(attempt.request_time);
+    let since = Some(attempt.request_time);
+    if !facts.presence.connected {
+        return Finding::new(Severity::Notice, format!("the upgrade to {target} is delivered as soon as the executor opens its stream; {left} are left"))
+            .since(since);
+    }
+    if waited < ACKNOWLEDGE {
+        return Finding::new(
+            Severity::Ok,
+            format!("the upgrade to {target} is on the stream"),
+        )
+        .since(since);
+    }
+    Finding::new(
+        Severity::Blocking,
+        format!("the upgrade to {target} was sent {} ago and is not acknowledged, though the stream is open", words(waited.as_secs())),
+    )
+    .remedy("the executor's process hangs, or its network swallows data: on the host `systemctl restart novacula-agent`; nothing is lost by it, the upgrade is sent again")
+    .since(since)
+}
+
+fn refused(facts: &Facts, attempt: &Attempt, report: &Report) -> Finding {
+    let code = report.error_code.map_or("OTHER", ErrorCode::as_str);
+    let message = format!(
+        "the executor refused {} ({code}): {}; it stays pending, marked, for {}",
+        attempt.target_version(),
+        report.message,
+        words(attempt.expire_time.since(facts.now).as_secs())
+    );
+    Finding::new(Severity::Blocking, message)
+        .remedy(remedy(report.error_code))
+        .since(attempt.progress_time)
+}
+
+fn ended(attempt: &Attempt, ending: &Ending) -> Finding {
+    let target = attempt.target_version();
+    let code = ending
+        .error_code
+        .map(|code| format!(" ({})", code.as_str()))
+        .unwrap_or_default();
+    let (severity, message) = match ending.outcome {
+        Outcome::Succeeded => (
+            Severity::Ok,
+            format!("the last upgrade, to {target}, succeeded"),
+        ),
+        Outcome::RolledBack => (
+            Severity::Notice,
+            format!(
+                "the last upgrade, to {target}, was rolled back{code}: {}",
+                ending.message
+            ),
+        ),
+        Outcome::Refused => (
+            Severity::Notice,
+            format!(
+                "the last upgrade, to {target}, was refused{code}: {}",
+                ending.message
+            ),
+        ),
+        Outcome::Failed => (
+            Severity::Notice,
+            format!(
+                "the last upgrade, to {target}, failed{code}: {}",
+                ending.message
+            ),
+        ),
+        Outcome::Expired => (
+            Severity::Notice,
+            format!("the last upgrade, to {target}, expired before it was picked up"),
+        ),
+        Outcome::Cancelled | Outcome::Superseded => (
+            Severity::Ok,
+            format!(
+                "the last upgrade, to {target}, was {}: {}",
+                ending.outcome.as_str(),
+                ending.message
+            ),
+        ),
+    };
+    let finding = Finding::new(severity, message).since(attempt.end_time);
+    let finding = match ending.reason {
+        Some(reason) => finding.because(reason),
+        None => finding,
+    };
+    match (severity, ending.log_tail.is_empty()) {
+        (Severity::Ok, _) => finding,
+        (_, false) => finding.remedy("the failing version's last lines are in this answer's attempt; fix what they say, publish, ask again"),
+        (_, true) => finding.remedy(remedy(ending.error_code)),
+    }
+}
+
+/// What a person does about a typed error.
+fn remedy(code: Option<ErrorCode>) -> &'static str {
+    let Some(code) = code else {
+        return "ask again when its cause is gone";
+    };
+    match code {
+        ErrorCode::CrashLoop
+        | ErrorCode::StartTimeout
+        | ErrorCode::CleanExit
+        | ErrorCode::Hang
+        | ErrorCode::TooManyStarts => {
+            "read the failing version's last lines in the attempt; yank the release if it fails everywhere"
+        }
+        ErrorCode::WrongVersion => {
+            "the binary says another version than its release: yank the release and publish a correct one"
+        }
+        ErrorCode::NoConnection => {
+            "the new version could not reach the control plane where the old one could: compare their configuration on the host"
+        }
+        ErrorCode::ByHand => "a person brought the old version back on the host: ask them why",
+        ErrorCode::NoSpace => "free disk space on the host, then ask again",
+        ErrorCode::ReadOnly | ErrorCode::NotPermitted | ErrorCode::CrossDevice => {
+            "on the host: `novacula-agent doctor` names the path and what is wrong with it; `novacula-agent install` writes units that fit"
+        }
+        ErrorCode::Io | ErrorCode::Journal => {
+            "the host's disk fails or is full: look at `dmesg` and `df`, then ask again"
+        }
+        ErrorCode::Pinned => {
+            "on the host: `novacula-agent unpin`, or use the package manager that owns the binary"
+        }
+        ErrorCode::Unreachable | ErrorCode::HttpStatus => {
+            "see that the artifact's URL answers from that host, then ask again"
+        }
+        ErrorCode::UrlNotAllowed => {
+            "the host refuses that URL (scheme, redirect or private address): publish the artifact here, or allow the address in the host's configuration"
+        }
+        ErrorCode::TooLarge | ErrorCode::Truncated | ErrorCode::DigestMismatch => {
+            "the bytes served are not the bytes signed: do not ask again before a person has looked at where the artifact comes from"
+        }
+        ErrorCode::UnknownKey => {
+            "no signature is by a key that this executor trusts: compare its release_key_ids with the release's signatures, and add one with `novacula release` and the right key"
+        }
+        ErrorCode::BadSignature | ErrorCode::LegacySignature | ErrorCode::BadManifest => {
+            "the signature is wrong: treat it as an alarm, find out who signed, and sign again with `minisign -S`"
+        }
+        ErrorCode::ManifestMismatch | ErrorCode::KindMismatch | ErrorCode::PlatformMismatch => {
+            "what was signed is not what was offered: treat it as an alarm, and compare the release with its manifests"
+        }
+        ErrorCode::MajorHop => "ask for the next major first; `novacula upgrade targets` shows it",
+        ErrorCode::BelowFloor => {
+            "the executor has confirmed a release that forbids going so far back; ask for a version at or above its floor"
+        }
+        ErrorCode::ChannelCeiling => {
+            "the host's own ceiling keeps this channel out; raise it there, or ask for a more finished release"
+        }
+        ErrorCode::SpecExpired => {
+            "it came too late: ask again, with a longer `--ttl` if the host is slow"
+        }
+        ErrorCode::PreviousUnusable => {
+            "on the host: `novacula-agent doctor`; the old binary is gone or was written on, and an upgrade would have no way back"
+        }
+        ErrorCode::ServiceManager => {
+            "on the host: `systemctl status` and `novacula-agent doctor` say what refused"
+        }
+        ErrorCode::NoWord => {
+            "the executor fell silent: look at the host; the truth is told when it comes back"
+        }
+        ErrorCode::Other => {
+            "the message says what a newer version meant; upgrade the control plane to read it better"
+        }
+    }
+}
+
+fn bytes(attempt: &Attempt) -> String {
+    match attempt.bytes_total {
+        0 => format!("{} bytes so far", attempt.bytes_done),
+        total => format!(
+            "{} % of {total} bytes",
+            attempt.bytes_done.min(total).saturating_mul(100) / total
+        ),
+    }
+}

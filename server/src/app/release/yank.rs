@@ -1,0 +1,105 @@
+//! Withdrawing a release: it is offered to nobody, and attempts without leave are cancelled (`RELEASE_YANKED`).
+
+use domain::attempt::Input;
+use domain::audit::EventKind;
+use domain::release::{Release, Status};
+use domain::{Actor, Event, Kind, Reason, Refusal, ReleaseId};
+
+use crate::app::App;
+use crate::app::caller::Caller;
+use crate::app::commit::Patience;
+use crate::app::error::Error;
+
+/// Longest reason, in bytes.
+const REASON_MAX: usize = 1_024;
+
+/// Attempts cancelled at a time.
+const SLICE: usize = 1_000;
+
+impl App {
+    /// Withdraws a published release. Doing it twice keeps the first reason, and sweeps again.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, `RELEASE_NOT_PUBLISHED`; no reason given.
+    pub async fn release_yank(
+        &self,
+        caller: &Caller,
+        id: &ReleaseId,
+        reason: &str,
+    ) -> Result<Release, Error> {
+        self.authorize(caller, None).await?;
+        if reason.trim().is_empty() || reason.len() > REASON_MAX {
+            let rule = format!(
+                "is required, in at most {REASON_MAX} bytes: those who wait for the release are told"
+            );
+            return Err(Error::field("reason", rule));
+        }
+        let mut patience = Patience::new();
+        let release = loop {
+            let mut release = self.release_read(id).await?;
+            match release.status {
+                Status::Yanked => break release,
+                Status::Published => {}
+                Status::Draft => {
+                    let message = format!("release {id} is a draft, and offered to nobody");
+                    return Err(Refusal::new(Reason::ReleaseNotPublished, message).into());
+                }
+            }
+            release.status = Status::Yanked;
+            release.yank_reason = Some(reason.to_owned());
+            let event = Event {
+                kind: EventKind::ReleaseYanked,
+                actor: caller.actor(),
+                target: id.resource_name(),
+                organization: None,
+                time: self.now().await?,
+                details: vec![("reason", reason.to_owned())],
+            };
+            match self.store.release_commit(&release, &[event]).await {
+                Err(error) if patience.again(&error).await => {}
+                written => {
+                    written?;
+                    break release;
+                }
+            }
+        };
+        self.yank_sweep(id, &caller.actor()).await?;
+        Ok(release)
+    }
+
+    /// Cancels what leads to a yanked release and has no leave. A sweep that was cut short is finished by the next, which the
+    /// server's start brings ([`Self::yank_resume`]).
+    async fn yank_sweep(&self, id: &ReleaseId, actor: &Actor) -> Result<(), Error> {
+        loop {
+            let open = self.store.attempt_list_open_by_release(id, SLICE).await?;
+            let slice_is_full = open.len() >= SLICE;
+            let mut cancelled = 0usize;
+            for attempt in open.iter().filter(|attempt| !attempt.has_leave()) {
+                let told = self
+                    .attempt_tell(attempt.executor, attempt.id, &Input::Yank, actor.clone())
+                    .await?;
+                cancelled += usize::from(told.is_some_and(|(after, _)| after.is_ended()));
+            }
+            if !slice_is_full || cancelled == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Finishes the sweeps that an earlier process may have left.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn yank_resume(&self) -> Result<(), Error> {
+        for kind in [Kind::Agent, Kind::Operator] {
+            let releases = self.store.release_list(kind).await?;
+            for release in releases
+                .iter()
+                .filter(|release| release.status == Status::Yanked)
+            {
+                self.yank_sweep(&release.id, &Actor::System("yank")).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! Attempts: looking at them, cancelling one, and telling one what the control plane knows.
+
+use domain::attempt::Input;
+use domain::{Actor, Attempt, AttemptId, AttemptName, ExecutorId, ExecutorUid, OrganizationId};
+use store::Page;
+
+use crate::app::App;
+use crate::app::caller::Caller;
+use crate::app::commit::{Answer, Patience};
+use crate::app::error::Error;
+use crate::app::page::{Listed, PageRequest};
+use crate::app::upgrade::request::check_answers;
+
+/// Rows of a page when none are asked for (upgrade_service.proto).
+const PAGE: usize = 50;
+
+/// Whose attempts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempts {
+    /// In which organization.
+    pub organization: OrganizationId,
+    /// Of this executor; none: of all.
+    pub executor: Option<ExecutorId>,
+}
+
+impl App {
+    /// One attempt.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn attempt_get(&self, caller: &Caller, name: &AttemptName) -> Result<Attempt, Error> {
+        self.authorize(caller, Some(&name.executor.organization))
+            .await?;
+        self.attempt_read(name).await
+    }
+
+    /// A page of attempts, newest first. A deleted executor's are in its organization's list.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when the executor does not exist; bad page fields.
+    pub async fn attempt_list(
+        &self,
+        caller: &Caller,
+        of: &Attempts,
+        page: &PageRequest,
+    ) -> Result<Listed<Attempt>, Error> {
+        self.authorize(caller, Some(&of.organization)).await?;
+        let cut = page.judge::<AttemptId>(format!("attempts {of:?}"), PAGE)?;
+        let page = Page {
+            after: cut.after,
+            limit: cut.one_more(),
+        };
+        let rows = match &of.executor {
+            None => {
+                let organization = &of.organization;
+                self.store
+                    .attempt_list_by_organization(organization, page)
+                    .await?
+            }
+            Some(executor) => {
+                let name = domain::ExecutorName {
+                    organization: of.organization.clone(),
+                    executor: executor.clone(),
+                };
+                let executor = self.executor_read(&name).await?;
+                self.store.attempt_list(executor.uid, page).await?
+            }
+        };
+        Ok(cut.page(rows, |row| row.id))
+    }
+
+    /// Cancels an attempt that has no leave yet.
+    ///
+    /// # Errors
+    /// `ATTEMPT_APPLYING` after leave, `ATTEMPT_ENDED` when it ended otherwise, `NOT_FOUND`.
+    pub async fn upgrade_cancel(
+        &self,
+        caller: &Caller,
+        name: &AttemptName,
+    ) -> Result<Attempt, Error> {
+        self.authorize(caller, Some(&name.executor.organization))
+            .await?;
+        let attempt = self.attempt_read(name).await?;
+        let told = self
+            .attempt_tell(attempt.executor, attempt.id, &Input::Cancel, caller.actor())
+            .await?;
+        let (attempt, answers) = told.ok_or_else(|| Error::not_found(name))?;
+        check_answers(&answers, &attempt)?;
+        Ok(attempt)
+    }
+
+    /// Decides `input` about one attempt and writes it. None: its executor or the attempt is gone.
+    pub(crate) async fn attempt_tell(
+        &self,
+        executor: ExecutorUid,
+        attempt: AttemptId,
+        input: &Input,
+        actor: Actor,
+    ) -> Result<Option<(Attempt, Vec<Answer>)>, Error> {
+        let mut patience = Patience::new();
+        loop {
+            let found = self.store.executor_list_by_uid(&[executor]).await?.pop();
+            let (Some(executor), Some(before)) = (found, self.store.attempt_get(attempt).await?)
+            else {
+                return Ok(None);
+            };
+            let mut draft = self.draft(executor, actor.clone()).await?;
+            let answers = self.decide(&mut draft, &before, input).await?;
+            let after = draft.attempt(attempt).cloned().unwrap_or(before);
+            match self.write(draft).await {
+                Err(error) if patience.again(&error).await => {}
+                written => {
+                    written?;
+                    return Ok(Some((after, answers)));
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn attempt_read(&self, name: &AttemptName) -> Result<Attempt, Error> {
+        let found = self.store.attempt_get(name.attempt).await?;
+        found
+            .filter(|attempt| attempt.executor_name == name.executor)
+            .ok_or_else(|| Error::not_found(name))
+    }
+}

@@ -1,0 +1,210 @@
+//! The same question to many executors: set-based reads, a decision for each, as few transactions as the store likes, a
+//! result for each in the order asked. One refusal stops no other.
+
+use std::collections::{HashMap, HashSet};
+
+use domain::attempt::Input;
+use domain::{
+    Actor, Attempt, AttemptId, Executor, ExecutorId, ExecutorName, Kind, OrganizationId, Release,
+};
+
+use crate::app::App;
+use crate::app::caller::Caller;
+use crate::app::error::Error;
+use crate::app::upgrade::request::{Known, Planned};
+use crate::app::upgrade::{Ask, Mode};
+
+/// Most requests of one batch (API.md).
+pub const MAX: usize = 1_000;
+
+/// What came of one request.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Of whom it asked.
+    pub name: ExecutorName,
+    /// The attempt, or why not.
+    pub result: Result<Attempt, Error>,
+}
+
+/// What is known of many executors.
+struct Fleet {
+    executors: HashMap<ExecutorId, Executor>,
+    open: HashMap<AttemptId, Attempt>,
+    online: HashSet<domain::ExecutorUid>,
+    catalogs: HashMap<Kind, Vec<Release>>,
+}
+
+impl App {
+    /// Asks up to 1,000 executors of one organization.
+    ///
+    /// # Errors
+    /// Only what spoils the whole batch: too many, or a name outside the organization.
+    pub async fn upgrade_request_batch(
+        &self,
+        caller: &Caller,
+        organization: &OrganizationId,
+        asks: Vec<Ask>,
+    ) -> Result<Vec<Outcome>, Error> {
+        self.authorize(caller, Some(organization)).await?;
+        check(organization, &asks)?;
+        let fleet = self.fleet(organization, &asks).await?;
+        let mut results: Vec<Option<Result<Attempt, Error>>> = Vec::new();
+        let (mut commits, mut waiting) = (Vec::new(), Vec::new());
+        let mut named = HashSet::new();
+        for (index, ask) in asks.iter().enumerate() {
+            if !named.insert(&ask.name) {
+                let rule = format!("{} is named twice in this batch", ask.name);
+                results.push(Some(Err(Error::field(
+                    format!("requests[{index}].name"),
+                    rule,
+                ))));
+                continue;
+            }
+            match self.plan_one(ask, &fleet, caller.actor()).await {
+                Err(error) => results.push(Some(Err(error))),
+                Ok(Planned::Answered(attempt)) => results.push(Some(Ok(*attempt))),
+                Ok(Planned::Write { attempt, .. }) if ask.mode == Mode::ValidateOnly => {
+                    results.push(Some(Ok(*attempt)));
+                }
+                Ok(Planned::Write { draft, attempt }) => {
+                    results.push(None);
+                    if let Some(commit) = draft.into_commit() {
+                        commits.push(commit);
+                        waiting.push((index, *attempt));
+                    }
+                }
+            }
+        }
+        let written = self.store.executor_commit_batch(commits).await?;
+        for ((index, attempt), written) in waiting.into_iter().zip(written) {
+            let result = match (written, asks.get(index)) {
+                (Ok(_), _) => Ok(attempt),
+                // Someone was first: this one is read and decided again, alone.
+                (Err(store::Error::Stale { .. } | store::Error::Exists { .. }), Some(ask)) => {
+                    Box::pin(self.upgrade_request(caller, ask)).await
+                }
+                (Err(error), _) => Err(error.into()),
+            };
+            if let Some(slot) = results.get_mut(index) {
+                *slot = Some(result);
+            }
+        }
+        self.check_batch_still_offered(&mut results).await?;
+        let missing = || Err(Error::not_found("the result of this request"));
+        let outcome = |(ask, result): (Ask, Option<Result<Attempt, Error>>)| Outcome {
+            name: ask.name,
+            result: result.unwrap_or_else(missing),
+        };
+        Ok(asks.into_iter().zip(results).map(outcome).collect())
+    }
+
+    async fn plan_one(&self, ask: &Ask, fleet: &Fleet, actor: Actor) -> Result<Planned, Error> {
+        if let Some(attempt) = self.requested_before(ask).await? {
+            return Ok(Planned::Answered(Box::new(attempt)));
+        }
+        let executor = fleet.executors.get(&ask.name.executor);
+        let executor = executor.ok_or_else(|| Error::not_found(&ask.name))?.clone();
+        let open = executor.open_attempt.or(executor.pending);
+        let known = Known {
+            open: open.and_then(|id| fleet.open.get(&id)).cloned(),
+            online: fleet.online.contains(&executor.uid),
+            executor,
+        };
+        let none = Vec::new();
+        let catalog = known
+            .executor
+            .kind
+            .and_then(|kind| fleet.catalogs.get(&kind));
+        let now = self.now().await?;
+        self.plan(ask, known, catalog.unwrap_or(&none), actor, now)
+            .await
+    }
+
+    /// Four queries, however many are asked.
+    async fn fleet(&self, organization: &OrganizationId, asks: &[Ask]) -> Result<Fleet, Error> {
+        let names: Vec<ExecutorId> = asks.iter().map(|ask| ask.name.executor.clone()).collect();
+        let executors = self
+            .store
+            .executor_list_by_name(organization, &names)
+            .await?;
+        let uids: Vec<_> = executors.iter().map(|executor| executor.uid).collect();
+        let ids: Vec<AttemptId> = executors
+            .iter()
+            .filter_map(|executor| executor.open_attempt.or(executor.pending))
+            .collect();
+        let open = self.store.attempt_list_by_id(&ids).await?;
+        let now = self.now().await?;
+        let presences = self.presences(&uids, now).await?;
+        let mut catalogs = HashMap::new();
+        for kind in executors.iter().filter_map(|executor| executor.kind) {
+            if !catalogs.contains_key(&kind) {
+                catalogs.insert(kind, self.store.release_list(kind).await?);
+            }
+        }
+        let online = presences.iter().filter(|(_, presence)| presence.online);
+        Ok(Fleet {
+            online: online.map(|(uid, _)| *uid).collect(),
+            executors: executors
+                .into_iter()
+                .map(|one| (one.name.executor.clone(), one))
+                .collect(),
+            open: open
+                .into_iter()
+                .map(|attempt| (attempt.id, attempt))
+                .collect(),
+            catalogs,
+        })
+    }
+
+    /// As for one request, with one look at each release.
+    async fn check_batch_still_offered(
+        &self,
+        results: &mut [Option<Result<Attempt, Error>>],
+    ) -> Result<(), Error> {
+        let mut yanked = HashMap::new();
+        for result in results {
+            let Some(Ok(attempt)) = result else { continue };
+            if !yanked.contains_key(&attempt.release) {
+                let release = self.store.release_get(&attempt.release).await?;
+                let gone = release
+                    .is_some_and(|release| release.status == domain::release::Status::Yanked);
+                yanked.insert(attempt.release.clone(), gone);
+            }
+            if yanked.get(&attempt.release) == Some(&true) && !attempt.is_ended() {
+                let told = self
+                    .attempt_tell(
+                        attempt.executor,
+                        attempt.id,
+                        &Input::Yank,
+                        Actor::System("yank"),
+                    )
+                    .await?;
+                if let Some((after, _)) = told {
+                    *attempt = after;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check(organization: &OrganizationId, asks: &[Ask]) -> Result<(), Error> {
+    if asks.len() > MAX {
+        let rule = format!(
+            "has {} entries; at most {MAX} are taken at once",
+            asks.len()
+        );
+        return Err(Error::field("requests", rule));
+    }
+    let foreign = asks
+        .iter()
+        .position(|ask| ask.name.organization != *organization);
+    match foreign {
+        None => Ok(()),
+        Some(index) => {
+            let rule =
+                format!("does not lie in organizations/{organization}, the parent of this batch");
+            Err(Error::field(format!("requests[{index}].name"), rule))
+        }
+    }
+}

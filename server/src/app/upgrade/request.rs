@@ -1,0 +1,254 @@
+//! Asking one executor to move to a version (rules 1 to 5).
+//!
+//! ```text
+//! request id seen before? → its attempt          read executor, open attempt, presence, catalog
+//! plan (domain decides)   → answered, or a draft → write → stale: read and decide again
+//! ```
+
+use domain::attempt::effect::Beginning;
+use domain::attempt::{Decision, Input, Request, Situation, request};
+use domain::release::{Release, Status};
+use domain::{Actor, Attempt, Executor, OrganizationId, Reason, Refusal, Timestamp};
+
+use crate::app::App;
+use crate::app::caller::Caller;
+use crate::app::commit::{Answer, Draft, Patience};
+use crate::app::error::Error;
+use crate::app::spec::bytes_total;
+use crate::app::upgrade::{Ask, Mode};
+
+/// What was read for one request.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) executor: Executor,
+    pub(super) open: Option<Attempt>,
+    pub(super) online: bool,
+}
+
+/// What a request comes to.
+#[derive(Debug)]
+pub(super) enum Planned {
+    /// There is nothing to write.
+    Answered(Box<Attempt>),
+    /// This is to be written.
+    Write {
+        draft: Box<Draft>,
+        attempt: Box<Attempt>,
+    },
+}
+
+impl App {
+    /// Asks one executor to move to a version. Written and pushed in one motion: the commit wakes its session.
+    ///
+    /// # Errors
+    /// The rule that refuses it, with its values.
+    pub async fn upgrade_request(&self, caller: &Caller, ask: &Ask) -> Result<Attempt, Error> {
+        self.authorize(caller, Some(&ask.name.organization)).await?;
+        let mut patience = Patience::new();
+        loop {
+            if let Some(attempt) = self.requested_before(ask).await? {
+                return Ok(attempt);
+            }
+            let known = self.known(ask).await?;
+            let catalog = self.catalog(known.executor.kind).await?;
+            let now = self.now().await?;
+            let planned = self.plan(ask, known, &catalog, caller.actor(), now).await?;
+            let (draft, attempt) = match planned {
+                Planned::Answered(attempt) => return Ok(*attempt),
+                Planned::Write { attempt, .. } if ask.mode == Mode::ValidateOnly => {
+                    return Ok(*attempt);
+                }
+                Planned::Write { draft, attempt } => (*draft, *attempt),
+            };
+            match self.write(draft).await {
+                Err(error) if patience.again(&error).await => {}
+                // The same request id, by another call of this moment: it is found on the next round.
+                Err(store::Error::Exists { .. })
+                    if ask.request_id.is_some() && patience.again(&stale()).await => {}
+                Err(error) => return Err(error.into()),
+                Ok(_) => {
+                    self.check_still_offered(&attempt).await?;
+                    return Ok(attempt);
+                }
+            }
+        }
+    }
+
+    /// The attempt that an earlier request of the same id made.
+    pub(super) async fn requested_before(&self, ask: &Ask) -> Result<Option<Attempt>, Error> {
+        let Some(request_id) = &ask.request_id else {
+            return Ok(None);
+        };
+        let organization: &OrganizationId = &ask.name.organization;
+        let found = self
+            .store
+            .attempt_find_by_request(organization, request_id)
+            .await?;
+        match found {
+            Some(attempt)
+                if attempt.executor_name != ask.name
+                    || *attempt.target_version() != ask.target_version =>
+            {
+                let message = format!(
+                    "request id {:?} was used for {} to {}; use a new id for another request",
+                    request_id.as_str(),
+                    attempt.executor_name,
+                    attempt.target_version()
+                );
+                let refusal = Refusal::new(Reason::RequestIdReused, message);
+                Err(refusal.with("attempt", attempt.name()).into())
+            }
+            found => Ok(found),
+        }
+    }
+
+    async fn known(&self, ask: &Ask) -> Result<Known, Error> {
+        let executor = self.executor_read(&ask.name).await?;
+        let open = self.open_attempt(&executor).await?;
+        let now = self.now().await?;
+        let online = self.presence(executor.uid, now).await?.online;
+        Ok(Known {
+            executor,
+            open,
+            online,
+        })
+    }
+
+    /// Decides one request against what was read. Writes nothing.
+    pub(super) async fn plan(
+        &self,
+        ask: &Ask,
+        known: Known,
+        catalog: &[Release],
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<Planned, Error> {
+        let Known {
+            executor,
+            open,
+            online,
+        } = known;
+        let mut draft = Draft::new(executor, actor.clone(), self.settings.policy, now);
+        // Deadlines first: a pending upgrade whose time is over does not answer for a new one.
+        if let Some(attempt) = &open {
+            self.decide(&mut draft, attempt, &Input::Tick).await?;
+        }
+        let open = open.map(|attempt| draft.attempt(attempt.id).cloned().unwrap_or(attempt));
+        let question = Request {
+            target_version: ask.target_version.clone(),
+            expected_version: ask.expected_version.clone(),
+            ttl: ask.ttl.unwrap_or(self.settings.pending_upgrade_ttl),
+            replace: ask.replace,
+            request_id: ask.request_id.clone(),
+        };
+        let situation = Situation {
+            executor: draft.executor(),
+            open: open.as_ref(),
+            online,
+            catalog,
+        };
+        match (request(&question, situation)?, open) {
+            (
+                Decision::Begin {
+                    from_version,
+                    instead_of,
+                    clears_hold,
+                },
+                open,
+            ) => {
+                if let Some(attempt) = open.filter(|attempt| instead_of == Some(attempt.id)) {
+                    let answers = self.decide(&mut draft, &attempt, &Input::Replace).await?;
+                    check_answers(&answers, &attempt)?;
+                }
+                let release = catalog
+                    .iter()
+                    .find(|release| {
+                        Some(release.id.kind) == draft.executor().kind
+                            && release.id.version == ask.target_version
+                    })
+                    .ok_or_else(|| Error::not_found(format!("release {}", ask.target_version)))?;
+                let attempt = draft.begin(Beginning {
+                    id: self.new_attempt_id(now),
+                    release: release.id.clone(),
+                    from_version,
+                    clears_hold,
+                    bytes_total: bytes_total(release, draft.executor()),
+                    ttl: question.ttl,
+                    requested_by: actor,
+                    request_id: question.request_id,
+                });
+                Ok(write(draft, attempt))
+            }
+            (Decision::Same(_), Some(attempt)) => Ok(Planned::Answered(Box::new(attempt))),
+            (Decision::RollBack(_), Some(attempt)) => {
+                let answers = self.decide(&mut draft, &attempt, &Input::RollBack).await?;
+                check_answers(&answers, &attempt)?;
+                let after = draft.attempt(attempt.id).cloned();
+                Ok(after.map_or_else(
+                    || Planned::Answered(Box::new(attempt)),
+                    |after| write(draft, after),
+                ))
+            }
+            (Decision::Same(id) | Decision::RollBack(id), None) => {
+                Err(Error::not_found(format!("attempt {id}")))
+            }
+        }
+    }
+
+    /// A release may be yanked between the catalog's reading and the write, and the yank's own sweep may have run before the
+    /// write: so whoever writes looks once more.
+    pub(super) async fn check_still_offered(&self, attempt: &Attempt) -> Result<(), Error> {
+        let release = self.store.release_get(&attempt.release).await?;
+        let Some(release) = release.filter(|release| release.status == Status::Yanked) else {
+            return Ok(());
+        };
+        self.attempt_tell(
+            attempt.executor,
+            attempt.id,
+            &Input::Yank,
+            Actor::System("yank"),
+        )
+        .await?;
+        let why = release.yank_reason.as_deref().unwrap_or("no reason given");
+        let message = format!("release {} was yanked this moment ({why})", release.id);
+        Err(Refusal::new(Reason::ReleaseYanked, message).into())
+    }
+}
+
+/// What a decision refuses to the person who asked.
+pub(super) fn check_answers(answers: &[Answer], attempt: &Attempt) -> Result<(), Refusal> {
+    let refused = answers.iter().find_map(|answer| match answer {
+        Answer::Refuse(reason) => Some(*reason),
+        Answer::Proceed | Answer::Withdraw(_) | Answer::Acknowledge => None,
+    });
+    let Some(reason) = refused else { return Ok(()) };
+    let (target, from) = (attempt.target_version(), &attempt.from_version);
+    let message = match reason {
+        Reason::AttemptApplying => format!(
+            "the executor has leave to apply {target} and cannot be stopped any more; the one request it takes now is {from}, the version it came from"
+        ),
+        Reason::AttemptEnded => format!("the attempt to move to {target} has its outcome already"),
+        other => format!(
+            "the attempt to move to {target} does not allow it: {}",
+            other.as_str()
+        ),
+    };
+    let refusal = Refusal::new(reason, message).with("attempt", attempt.name());
+    Err(refusal
+        .with("target_version", target)
+        .with("from_version", from))
+}
+
+fn write(draft: Draft, attempt: Attempt) -> Planned {
+    Planned::Write {
+        draft: Box::new(draft),
+        attempt: Box::new(attempt),
+    }
+}
+
+fn stale() -> store::Error {
+    store::Error::Stale {
+        noun: "attempt",
+        key: String::new(),
+    }
+}
