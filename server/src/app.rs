@@ -19,6 +19,8 @@ pub mod error;
 
 pub mod settings;
 
+pub mod sync;
+
 pub mod authorize;
 
 pub mod page;

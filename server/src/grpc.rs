@@ -8,4 +8,6 @@ pub mod layer;
 
 pub mod error;
 
+pub mod sync;
+
 pub mod enrollment;

@@ -12,6 +12,8 @@ pub mod supervise;
 
 pub mod app;
 
+pub mod session;
+
 pub mod grpc;
 
 pub mod tls;

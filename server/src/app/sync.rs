@@ -26,7 +26,8 @@ use domain::{
     Actor, Attempt, AttemptId, Epoch, Event, Executor, ExecutorName, ExecutorUid, Generation,
     Reason, Refusal, Timestamp,
 };
-use store::{NodeChange, NodeRecord};
+use store::{Change, ChangeNumber, NodeChange, NodeRecord};
+use tokio::sync::broadcast;
 
 use crate::app::App;
 use crate::app::commit::{Answer, Draft, Patience};
@@ -181,6 +182,25 @@ impl App {
         // Not the newest any more: then its end was written when the newer one opened.
         self.store.session_close(uid, epoch, &[event]).await?;
         Ok(())
+    }
+
+    /// Wake-ups after commits, from now on.
+    pub(crate) fn sync_changes(&self) -> broadcast::Receiver<Change> {
+        self.store.change_subscribe()
+    }
+
+    /// The newest change.
+    pub(crate) async fn sync_change_head(&self) -> Result<ChangeNumber, Error> {
+        Ok(self.store.change_head().await?)
+    }
+
+    /// What changed after `number`, oldest first.
+    pub(crate) async fn sync_changes_since(
+        &self,
+        number: ChangeNumber,
+        limit: usize,
+    ) -> Result<Vec<Change>, Error> {
+        Ok(self.store.change_list_since(number, limit).await?)
     }
 
     /// Decides inputs about one attempt of the executor and writes them. None: there is no such attempt of it.

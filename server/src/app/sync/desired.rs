@@ -5,19 +5,15 @@ use std::collections::HashMap;
 
 use domain::attempt::remaining_ttl;
 use domain::executor::State;
-use domain::release::Location;
 use domain::{
-    AgentUpgradeSpec, Artifact, Attempt, Desired, Executor, ExecutorUid, Kind, OperatorUpgradeSpec,
-    Reason, Refusal, Release, ReleaseId, Spec, Timestamp, Version, Want,
+    Attempt, AttemptId, Desired, Executor, ExecutorUid, Reason, Refusal, Release, ReleaseId,
+    Timestamp, Version, Want,
 };
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::deleted;
 use crate::app::App;
 use crate::app::error::Error;
-
-/// Attempts that are read side by side: as many as the store has readers to keep busy.
-const READS_AT_ONCE: usize = 8;
+use crate::app::spec::spec;
 
 /// What a session has to do about its executor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,44 +31,6 @@ pub enum Wanted {
     Gone(Refusal),
 }
 
-/// The spec of a release for an executor; none when it has no artifact for it.
-#[must_use]
-pub fn spec(release: &Release, executor: &Executor) -> Option<Spec> {
-    let target_version = release.id.version.clone();
-    let artifact = match release.id.kind {
-        Kind::Agent => release.agent_artifact(executor.platform.as_ref()?)?,
-        Kind::Operator => release.operator_artifact()?,
-    };
-    Some(match artifact.clone() {
-        Artifact::Agent {
-            size,
-            sha256,
-            location,
-            signatures,
-            ..
-        } => Spec::Agent(AgentUpgradeSpec {
-            download_uri: match location {
-                Location::Stored => format!("/artifacts/{sha256}"),
-                Location::External(url) => url,
-            },
-            size_bytes: size,
-            sha256,
-            minisign_signatures: signatures,
-            target_version,
-        }),
-        Artifact::Operator {
-            image,
-            digest,
-            signatures,
-        } => Spec::Operator(OperatorUpgradeSpec {
-            image,
-            digest,
-            minisign_signatures: signatures,
-            target_version,
-        }),
-    })
-}
-
 impl App {
     /// What is desired of each of these executors; one answer for each. The store is asked for all of them together.
     pub(crate) async fn sync_desired(
@@ -81,8 +39,8 @@ impl App {
     ) -> Result<HashMap<ExecutorUid, Wanted>, Error> {
         let now = self.now().await?;
         let executors = self.store.executor_list_by_uid(uids).await?;
-        let attempts = self.pending_attempts(&executors).await?;
-        let releases = self.releases_of(attempts.values()).await?;
+        let attempts = self.attempts_desired(&executors).await?;
+        let releases = self.releases_desired(attempts.values()).await?;
         let mut wanted: HashMap<ExecutorUid, Wanted> = uids
             .iter()
             .map(|uid| (*uid, Wanted::Gone(deleted(*uid))))
@@ -141,25 +99,24 @@ impl App {
         }
     }
 
-    async fn pending_attempts(
+    async fn attempts_desired(
         &self,
         executors: &[Executor],
     ) -> Result<HashMap<ExecutorUid, Attempt>, Error> {
-        let pending: Vec<_> = executors
+        let pending: Vec<AttemptId> = executors
             .iter()
             .filter_map(|executor| executor.pending)
             .collect();
-        let read = |id| self.store.attempt_get(id);
-        let attempts: Vec<Option<Attempt>> = stream::iter(pending)
-            .map(read)
-            .buffer_unordered(READS_AT_ONCE)
-            .try_collect()
-            .await?;
+        if pending.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let attempts = self.store.attempt_list_by_id(&pending).await?;
         let by_executor = |attempt: Attempt| (attempt.executor, attempt);
-        Ok(attempts.into_iter().flatten().map(by_executor).collect())
+        Ok(attempts.into_iter().map(by_executor).collect())
     }
 
-    async fn releases_of(
+    /// A fan-out names one release many times.
+    async fn releases_desired(
         &self,
         attempts: impl Iterator<Item = &Attempt>,
     ) -> Result<HashMap<ReleaseId, Release>, Error> {
