@@ -31,6 +31,8 @@ pub mod download;
 
 pub mod driver;
 
+pub mod probe;
+
 pub mod report;
 
 pub use executor::Executor;
