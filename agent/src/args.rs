@@ -92,7 +92,12 @@ pub struct Enroll {
     #[arg(long, value_name = "FILE")]
     pub join_token_file: Option<PathBuf>,
     /// The join token itself; other users may see it in the process list
-    #[arg(long, env = "NOVACULA_JOIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(
+        long,
+        env = "NOVACULA_JOIN_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
     pub join_token: Option<String>,
     /// This host's name in its organization (1 to 63 of a-z, 0-9, -); default: the host name
     #[arg(long)]
@@ -166,7 +171,11 @@ impl Arguments {
     /// The paths as one value.
     #[must_use]
     pub fn layout(&self) -> Layout {
-        let Paths { binary, state_dir, config } = &self.paths;
+        let Paths {
+            binary,
+            state_dir,
+            config,
+        } = &self.paths;
         Layout::new(binary, state_dir, config)
     }
 }
@@ -188,14 +197,26 @@ mod tests {
         for hidden in ["before-start", "dead-man", "rollback-on-failure"] {
             assert!(!help.contains(hidden), "{hidden}");
         }
-        for shown in ["enroll", "run", "install", "uninstall", "status", "rollback", "pin", "unpin", "doctor"] {
+        for shown in [
+            "enroll",
+            "run",
+            "install",
+            "uninstall",
+            "status",
+            "rollback",
+            "pin",
+            "unpin",
+            "doctor",
+        ] {
             assert!(help.contains(&format!("  {shown} ")), "{shown}");
         }
     }
 
     #[test]
     fn one_source_of_the_token_is_needed() {
-        let parse = |words: &[&str]| Arguments::try_parse_from([&["novacula-agent", "enroll"], words].concat());
+        let parse = |words: &[&str]| {
+            Arguments::try_parse_from([&["novacula-agent", "enroll"], words].concat())
+        };
         assert!(parse(&[]).is_err());
         assert!(parse(&["--join-token", "x", "--join-token-file", "y"]).is_err());
         assert!(parse(&["--join-token-file", "-"]).is_ok());

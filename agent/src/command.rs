@@ -68,16 +68,26 @@ pub async fn run(
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn();
-    let failed = |source| Error::Start { program: program.to_owned(), source };
+    let failed = |source| Error::Start {
+        program: program.to_owned(),
+        source,
+    };
     let mut child = started.map_err(failed)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let whole = async {
         let (stdout, stderr, status) = tokio::join!(text(stdout), text(stderr), child.wait());
-        status.map(|status| Output { success: status.success(), stdout, stderr })
+        status.map(|status| Output {
+            success: status.success(),
+            stdout,
+            stderr,
+        })
     };
     match tokio::time::timeout(limit, whole).await {
         Ok(answer) => answer.map_err(failed),
-        Err(_) => Err(Error::Limit { program: program.to_owned(), limit }),
+        Err(_) => Err(Error::Limit {
+            program: program.to_owned(),
+            limit,
+        }),
     }
 }
 
@@ -94,14 +104,23 @@ pub async fn succeed(
     if output.success {
         return Ok(output);
     }
-    let last = |text: &str| text.lines().rfind(|line| !line.trim().is_empty()).map(|line| line.trim().to_owned());
+    let last = |text: &str| {
+        text.lines()
+            .rfind(|line| !line.trim().is_empty())
+            .map(|line| line.trim().to_owned())
+    };
     let said = last(&output.stderr).or_else(|| last(&output.stdout));
-    Err(Error::Failed { program: program.to_owned(), said: said.unwrap_or_else(|| "it did not say why".to_owned()) })
+    Err(Error::Failed {
+        program: program.to_owned(),
+        said: said.unwrap_or_else(|| "it did not say why".to_owned()),
+    })
 }
 
 /// Reads to the end, keeping no more than the cap: a program that cannot write would not end.
 async fn text(from: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut from) = from else { return String::new() };
+    let Some(mut from) = from else {
+        return String::new();
+    };
     let mut kept = Vec::new();
     let mut chunk = vec![0; 8192];
     while let Ok(n @ 1..) = from.read(&mut chunk).await {
@@ -122,18 +141,27 @@ mod tests {
     #[tokio::test]
     async fn a_program_has_a_time_limit_and_its_failure_is_told_in_its_words() {
         let long = Duration::from_secs(20);
-        assert_eq!(sh("echo data; echo noise >&2", long).await.unwrap().stdout, "data\n");
-        let failed = sh("echo first; echo last >&2; exit 3", long).await.unwrap_err();
+        assert_eq!(
+            sh("echo data; echo noise >&2", long).await.unwrap().stdout,
+            "data\n"
+        );
+        let failed = sh("echo first; echo last >&2; exit 3", long)
+            .await
+            .unwrap_err();
         assert!(failed.to_string().contains("last"), "{failed}");
         let endless = sh("sleep 60", Duration::from_millis(50)).await.unwrap_err();
         assert!(matches!(endless, Error::Limit { .. }));
-        let absent = succeed("novacula-no-such-program", [], long).await.unwrap_err();
+        let absent = succeed("novacula-no-such-program", [], long)
+            .await
+            .unwrap_err();
         assert!(matches!(absent, Error::Start { .. }));
     }
 
     #[tokio::test]
     async fn endless_output_is_read_and_cut() {
-        let output = sh("head -c 1000000 /dev/zero", Duration::from_secs(20)).await.unwrap();
+        let output = sh("head -c 1000000 /dev/zero", Duration::from_secs(20))
+            .await
+            .unwrap();
         assert_eq!(output.stdout.len(), OUTPUT_MAX);
     }
 }

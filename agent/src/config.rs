@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::Channel;
+use domain::join::Endpoint;
 
 use crate::apply::preflight::Volatile;
 
@@ -30,7 +31,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Where the executor listener is, when not where enrolment said.
-    pub endpoint: Option<String>,
+    pub endpoint: Option<Endpoint>,
     /// Most bytes fetched a second; none: as fast as the network.
     pub bytes_per_second: Option<u64>,
     /// Whether artifacts may come from private addresses.
@@ -41,8 +42,6 @@ pub struct Config {
     pub channel_ceiling: Option<Channel>,
     /// Whether state that a reboot forgets is good enough.
     pub volatile_state: Volatile,
-    /// How long a new version has to run with its stream up, when the host wants another time than the control plane says.
-    pub probation: Option<Duration>,
     /// The dead man's window.
     pub dead_man_window: Duration,
     /// Which log lines are written.
@@ -87,7 +86,6 @@ impl Default for Config {
             channel: None,
             channel_ceiling: None,
             volatile_state: Volatile::Refused,
-            probation: None,
             dead_man_window: DEAD_MAN_WINDOW,
             log_level: tracing::Level::INFO,
             log_format: LogFormat::Text,
@@ -101,7 +99,10 @@ impl Config {
     /// # Errors
     /// [`Error`] with every mistake.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let wrong = |mistakes| Error { path: path.to_owned(), mistakes };
+        let wrong = |mistakes| Error {
+            path: path.to_owned(),
+            mistakes,
+        };
         match fs::read_to_string(path) {
             Ok(text) => Self::parse(&text).map_err(wrong),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
@@ -124,7 +125,9 @@ impl Config {
     /// # Errors
     /// Every mistake, as a sentence each.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
-        let table = text.parse::<toml::Table>().map_err(|error| vec![format!("it is not TOML: {}", error.message())])?;
+        let table = text
+            .parse::<toml::Table>()
+            .map_err(|error| vec![format!("it is not TOML: {}", error.message())])?;
         let mut from = Reader::new(table);
         let default = Self::default();
         let config = Self {
@@ -140,16 +143,21 @@ impl Config {
                 Some(true) => Volatile::Allowed,
                 Some(false) | None => Volatile::Refused,
             },
-            probation: from.duration("upgrade.probation", Duration::from_secs(1), DAY),
             dead_man_window: from
                 .duration("upgrade.dead_man_window", DEAD_MAN_WINDOW_MIN, DAY)
                 .unwrap_or(default.dead_man_window),
             log_level: from.parsed("log.level", level).unwrap_or(default.log_level),
-            log_format: from.parsed("log.format", format).unwrap_or(default.log_format),
+            log_format: from
+                .parsed("log.format", format)
+                .unwrap_or(default.log_format),
         };
         let mut mistakes = from.finish();
         mistakes.extend(config.contradictions());
-        if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+        if mistakes.is_empty() {
+            Ok(config)
+        } else {
+            Err(mistakes)
+        }
     }
 
     fn contradictions(&self) -> Option<String> {
@@ -163,19 +171,20 @@ impl Config {
 }
 
 fn list(mistakes: &[String]) -> String {
-    mistakes.iter().map(|mistake| format!("\n  - {mistake}")).collect()
+    mistakes
+        .iter()
+        .map(|mistake| format!("\n  - {mistake}"))
+        .collect()
 }
 
-fn endpoint(text: &str) -> Result<String, String> {
-    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty() && !host.contains('/')).map(|(_, port)| port);
-    match port.map(str::parse::<u16>) {
-        Some(Ok(1..)) => Ok(text.to_owned()),
-        _ => Err("is not host:port, as in control.example.com:7444".to_owned()),
-    }
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    text.parse()
+        .map_err(|_| "is not host:port, as in control.example.com:7444".to_owned())
 }
 
 fn channel(text: &str) -> Result<Channel, String> {
-    text.parse().map_err(|_| "is none of stable, beta, dev".to_owned())
+    text.parse()
+        .map_err(|_| "is none of stable, beta, dev".to_owned())
 }
 
 fn level(text: &str) -> Result<tracing::Level, String> {
@@ -212,13 +221,24 @@ mod tests {
     fn the_example_shows_every_option_and_each_can_be_uncommented() {
         let shown: String = EXAMPLE
             .lines()
-            .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
+            .map(|line| {
+                line.strip_prefix('#')
+                    .filter(|rest| !rest.starts_with(' '))
+                    .unwrap_or(line)
+            })
             .map(|line| format!("{line}\n"))
             .collect();
         let config = Config::parse(&shown).unwrap();
-        let keys = shown.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count();
-        assert_eq!(keys, 10, "one line per field of Config");
-        assert!(config.endpoint.is_some() && config.probation.is_some() && config.channel_ceiling.is_some());
+        let keys = shown
+            .lines()
+            .filter(|line| line.contains(" = ") && !line.starts_with('#'))
+            .count();
+        assert_eq!(keys, 9, "one line per field of Config");
+        assert!(
+            config.endpoint.is_some()
+                && config.bytes_per_second.is_some()
+                && config.channel_ceiling.is_some()
+        );
     }
 
     #[test]
@@ -251,20 +271,28 @@ mod tests {
             "speed",
         ];
         for key in keys {
-            assert_eq!(mistakes.iter().filter(|one| one.starts_with(key)).count(), 1, "{key}: {mistakes:#?}");
+            assert_eq!(
+                mistakes.iter().filter(|one| one.starts_with(key)).count(),
+                1,
+                "{key}: {mistakes:#?}"
+            );
         }
         assert_eq!(mistakes.len(), keys.len());
     }
 
     #[test]
     fn a_channel_wider_than_its_ceiling_is_a_mistake() {
-        let mistakes = Config::parse("[upgrade]\nchannel = 'dev'\nchannel_ceiling = 'beta'").unwrap_err();
+        let mistakes =
+            Config::parse("[upgrade]\nchannel = 'dev'\nchannel_ceiling = 'beta'").unwrap_err();
         assert!(mistakes[0].contains("wider"), "{mistakes:?}");
         assert!(Config::parse("[upgrade\n").unwrap_err()[0].contains("TOML"));
     }
 
     #[test]
     fn no_file_is_an_empty_file() {
-        assert_eq!(Config::read(Path::new("/nonexistent/agent.toml")), Ok(Config::default()));
+        assert_eq!(
+            Config::read(Path::new("/nonexistent/agent.toml")),
+            Ok(Config::default())
+        );
     }
 }

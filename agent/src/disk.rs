@@ -50,7 +50,11 @@ pub struct Error {
 /// Names the operation and the path of an I/O error.
 pub(crate) fn during(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error { action, path, source }
+    move |source| Error {
+        action,
+        path,
+        source,
+    }
 }
 
 impl Content {
@@ -65,7 +69,10 @@ impl Facts {
     /// Reads and hashes both binaries.
     #[must_use]
     pub fn read(layout: &Layout) -> Self {
-        Self { live: content(layout.binary()), previous: content(&layout.previous()) }
+        Self {
+            live: content(layout.binary()),
+            previous: content(&layout.previous()),
+        }
     }
 }
 
@@ -90,7 +97,9 @@ pub fn content(path: &Path) -> Content {
 pub fn own_digest() -> Result<Sha256, Error> {
     let path = Path::new("/proc/self/exe");
     let mut file = File::open(path).map_err(during("open", path))?;
-    digest(&mut file, &mut io::sink()).map(|(digest, _)| digest).map_err(during("read", path))
+    digest(&mut file, &mut io::sink())
+        .map(|(digest, _)| digest)
+        .map_err(during("read", path))
 }
 
 /// Copies `from` into `to` on the way and says what passed: digest and bytes.
@@ -128,7 +137,9 @@ pub fn copy_executable(from: &Path, to: &Path) -> Result<Sha256, Error> {
         .map_err(during("create", to))?;
     let (digest, _) = digest(&mut source, &mut target).map_err(during("write", to))?;
     // The umask took its part at creation.
-    target.set_permissions(fs::Permissions::from_mode(0o755)).map_err(during("set mode of", to))?;
+    target
+        .set_permissions(fs::Permissions::from_mode(0o755))
+        .map_err(during("set mode of", to))?;
     target.sync_all().map_err(during("sync", to))?;
     Ok(digest)
 }
@@ -154,11 +165,16 @@ mod tests {
         let file = dir.path().join("file");
         assert_eq!(content(&file), Content::Missing);
         fs::write(&file, b"").unwrap();
-        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".parse().unwrap();
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+            .parse()
+            .unwrap();
         assert!(content(&file).is(&empty));
         assert!(matches!(content(dir.path()), Content::Unreadable(_)));
         std::os::unix::fs::symlink(&file, dir.path().join("link")).unwrap();
-        assert!(matches!(content(&dir.path().join("link")), Content::Unreadable(_)));
+        assert!(matches!(
+            content(&dir.path().join("link")),
+            Content::Unreadable(_)
+        ));
     }
 
     #[test]
@@ -169,6 +185,9 @@ mod tests {
         fs::write(&to, "a leftover").unwrap();
         let digest = copy_executable(&from, &to).unwrap();
         assert!(content(&from).is(&digest) && content(&to).is(&digest));
-        assert_eq!(fs::metadata(&to).unwrap().permissions().mode() & 0o7777, 0o755);
+        assert_eq!(
+            fs::metadata(&to).unwrap().permissions().mode() & 0o7777,
+            0o755
+        );
     }
 }

@@ -28,7 +28,12 @@ pub(crate) fn attempt(n: u128) -> AttemptId {
 
 /// From 1.0.0 with the digest `old` to 1.1.0 with the digest `new`.
 pub(crate) fn open_attempt(old: u8, new: u8) -> OpenAttempt {
-    let mut open = OpenAttempt::new(attempt(7), Generation::default(), version("1.0.0"), version("1.1.0"));
+    let mut open = OpenAttempt::new(
+        attempt(7),
+        Generation::default(),
+        version("1.0.0"),
+        version("1.1.0"),
+    );
     open.old_sha256 = Some(sha(old));
     open.new_sha256 = Some(sha(new));
     open
@@ -51,7 +56,10 @@ impl Bench {
         for path in [&bin, &path] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         }
-        Self { layout: Layout::new(path, state, dir.path().join("agent.toml")), _dir: dir }
+        Self {
+            layout: Layout::new(path, state, dir.path().join("agent.toml")),
+            _dir: dir,
+        }
     }
 
     /// A downloaded file beside the binary, open as the SDK hands it over.
@@ -90,7 +98,16 @@ impl Bench {
     pub(crate) fn swap_in(&self, bytes: &str) {
         let (path, file) = self.incoming(bytes);
         let open = self.attempt_for(&path);
-        swap(&self.layout, &self.lock(), open, Incoming { file: &file, path: &path }).unwrap();
+        swap(
+            &self.layout,
+            &self.lock(),
+            open,
+            Incoming {
+                file: &file,
+                path: &path,
+            },
+        )
+        .unwrap();
     }
 
     pub(crate) fn live(&self) -> String {

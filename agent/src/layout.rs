@@ -28,8 +28,16 @@ pub struct Layout {
 impl Layout {
     /// Joins the three roots.
     #[must_use]
-    pub fn new(binary: impl Into<PathBuf>, state_dir: impl Into<PathBuf>, config: impl Into<PathBuf>) -> Self {
-        Self { binary: binary.into(), state_dir: state_dir.into(), config: config.into() }
+    pub fn new(
+        binary: impl Into<PathBuf>,
+        state_dir: impl Into<PathBuf>,
+        config: impl Into<PathBuf>,
+    ) -> Self {
+        Self {
+            binary: binary.into(),
+            state_dir: state_dir.into(),
+            config: config.into(),
+        }
     }
 
     /// The live binary: what the next start runs.
@@ -106,7 +114,10 @@ mod tests {
         for path in [layout.previous(), layout.previous_new(), layout.back()] {
             assert_eq!(path.parent(), Some(layout.directory()));
         }
-        assert_eq!(layout.previous(), Path::new("/opt/novacula/bin/novacula-agent.prev"));
+        assert_eq!(
+            layout.previous(),
+            Path::new("/opt/novacula/bin/novacula-agent.prev")
+        );
         assert_eq!(Layout::new("agent", ".", "c").directory(), Path::new("."));
     }
 }

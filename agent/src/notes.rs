@@ -72,29 +72,49 @@ impl Notes {
     /// What is remembered of `attempt`; nothing when the file is of another attempt, missing or broken.
     #[must_use]
     pub fn read(state_dir: &Path, attempt: AttemptId) -> Self {
-        let document = fs::read(path(state_dir)).ok().and_then(|bytes| serde_json::from_slice::<Document>(&bytes).ok());
-        let Some(document) = document.filter(|document| document.attempt == attempt.to_string()) else {
+        let document = fs::read(path(state_dir))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Document>(&bytes).ok());
+        let Some(document) = document.filter(|document| document.attempt == attempt.to_string())
+        else {
             return Self::default();
         };
         let watch = document.watch.map(|watch| Watch {
             window: watch.window,
-            since: Moment { boot: watch.boot.parse().unwrap_or(Uuid::nil()), since_boot: Duration::from_millis(watch.since_boot_millis) },
+            since: Moment {
+                boot: watch.boot.parse().unwrap_or(Uuid::nil()),
+                since_boot: Duration::from_millis(watch.since_boot_millis),
+            },
         });
-        Self { counted: document.counted, watch, wakes: document.wakes }
+        Self {
+            counted: document.counted,
+            watch,
+            wakes: document.wakes,
+        }
     }
 
     /// Remembers, with the journal's lock in hand.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn write(&self, _locked: &Locked, state_dir: &Path, attempt: AttemptId) -> Result<(), disk::Error> {
+    pub fn write(
+        &self,
+        _locked: &Locked,
+        state_dir: &Path,
+        attempt: AttemptId,
+    ) -> Result<(), disk::Error> {
         let watch = self.watch.map(|watch| WatchDocument {
             window: watch.window,
             boot: watch.since.boot.to_string(),
-            since_boot_millis: u64::try_from(watch.since.since_boot.as_millis()).unwrap_or(u64::MAX),
+            since_boot_millis: u64::try_from(watch.since.since_boot.as_millis())
+                .unwrap_or(u64::MAX),
         });
-        let document =
-            Document { attempt: attempt.to_string(), counted: self.counted.clone(), wakes: self.wakes, watch };
+        let document = Document {
+            attempt: attempt.to_string(),
+            counted: self.counted.clone(),
+            wakes: self.wakes,
+            watch,
+        };
         let bytes = serde_json::to_vec(&document).expect("plain fields are always JSON");
         disk::replace(state_dir, FILE, &bytes, Mode::Private)
     }
@@ -114,11 +134,19 @@ mod tests {
     #[test]
     fn notes_belong_to_one_attempt_and_broken_ones_are_forgotten() {
         let dir = tempfile::tempdir().unwrap();
-        let locked = Journal::new(dir.path()).lock(Duration::from_secs(5)).unwrap();
-        let since = Moment { boot: Uuid::from_u128(3), since_boot: Duration::from_millis(1500) };
+        let locked = Journal::new(dir.path())
+            .lock(Duration::from_secs(5))
+            .unwrap();
+        let since = Moment {
+            boot: Uuid::from_u128(3),
+            since_boot: Duration::from_millis(1500),
+        };
         let notes = Notes {
             counted: Some("abc".to_owned()),
-            watch: Some(Watch { window: Window::Woken, since }),
+            watch: Some(Watch {
+                window: Window::Woken,
+                since,
+            }),
             wakes: 1,
         };
         notes.write(&locked, dir.path(), attempt(1)).unwrap();

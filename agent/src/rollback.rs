@@ -21,7 +21,6 @@ pub mod crash_loop;
 
 pub mod steps;
 
-
 use domain::Sha256;
 use executor_sdk::journal::{OpenAttempt, Step};
 
@@ -51,13 +50,17 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
     /// It is gone.
-    #[error("the old binary (.prev) is missing: install the old version by hand, or fix the new one; nothing was changed")]
+    #[error(
+        "the old binary (.prev) is missing: install the old version by hand, or fix the new one; nothing was changed"
+    )]
     Missing,
     /// It cannot be read.
     #[error("the old binary (.prev) cannot be read ({0}): nothing was changed")]
     Unreadable(String),
     /// Somebody wrote on it.
-    #[error("the old binary (.prev) was written on: its SHA-256 is {found}, the journal says {expected}; nothing was changed")]
+    #[error(
+        "the old binary (.prev) was written on: its SHA-256 is {found}, the journal says {expected}; nothing was changed"
+    )]
     Changed {
         /// What it is now.
         found: Sha256,
@@ -72,7 +75,9 @@ pub enum Unusable {
 /// What can be done about the open attempt.
 #[must_use]
 pub fn verdict(open: Option<&OpenAttempt>, facts: &Facts) -> Verdict {
-    let Some(open) = open else { return Verdict::NothingOpen };
+    let Some(open) = open else {
+        return Verdict::NothingOpen;
+    };
     let (Some(old), Some(new)) = (open.old_sha256, open.new_sha256) else {
         return Verdict::Unusable(Unusable::Unknown);
     };
@@ -86,13 +91,20 @@ pub fn verdict(open: Option<&OpenAttempt>, facts: &Facts) -> Verdict {
 
 /// The old binary is in place: was the new one ever?
 fn in_place_again(open: &OpenAttempt) -> Verdict {
-    if open.step == Step::Applying && open.starts == 0 { Verdict::NeverSwapped } else { Verdict::AlreadyBack }
+    if open.step == Step::Applying && open.starts == 0 {
+        Verdict::NeverSwapped
+    } else {
+        Verdict::AlreadyBack
+    }
 }
 
 fn previous(facts: &Facts, old: Sha256) -> Verdict {
     match &facts.previous {
         Content::Is(found) if *found == old => Verdict::PutBack { old },
-        Content::Is(found) => Verdict::Unusable(Unusable::Changed { found: *found, expected: old }),
+        Content::Is(found) => Verdict::Unusable(Unusable::Changed {
+            found: *found,
+            expected: old,
+        }),
         Content::Missing => Verdict::Unusable(Unusable::Missing),
         Content::Unreadable(why) => Verdict::Unusable(Unusable::Unreadable(why.clone())),
     }

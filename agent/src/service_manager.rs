@@ -66,7 +66,9 @@ impl Manager {
     pub fn of_this_process(layout: &Layout) -> Self {
         if env::var_os(SUPERVISED).is_some() {
             Self::Supervisor(supervise::Child::new(layout))
-        } else if Path::new("/run/systemd/system").is_dir() && env::var_os("NOTIFY_SOCKET").is_some() {
+        } else if Path::new("/run/systemd/system").is_dir()
+            && env::var_os("NOTIFY_SOCKET").is_some()
+        {
             Self::Systemd(systemd::Systemd::default())
         } else {
             Self::Nobody
@@ -130,8 +132,13 @@ pub fn tail(text: &str) -> Vec<String> {
     let mut room = LOG_TAIL_MAX_BYTES;
     let mut lines = Vec::new();
     for line in text.lines().rev() {
-        let line: String = line.chars().filter(|letter| !letter.is_control() || *letter == '\t').collect();
-        let Some(left) = room.checked_sub(line.len() + 1) else { break };
+        let line: String = line
+            .chars()
+            .filter(|letter| !letter.is_control() || *letter == '\t')
+            .collect();
+        let Some(left) = room.checked_sub(line.len() + 1) else {
+            break;
+        };
         room = left;
         lines.push(line);
     }
@@ -145,7 +152,10 @@ mod tests {
 
     #[test]
     fn a_tail_keeps_the_newest_whole_lines_and_no_terminal_escapes() {
-        let text = format!("first\n{}\nlast \u{1b}[31mred\u{7}\ttab\r\n", "x".repeat(LOG_TAIL_MAX_BYTES - 5));
+        let text = format!(
+            "first\n{}\nlast \u{1b}[31mred\u{7}\ttab\r\n",
+            "x".repeat(LOG_TAIL_MAX_BYTES - 5)
+        );
         let lines = tail(&text);
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0], "last [31mred\ttab");

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::layout::{self, Layout};
 use crate::service_manager::contract::{
-    DEAD_MAN_PERIOD, RESTART_PAUSE, START_LIMIT_BURST, START_LIMIT_INTERVAL, START_TIMEOUT, STOP_TIMEOUT,
+    DEAD_MAN_PERIOD, RESTART_PAUSE, START_LIMIT_BURST, START_LIMIT_INTERVAL, START_TIMEOUT,
+    STOP_TIMEOUT,
 };
 
 /// Where administrators' and our units go.
@@ -35,17 +36,33 @@ const DEAD_MAN_LIMIT: Duration = Duration::from_secs(120);
 #[must_use]
 pub fn all(layout: &Layout) -> Vec<Unit> {
     vec![
-        Unit { name: "novacula-agent.service", text: agent(layout) },
-        Unit { name: "novacula-agent-rollback.service", text: rollback(layout) },
-        Unit { name: "novacula-agent-deadman.service", text: dead_man(layout) },
-        Unit { name: "novacula-agent-deadman.timer", text: timer() },
+        Unit {
+            name: "novacula-agent.service",
+            text: agent(layout),
+        },
+        Unit {
+            name: "novacula-agent-rollback.service",
+            text: rollback(layout),
+        },
+        Unit {
+            name: "novacula-agent-deadman.service",
+            text: dead_man(layout),
+        },
+        Unit {
+            name: "novacula-agent-deadman.timer",
+            text: timer(),
+        },
     ]
 }
 
 fn agent(layout: &Layout) -> String {
     let (binary, previous, flags) = words(layout);
     let (interval, burst) = (START_LIMIT_INTERVAL.as_secs(), START_LIMIT_BURST);
-    let (start, stop, pause) = (START_TIMEOUT.as_secs(), STOP_TIMEOUT.as_secs(), RESTART_PAUSE.as_secs());
+    let (start, stop, pause) = (
+        START_TIMEOUT.as_secs(),
+        STOP_TIMEOUT.as_secs(),
+        RESTART_PAUSE.as_secs(),
+    );
     format!(
         "\
 # Written by `novacula-agent install`. Change it with a drop-in: systemctl edit novacula-agent.service
@@ -196,7 +213,11 @@ fn words(layout: &Layout) -> (String, String, String) {
             flags.push_str(&format!(" {flag} {}", path.display()));
         }
     }
-    (layout.binary().display().to_string(), layout.previous().display().to_string(), flags)
+    (
+        layout.binary().display().to_string(),
+        layout.previous().display().to_string(),
+        flags,
+    )
 }
 
 #[cfg(test)]
@@ -218,7 +239,12 @@ mod tests {
                 std::fs::write(&path, &unit.text).unwrap();
             }
             let found = std::fs::read_to_string(&path).unwrap_or_default();
-            assert_eq!(found, unit.text, "{}: run it with NOVACULA_UPDATE=1", path.display());
+            assert_eq!(
+                found,
+                unit.text,
+                "{}: run it with NOVACULA_UPDATE=1",
+                path.display()
+            );
         }
     }
 
@@ -245,17 +271,29 @@ mod tests {
         let layout = Layout::new("/srv/agent", "/srv/state", "/srv/agent.toml");
         for unit in all(&layout) {
             for line in unit.text.lines().filter(|line| line.starts_with("Exec")) {
-                assert!(line.ends_with("--binary /srv/agent --state-dir /srv/state --config /srv/agent.toml"), "{line}");
+                assert!(
+                    line.ends_with(
+                        "--binary /srv/agent --state-dir /srv/state --config /srv/agent.toml"
+                    ),
+                    "{line}"
+                );
             }
             let hardened = unit.text.contains("ProtectSystem");
-            assert_eq!(unit.text.contains("ReadWritePaths=/srv /srv/state"), hardened, "{}", unit.name);
+            assert_eq!(
+                unit.text.contains("ReadWritePaths=/srv /srv/state"),
+                hardened,
+                "{}",
+                unit.name
+            );
         }
     }
 
     /// systemd checks that the programs exist, so the units name this test's own file.
     #[test]
     fn systemd_finds_nothing_to_complain_about() {
-        let Some(analyze) = ["/usr/bin/systemd-analyze", "/bin/systemd-analyze"].iter().find(|path| Path::new(path).exists())
+        let Some(analyze) = ["/usr/bin/systemd-analyze", "/bin/systemd-analyze"]
+            .iter()
+            .find(|path| Path::new(path).exists())
         else {
             return;
         };
@@ -275,7 +313,10 @@ mod tests {
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        let ours: Vec<_> = said.lines().filter(|line| line.contains("novacula")).collect();
+        let ours: Vec<_> = said
+            .lines()
+            .filter(|line| line.contains("novacula"))
+            .collect();
         assert!(ours.is_empty(), "{ours:#?}");
     }
 }

@@ -24,11 +24,17 @@ pub(crate) fn of(path: &Path) -> Option<Mount> {
 fn find(mountinfo: &str, path: &Path) -> Option<Mount> {
     let mut best: Option<(usize, Mount)> = None;
     for line in mountinfo.lines() {
-        let Some((left, right)) = line.split_once(" - ") else { continue };
+        let Some((left, right)) = line.split_once(" - ") else {
+            continue;
+        };
         let mut left = left.split(' ').skip(4);
-        let (Some(point), Some(options)) = (left.next(), left.next()) else { continue };
+        let (Some(point), Some(options)) = (left.next(), left.next()) else {
+            continue;
+        };
         let mut right = right.split(' ');
-        let (Some(kind), Some(super_options)) = (right.next(), right.nth(1)) else { continue };
+        let (Some(kind), Some(super_options)) = (right.next(), right.nth(1)) else {
+            continue;
+        };
         let point = unescape(point);
         let depth = point.components().count();
         // Of equals the later one lies on top.
@@ -48,7 +54,12 @@ fn find(mountinfo: &str, path: &Path) -> Option<Mount> {
 /// Space, tab, newline and backslash are written as three octal digits.
 fn unescape(point: &str) -> PathBuf {
     let mut text = point.to_owned();
-    for (code, letter) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
+    for (code, letter) in [
+        ("\\040", " "),
+        ("\\011", "\t"),
+        ("\\012", "\n"),
+        ("\\134", "\\"),
+    ] {
         text = text.replace(code, letter);
     }
     PathBuf::from(text)
@@ -68,7 +79,11 @@ mod tests {
 ";
 
     fn check(path: &str, here: bool, filesystem: bool, volatile: bool) {
-        let expected = Mount { here_read_only: here, filesystem_read_only: filesystem, volatile };
+        let expected = Mount {
+            here_read_only: here,
+            filesystem_read_only: filesystem,
+            volatile,
+        };
         assert_eq!(find(TABLE, Path::new(path)), Some(expected), "{path}");
     }
 

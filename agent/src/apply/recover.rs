@@ -83,7 +83,9 @@ pub async fn recover(
 
 fn find(open: Option<&OpenAttempt>, facts: &Facts, own: &Version) -> Finding {
     let verdict = verdict(open, facts);
-    let Some(open) = open.cloned() else { return Finding::Nothing };
+    let Some(open) = open.cloned() else {
+        return Finding::Nothing;
+    };
     match verdict {
         Verdict::NothingOpen => Finding::Nothing,
         Verdict::NeverSwapped => Finding::Close(open, Closing::NeverSwapped),
@@ -93,21 +95,30 @@ fn find(open: Option<&OpenAttempt>, facts: &Facts, own: &Version) -> Finding {
             Finding::WrongVersion(RollbackCause {
                 stage: Stage::Confirm,
                 code: ErrorCode::WrongVersion,
-                message: format!("version {} was asked for, and the new binary says that it is {own}", open.target_version),
+                message: format!(
+                    "version {} was asked for, and the new binary says that it is {own}",
+                    open.target_version
+                ),
             })
         }
         Verdict::PutBack { .. } | Verdict::Unusable(_) => Finding::Unconfirmed(open.attempt),
     }
 }
 
-async fn report(open: &OpenAttempt, closing: Closing, own: &Version, manager: &impl ServiceManager) -> Report {
+async fn report(
+    open: &OpenAttempt,
+    closing: Closing,
+    own: &Version,
+    manager: &impl ServiceManager,
+) -> Report {
     match closing {
         Closing::NeverSwapped => put_back::never_swapped(open),
         Closing::ChangedLocally => put_back::changed_locally(open, own.clone()),
         Closing::Back => {
             let log_tail = manager.log_tail(open.log_cursor.as_deref()).await;
             let cause = open.rollback.clone();
-            let cause = cause.unwrap_or_else(|| by_hand("the old binary was put back on the host by hand"));
+            let cause =
+                cause.unwrap_or_else(|| by_hand("the old binary was put back on the host by hand"));
             put_back::rolled_back(open, cause, log_tail)
         }
     }
@@ -128,7 +139,11 @@ fn tolerate(done: Result<Option<Done>, Error>) -> Result<Done, Error> {
 /// Notes that the new version runs its own code.
 fn started(journal: &Journal, attempt: AttemptId) -> Result<(), Error> {
     let noted = journal.update(steps::LOCK_PATIENCE, |state| {
-        if let Some(open) = state.open.as_mut().filter(|open| open.attempt == attempt && open.step < Step::Started) {
+        if let Some(open) = state
+            .open
+            .as_mut()
+            .filter(|open| open.attempt == attempt && open.step < Step::Started)
+        {
             open.step = Step::Started;
         }
     });
@@ -155,13 +170,18 @@ mod tests {
     use crate::service_manager::Manager;
 
     async fn start(bench: &Bench, own: &str) -> Recovered {
-        recover(&bench.layout, &Manager::Nobody, &version(own), None).await.unwrap()
+        recover(&bench.layout, &Manager::Nobody, &version(own), None)
+            .await
+            .unwrap()
     }
 
     fn ended(bench: &Bench) -> (Outcome, Option<ErrorCode>) {
         let state = bench.state();
         assert_eq!(state.open, None);
-        (state.unsent[0].report.outcome, state.unsent[0].report.error_code)
+        (
+            state.unsent[0].report.outcome,
+            state.unsent[0].report.error_code,
+        )
     }
 
     #[tokio::test]
@@ -179,7 +199,10 @@ mod tests {
         bench.swap_in("new");
         assert_eq!(start(&bench, "1.9.9").await, Recovered::Restart);
         assert_eq!(bench.live(), "old");
-        assert_eq!(ended(&bench), (Outcome::RolledBack, Some(ErrorCode::WrongVersion)));
+        assert_eq!(
+            ended(&bench),
+            (Outcome::RolledBack, Some(ErrorCode::WrongVersion))
+        );
     }
 
     #[tokio::test]
@@ -187,7 +210,10 @@ mod tests {
         let bench = Bench::new("old");
         let (path, _file) = bench.incoming("new");
         let open = bench.attempt_for(&path);
-        bench.lock().update(|state| state.open = Some(open)).unwrap();
+        bench
+            .lock()
+            .update(|state| state.open = Some(open))
+            .unwrap();
         fs::hard_link(bench.layout.binary(), bench.layout.previous_new()).unwrap();
         assert_eq!(start(&bench, "1.0.0").await, Recovered::Run);
         assert_eq!(ended(&bench).0, Outcome::Failed);
@@ -200,7 +226,10 @@ mod tests {
         bench.swap_in("new");
         fs::copy(bench.layout.previous(), bench.layout.binary()).unwrap();
         assert_eq!(start(&bench, "1.0.0").await, Recovered::Run);
-        assert_eq!(ended(&bench), (Outcome::RolledBack, Some(ErrorCode::ByHand)));
+        assert_eq!(
+            ended(&bench),
+            (Outcome::RolledBack, Some(ErrorCode::ByHand))
+        );
     }
 
     #[tokio::test]

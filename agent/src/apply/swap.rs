@@ -34,6 +34,9 @@ pub enum Error {
     /// The name leads to another file than the one that was proven.
     #[error("the downloaded file was replaced after it was verified")]
     Replaced,
+    /// The live binary is another one than the running process's.
+    #[error("the binary on disk is not the one that runs: restart the agent, then ask again")]
+    OtherBinary,
     /// The journal could not be written.
     #[error("write the journal before the swap")]
     Journal(#[source] journal::Error),
@@ -49,7 +52,12 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error`] only when the old version is fully in place; the journal then holds no open attempt, or one that recovery ends.
-pub fn swap(layout: &Layout, locked: &Locked, open: OpenAttempt, incoming: Incoming<'_>) -> Result<(), Error> {
+pub fn swap(
+    layout: &Layout,
+    locked: &Locked,
+    open: OpenAttempt,
+    incoming: Incoming<'_>,
+) -> Result<(), Error> {
     if !is_same_file(incoming).map_err(Error::Disk)? {
         return Err(Error::Replaced);
     }
@@ -93,25 +101,38 @@ pub fn swap(layout: &Layout, locked: &Locked, open: OpenAttempt, incoming: Incom
 /// Everything up to the rename that makes the new binary live.
 fn exchange(layout: &Layout, incoming: Incoming<'_>) -> Result<(), Error> {
     let (binary, previous, link) = (layout.binary(), layout.previous(), layout.previous_new());
-    incoming.file.sync_all().map_err(during("sync", incoming.path)).map_err(Error::Disk)?;
+    incoming
+        .file
+        .sync_all()
+        .map_err(during("sync", incoming.path))
+        .map_err(Error::Disk)?;
     reach(fault::SWAP_ARTIFACT_SYNCED);
     remove_if_there(&link).map_err(Error::Disk)?;
-    fs::hard_link(binary, &link).map_err(during("link the old binary to", &link)).map_err(Error::Disk)?;
+    fs::hard_link(binary, &link)
+        .map_err(during("link the old binary to", &link))
+        .map_err(Error::Disk)?;
     reach(fault::SWAP_LINKED);
-    fs::rename(&link, &previous).map_err(during("rename to", &previous)).map_err(Error::Disk)?;
+    fs::rename(&link, &previous)
+        .map_err(during("rename to", &previous))
+        .map_err(Error::Disk)?;
     // Where `.prev` was this very file already, rename(2) left both names.
     remove_if_there(&link).map_err(Error::Disk)?;
     reach(fault::SWAP_PREVIOUS_RENAMED);
     sync_directory(layout.directory()).map_err(Error::Sync)?;
     reach(fault::SWAP_PREVIOUS_SYNCED);
-    fs::rename(incoming.path, binary).map_err(during("rename to", binary)).map_err(Error::Disk)?;
+    fs::rename(incoming.path, binary)
+        .map_err(during("rename to", binary))
+        .map_err(Error::Disk)?;
     reach(fault::SWAP_RENAMED);
     Ok(())
 }
 
 /// Whether the name still leads to the bytes that were proven.
 fn is_same_file(incoming: Incoming<'_>) -> Result<bool, disk::Error> {
-    let proven = incoming.file.metadata().map_err(during("look at", incoming.path))?;
+    let proven = incoming
+        .file
+        .metadata()
+        .map_err(during("look at", incoming.path))?;
     let named = fs::symlink_metadata(incoming.path).map_err(during("look at", incoming.path))?;
     Ok((proven.dev(), proven.ino()) == (named.dev(), named.ino()))
 }

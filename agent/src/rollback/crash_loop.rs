@@ -33,31 +33,44 @@ pub fn cause(open: &OpenAttempt, exit: &Exit) -> RollbackCause {
     let version = &open.target_version;
     let times = format!("{START_LIMIT_BURST} starts in a row");
     let (stage, code, message) = match exit {
-        Exit::Status(0) => {
-            (stage(open.step), ErrorCode::CleanExit, format!("version {version} exited with status 0; {times} failed"))
-        }
+        Exit::Status(0) => (
+            stage(open.step),
+            ErrorCode::CleanExit,
+            format!("version {version} exited with status 0; {times} failed"),
+        ),
         Exit::Status(status) => {
             let message = format!("version {version} exited with status {status}; {times} failed");
             (stage(open.step), ErrorCode::CrashLoop, message)
         }
         Exit::Signal(signal) => {
-            let message = format!("version {version} was killed by signal {signal}; {times} failed");
+            let message =
+                format!("version {version} was killed by signal {signal}; {times} failed");
             (stage(open.step), ErrorCode::CrashLoop, message)
         }
-        Exit::NotReady => {
-            (Stage::Start, ErrorCode::StartTimeout, format!("version {version} was not ready in time; {times} failed"))
-        }
-        Exit::Other(word) => {
-            (stage(open.step), ErrorCode::CrashLoop, format!("version {version} failed ({word}); {times} failed"))
-        }
+        Exit::NotReady => (
+            Stage::Start,
+            ErrorCode::StartTimeout,
+            format!("version {version} was not ready in time; {times} failed"),
+        ),
+        Exit::Other(word) => (
+            stage(open.step),
+            ErrorCode::CrashLoop,
+            format!("version {version} failed ({word}); {times} failed"),
+        ),
     };
-    RollbackCause { stage, code, message }
+    RollbackCause {
+        stage,
+        code,
+        message,
+    }
 }
 
 /// The pause before the start that follows the `nth` crash loop in a row, from 0: doubling, up to five minutes.
 #[must_use]
 pub fn pause(nth: u32) -> Duration {
-    PAUSE_FIRST.saturating_mul(2u32.saturating_pow(nth)).min(PAUSE_MAX)
+    PAUSE_FIRST
+        .saturating_mul(2u32.saturating_pow(nth))
+        .min(PAUSE_MAX)
 }
 
 #[cfg(test)]

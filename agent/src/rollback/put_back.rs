@@ -82,7 +82,12 @@ pub fn put_back(
             Ok(Done::WasBack(back))
         }
         Verdict::ChangedLocally => {
-            close(locked, open, changed_locally(open, open.target_version.clone()), now)?;
+            close(
+                locked,
+                open,
+                changed_locally(open, open.target_version.clone()),
+                now,
+            )?;
             Ok(Done::ChangedLocally)
         }
         Verdict::Unusable(unusable) => Err(Error::Unusable(unusable)),
@@ -101,7 +106,8 @@ fn decide(locked: &Locked, cause: &RollbackCause) -> Result<(), Error> {
     Ok(())
 }
 
-fn exchange(layout: &Layout, old: Sha256) -> Result<(), Error> {
+/// Makes a copy of `.prev`, which has to be `old`, the live binary.
+pub(crate) fn exchange(layout: &Layout, old: Sha256) -> Result<(), Error> {
     let (binary, copy) = (layout.binary(), layout.back());
     let found = copy_executable(&layout.previous(), &copy).map_err(|error| {
         // The copy's own error is the one to tell.
@@ -110,10 +116,15 @@ fn exchange(layout: &Layout, old: Sha256) -> Result<(), Error> {
     })?;
     if found != old {
         remove_if_there(&copy).map_err(Error::Disk)?;
-        return Err(Error::Unusable(Unusable::Changed { found, expected: old }));
+        return Err(Error::Unusable(Unusable::Changed {
+            found,
+            expected: old,
+        }));
     }
     reach(fault::BACK_COPIED);
-    fs::rename(&copy, binary).map_err(during("rename to", binary)).map_err(Error::Disk)?;
+    fs::rename(&copy, binary)
+        .map_err(during("rename to", binary))
+        .map_err(Error::Disk)?;
     reach(fault::BACK_RENAMED);
     sync_directory(layout.directory()).map_err(Error::Sync)?;
     reach(fault::BACK_SYNCED);
@@ -146,7 +157,11 @@ pub(crate) fn close(
 }
 
 /// The report of an attempt whose old version is back.
-pub(crate) fn rolled_back(open: &OpenAttempt, cause: RollbackCause, log_tail: Vec<String>) -> Report {
+pub(crate) fn rolled_back(
+    open: &OpenAttempt,
+    cause: RollbackCause,
+    log_tail: Vec<String>,
+) -> Report {
     Report {
         outcome: Outcome::RolledBack,
         stage: Some(cause.stage),
@@ -164,7 +179,8 @@ pub(crate) fn never_swapped(open: &OpenAttempt) -> Report {
         outcome: Outcome::Failed,
         stage: Some(Stage::Swap),
         error_code: Some(ErrorCode::Io),
-        message: "the agent was interrupted before the swap; the old version was never replaced".to_owned(),
+        message: "the agent was interrupted before the swap; the old version was never replaced"
+            .to_owned(),
         running_version: open.from_version.clone(),
         rolled_back_to: None,
         log_tail: Vec::new(),
@@ -190,7 +206,11 @@ pub(crate) fn changed_locally(open: &OpenAttempt, running: Version) -> Report {
 /// The cause when a person, or the control plane for a person, wants the old version.
 #[must_use]
 pub fn by_hand(message: impl Into<String>) -> RollbackCause {
-    RollbackCause { stage: Stage::Rollback, code: ErrorCode::ByHand, message: message.into() }
+    RollbackCause {
+        stage: Stage::Rollback,
+        code: ErrorCode::ByHand,
+        message: message.into(),
+    }
 }
 
 #[cfg(test)]
@@ -203,7 +223,13 @@ mod tests {
     }
 
     fn back(bench: &Bench) -> Result<Done, Error> {
-        put_back(&bench.layout, &bench.lock(), &cause(), vec!["last words".to_owned()], Timestamp::EPOCH)
+        put_back(
+            &bench.layout,
+            &bench.lock(),
+            &cause(),
+            vec!["last words".to_owned()],
+            Timestamp::EPOCH,
+        )
     }
 
     #[test]
@@ -214,9 +240,15 @@ mod tests {
         assert_eq!(bench.live(), "old");
         assert_eq!(fs::read_to_string(bench.layout.previous()).unwrap(), "old");
         let state = bench.state();
-        assert_eq!((state.open, state.holds[0].version.clone()), (None, version("1.1.0")));
+        assert_eq!(
+            (state.open, state.holds[0].version.clone()),
+            (None, version("1.1.0"))
+        );
         let report = &state.unsent[0].report;
-        assert_eq!((report.outcome, report.log_tail.as_slice()), (Outcome::RolledBack, ["last words".to_owned()].as_slice()));
+        assert_eq!(
+            (report.outcome, report.log_tail.as_slice()),
+            (Outcome::RolledBack, ["last words".to_owned()].as_slice())
+        );
         assert_eq!(report.rolled_back_to, Some(version("1.0.0")));
         assert_eq!(back(&bench).unwrap(), Done::NothingOpen);
     }
@@ -227,12 +259,21 @@ mod tests {
         bench.swap_in("new");
         fs::write(bench.layout.previous(), "scribble").unwrap();
         let said = back(&bench).unwrap_err();
-        assert!(matches!(said, Error::Unusable(Unusable::Changed { .. })), "{said}");
+        assert!(
+            matches!(said, Error::Unusable(Unusable::Changed { .. })),
+            "{said}"
+        );
         assert_eq!(bench.live(), "new");
         fs::remove_file(bench.layout.previous()).unwrap();
-        assert!(matches!(back(&bench), Err(Error::Unusable(Unusable::Missing))));
+        assert!(matches!(
+            back(&bench),
+            Err(Error::Unusable(Unusable::Missing))
+        ));
         assert_eq!(bench.live(), "new");
-        assert!(bench.state().open.is_some(), "the attempt stays open, so that putting .prev back by hand helps");
+        assert!(
+            bench.state().open.is_some(),
+            "the attempt stays open, so that putting .prev back by hand helps"
+        );
     }
 
     #[test]
@@ -249,9 +290,16 @@ mod tests {
     fn the_first_cause_counts_however_often_it_is_taken_up() {
         let bench = Bench::new("old");
         bench.swap_in("new");
-        let first = RollbackCause { stage: Stage::Start, code: ErrorCode::CrashLoop, message: "first".to_owned() };
+        let first = RollbackCause {
+            stage: Stage::Start,
+            code: ErrorCode::CrashLoop,
+            message: "first".to_owned(),
+        };
         decide(&bench.lock(), &first).unwrap();
         back(&bench).unwrap();
-        assert_eq!(bench.state().unsent[0].report.error_code, Some(ErrorCode::CrashLoop));
+        assert_eq!(
+            bench.state().unsent[0].report.error_code,
+            Some(ErrorCode::CrashLoop)
+        );
     }
 }

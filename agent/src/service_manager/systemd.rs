@@ -32,11 +32,17 @@ pub struct UnitStatus {
     pub sub_state: String,
     /// How the last run ended: `success`, `exit-code`, `signal`, `timeout`, `start-limit-hit`…
     pub result: String,
+    /// How the last process ended, by the numbers of waitid(2): 1 exited, 2 killed, 3 dumped core.
+    pub main_code: Option<i32>,
+    /// Its exit status or signal.
+    pub main_status: Option<i32>,
 }
 
 impl Default for Systemd {
     fn default() -> Self {
-        Self { unit: UNIT.to_owned() }
+        Self {
+            unit: UNIT.to_owned(),
+        }
     }
 }
 
@@ -61,8 +67,15 @@ impl Systemd {
     /// # Errors
     /// [`Error::Command`].
     pub async fn status(&self) -> Result<UnitStatus, Error> {
-        let words = ["show", &self.unit, "--property=ActiveState,SubState,Result"].map(str::to_owned);
-        let output = command::succeed("systemctl", words, SYSTEMCTL_LIMIT).await.map_err(Error::Command)?;
+        let words = [
+            "show",
+            &self.unit,
+            "--property=ActiveState,SubState,Result,ExecMainCode,ExecMainStatus",
+        ]
+        .map(str::to_owned);
+        let output = command::succeed("systemctl", words, SYSTEMCTL_LIMIT)
+            .await
+            .map_err(Error::Command)?;
         Ok(parse(&output.stdout))
     }
 
@@ -86,8 +99,20 @@ impl ServiceManager for Systemd {
     }
 
     async fn log_cursor(&self) -> Option<String> {
-        let output = self.journalctl(&["--quiet", "--lines=1", "--output=cat", "--show-cursor", "--no-pager"]).await?;
-        output.lines().rev().find_map(|line| line.strip_prefix("-- cursor: ")).map(str::to_owned)
+        let output = self
+            .journalctl(&[
+                "--quiet",
+                "--lines=1",
+                "--output=cat",
+                "--show-cursor",
+                "--no-pager",
+            ])
+            .await?;
+        output
+            .lines()
+            .rev()
+            .find_map(|line| line.strip_prefix("-- cursor: "))
+            .map(str::to_owned)
     }
 
     async fn log_tail(&self, cursor: Option<&str>) -> Vec<String> {
@@ -96,7 +121,10 @@ impl ServiceManager for Systemd {
         let mut arguments = vec!["--quiet", "--output=cat", "--no-pager", &unit, &lines];
         let after = cursor.map(|cursor| format!("--after-cursor={cursor}"));
         arguments.extend(after.as_deref());
-        self.journalctl(&arguments).await.map(|text| tail(&text)).unwrap_or_default()
+        self.journalctl(&arguments)
+            .await
+            .map(|text| tail(&text))
+            .unwrap_or_default()
     }
 }
 
@@ -106,15 +134,26 @@ impl ServiceManager for Systemd {
 /// [`Error::Command`].
 pub async fn systemctl<'w>(words: impl IntoIterator<Item = &'w str>) -> Result<(), Error> {
     let words: Vec<_> = words.into_iter().map(str::to_owned).collect();
-    command::succeed("systemctl", words, SYSTEMCTL_LIMIT).await.map(drop).map_err(Error::Command)
+    command::succeed("systemctl", words, SYSTEMCTL_LIMIT)
+        .await
+        .map(drop)
+        .map_err(Error::Command)
 }
 
 fn parse(properties: &str) -> UnitStatus {
     let value = |name: &str| {
-        let found = properties.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        let found = properties
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         found.unwrap_or_default().to_owned()
     };
-    UnitStatus { active_state: value("ActiveState"), sub_state: value("SubState"), result: value("Result") }
+    UnitStatus {
+        active_state: value("ActiveState"),
+        sub_state: value("SubState"),
+        result: value("Result"),
+        main_code: value("ExecMainCode").parse().ok(),
+        main_status: value("ExecMainStatus").parse().ok(),
+    }
 }
 
 #[cfg(test)]
@@ -124,7 +163,10 @@ mod tests {
     #[test]
     fn properties_are_read_in_any_order() {
         let status = parse("Result=exit-code\nActiveState=failed\nSubState=failed\n");
-        assert_eq!((status.active_state.as_str(), status.result.as_str()), ("failed", "exit-code"));
+        assert_eq!(
+            (status.active_state.as_str(), status.result.as_str()),
+            ("failed", "exit-code")
+        );
         assert_eq!(parse("garbage"), UnitStatus::default());
     }
 }

@@ -32,7 +32,9 @@ impl Log {
     #[must_use]
     pub fn open(state_dir: &Path) -> Self {
         let path = state_dir.join(FILE);
-        let file = append(&path).inspect_err(|error| tracing::warn!(%error, "the child's output is not kept")).ok();
+        let file = append(&path)
+            .inspect_err(|error| tracing::warn!(%error, "the child's output is not kept"))
+            .ok();
         Self { path, file }
     }
 
@@ -43,7 +45,9 @@ impl Log {
 
     /// Keeps a piece of output. A full disk costs the log tail, and nothing else.
     pub fn write(&mut self, bytes: &[u8]) {
-        let Some(file) = self.file.as_mut() else { return };
+        let Some(file) = self.file.as_mut() else {
+            return;
+        };
         let kept = file.write_all(bytes).and_then(|()| file.metadata());
         if kept.is_ok_and(|meta| meta.len() > FILE_MAX) {
             match halve(&self.path) {
@@ -66,7 +70,9 @@ pub fn tail_after(state_dir: &Path, cursor: Option<&str>) -> Vec<String> {
 
 fn after<'t>(text: &'t str, cursor: Option<&str>) -> &'t str {
     // A cursor that was cut away is older than all that is left.
-    let begin = cursor.and_then(|cursor| text.find(&format!("{MARK}{cursor}\n"))).map(|mark| mark + MARK.len());
+    let begin = cursor
+        .and_then(|cursor| text.find(&format!("{MARK}{cursor}\n")))
+        .map(|mark| mark + MARK.len());
     begin.map_or(text, |begin| {
         let rest = &text[begin..];
         rest.find(MARK).map_or("", |next| &rest[next..])
@@ -74,7 +80,11 @@ fn after<'t>(text: &'t str, cursor: Option<&str>) -> &'t str {
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
 }
 
 /// Replaces the file by its newer half.
@@ -83,7 +93,10 @@ fn halve(path: &Path) -> io::Result<File> {
     old.seek(SeekFrom::End(-i64::try_from(FILE_MAX / 2).unwrap_or(0)))?;
     let mut newer = Vec::new();
     old.read_to_end(&mut newer)?;
-    let begin = newer.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let begin = newer
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map_or(0, |end| end + 1);
     let new = path.with_extension("log.new");
     fs::write(&new, &newer[begin..])?;
     fs::rename(&new, path)?;
@@ -98,11 +111,18 @@ mod tests {
     fn the_tail_is_what_the_starts_after_the_cursor_said() {
         let dir = tempfile::tempdir().unwrap();
         let mut log = Log::open(dir.path());
-        for (start, said) in [("a", "old says\n"), ("b", "new crashes\n"), ("c", "new crashes again\n")] {
+        for (start, said) in [
+            ("a", "old says\n"),
+            ("b", "new crashes\n"),
+            ("c", "new crashes again\n"),
+        ] {
             log.mark(start);
             log.write(said.as_bytes());
         }
-        assert_eq!(tail_after(dir.path(), Some("a")), ["new crashes", "new crashes again"]);
+        assert_eq!(
+            tail_after(dir.path(), Some("a")),
+            ["new crashes", "new crashes again"]
+        );
         assert_eq!(tail_after(dir.path(), Some("c")), Vec::<String>::new());
         assert_eq!(tail_after(dir.path(), Some("cut away")).len(), 3);
         assert_eq!(tail_after(dir.path(), None).len(), 3);
@@ -116,6 +136,11 @@ mod tests {
             log.write(format!("line {n:05} of a child that talks and talks\n").as_bytes());
         }
         assert!(fs::metadata(dir.path().join(FILE)).unwrap().len() <= FILE_MAX);
-        assert!(tail_after(dir.path(), None).last().unwrap().starts_with("line 19999"));
+        assert!(
+            tail_after(dir.path(), None)
+                .last()
+                .unwrap()
+                .starts_with("line 19999")
+        );
     }
 }

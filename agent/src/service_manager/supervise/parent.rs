@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use executor_sdk::Journal;
 use tokio::net::UnixDatagram;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
@@ -38,6 +37,7 @@ use crate::service_manager::contract::{
 use crate::service_manager::supervise::output::Log;
 use crate::service_manager::supervise::process::{Process, exit};
 use crate::service_manager::supervise::{CONFIRMED, Child, RESTART};
+use crate::signals::Signals;
 
 /// A child that ran this long was well: the pauses of an older crash loop are forgotten.
 const WELL_AFTER: Duration = Duration::from_secs(600);
@@ -107,8 +107,7 @@ enum Ending {
 struct Watch {
     socket: UnixDatagram,
     path: PathBuf,
-    terminate: Signal,
-    interrupt: Signal,
+    signals: Signals,
     log: Log,
 }
 
@@ -130,7 +129,8 @@ impl<P: AsyncFn() -> Probed> Parent<P> {
     pub async fn run(&self) -> Result<Ended, Error> {
         let mut watch = Watch::new(&self.layout)?;
         let manager = Child::new(&self.layout);
-        let (mut limit, mut loops, mut last) = (StartLimit::default(), 0, Exit::Other("unknown".to_owned()));
+        let (mut limit, mut loops, mut last) =
+            (StartLimit::default(), 0, Exit::Other("unknown".to_owned()));
         loop {
             if limit.ask(Moment::now().since_boot) == Start::TooMany {
                 limit.reset();
@@ -168,9 +168,14 @@ impl<P: AsyncFn() -> Probed> Parent<P> {
 
     /// Brings the old version back, or says how long to wait before the next start.
     async fn act_on_crash_loop(&self, manager: &Child, last: &Exit, loops: &mut u32) -> Duration {
-        let open = Journal::new(self.layout.state_dir()).read().ok().and_then(|state| state.open);
+        let open = Journal::new(self.layout.state_dir())
+            .read()
+            .ok()
+            .and_then(|state| state.open);
         let done = match open {
-            Some(open) => steps::go_back(&self.layout, manager, &crash_loop::cause(&open, last)).await,
+            Some(open) => {
+                steps::go_back(&self.layout, manager, &crash_loop::cause(&open, last)).await
+            }
             None => Ok(Done::NothingOpen),
         };
         match done {
@@ -184,17 +189,27 @@ impl<P: AsyncFn() -> Probed> Parent<P> {
         }
         let pause = crash_loop::pause(*loops);
         *loops = loops.saturating_add(1);
-        tracing::error!(?pause, "a crash loop that no upgrade caused: starting again after a pause");
+        tracing::error!(
+            ?pause,
+            "a crash loop that no upgrade caused: starting again after a pause"
+        );
         pause
     }
 
     /// Runs one child to its end.
     async fn one_child(&self, watch: &mut Watch, manager: &Child, invocation: &str) -> End {
         watch.log.mark(invocation);
-        let started = Process::start(self.layout.binary(), &self.arguments, &watch.path, invocation);
+        let started = Process::start(
+            self.layout.binary(),
+            &self.arguments,
+            &watch.path,
+            invocation,
+        );
         let mut process = match started {
             Ok(process) => process,
-            Err(error) => return End::Failed(Exit::Other(format!("it cannot be started: {error}"))),
+            Err(error) => {
+                return End::Failed(Exit::Other(format!("it cannot be started: {error}")));
+            }
         };
         let mut ending: Option<Ending> = None;
         let mut deadline = Instant::now() + START_TIMEOUT;
@@ -241,16 +256,29 @@ impl<P: AsyncFn() -> Probed> Parent<P> {
 
     /// When the dead man looks next: never, while no attempt is open. One that opens ends this child.
     fn next_tick(&self) -> Instant {
-        let open = Journal::new(self.layout.state_dir()).read().is_ok_and(|state| state.open.is_some());
-        Instant::now() + if open { DEAD_MAN_PERIOD.min(self.window / 2) } else { FAR }
+        let open = Journal::new(self.layout.state_dir())
+            .read()
+            .is_ok_and(|state| state.open.is_some());
+        Instant::now()
+            + if open {
+                DEAD_MAN_PERIOD.min(self.window / 2)
+            } else {
+                FAR
+            }
     }
 
     /// Whether the child has to be restarted.
     async fn dead_man(&self, manager: &Child) -> bool {
-        match steps::look(&self.layout, manager, self.window, async || (self.probe)().await).await {
+        match steps::look(&self.layout, manager, self.window, async || {
+            (self.probe)().await
+        })
+        .await
+        {
             Ok(Looked::Nothing) => false,
             Ok(Looked::Wake) => {
-                tracing::warn!("the new version is silent and the old code reaches the control plane: waking it");
+                tracing::warn!(
+                    "the new version is silent and the old code reaches the control plane: waking it"
+                );
                 true
             }
             Ok(Looked::Back(version)) => {
@@ -288,13 +316,14 @@ enum Word {
 impl Watch {
     fn new(layout: &Layout) -> Result<Self, Error> {
         let path = layout.state_dir().join(super::SOCKET);
-        let socket = bind(&path).map_err(|source| Error::Socket { path: path.clone(), source })?;
-        let listen = |kind| signal(kind).map_err(Error::Signals);
+        let socket = bind(&path).map_err(|source| Error::Socket {
+            path: path.clone(),
+            source,
+        })?;
         Ok(Self {
             socket,
             path,
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
+            signals: Signals::new().map_err(Error::Signals)?,
             log: Log::open(layout.state_dir()),
         })
     }
@@ -305,9 +334,8 @@ impl Watch {
             // What the child said before its end comes before its end.
             biased;
             received = self.socket.recv(&mut message) => Happened::Said(message[..received.unwrap_or(0)].to_vec()),
-            // systemd or a person wants us gone.
-            _ = self.terminate.recv() => Happened::Signal,
-            _ = self.interrupt.recv() => Happened::Signal,
+            // Whoever started us wants us gone.
+            () = self.signals.recv() => Happened::Signal,
             status = process.wait(&mut self.log) => status.map_or(Happened::Output, Happened::Exited),
             // It was not ready, or has not ended, in time.
             () = sleep_until(deadline) => Happened::Deadline,
@@ -320,8 +348,7 @@ impl Watch {
     async fn stopped_within(&mut self, pause: Duration) -> bool {
         tokio::select! {
             () = tokio::time::sleep(pause) => false,
-            _ = self.terminate.recv() => true,
-            _ = self.interrupt.recv() => true,
+            () = self.signals.recv() => true,
         }
     }
 }

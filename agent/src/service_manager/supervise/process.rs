@@ -45,7 +45,11 @@ impl Process {
             .kill_on_drop(true)
             .spawn()?;
         let output = Some(pipe::Receiver::from_owned_fd(reader.into())?);
-        Ok(Self { child, output, chunk: vec![0; CHUNK] })
+        Ok(Self {
+            child,
+            output,
+            chunk: vec![0; CHUNK],
+        })
     }
 
     /// Waits for its end, or for a piece of output, which is passed on. Cancel-safe.
@@ -81,7 +85,11 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let pid = self
+            .child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
         if let Some(pid) = pid
             && let Err(error) = kill_process(pid, signal)
         {
@@ -101,7 +109,9 @@ pub(super) fn exit(status: ExitStatus) -> Exit {
 
 /// Passes the next piece on; says whether there may be more. Never ends without a pipe, so that it may stand in a select.
 async fn next(output: Option<&pipe::Receiver>, chunk: &mut [u8], log: &mut Log) -> bool {
-    let Some(output) = output else { return std::future::pending().await };
+    let Some(output) = output else {
+        return std::future::pending().await;
+    };
     output.readable().await.is_ok() && read(output, chunk, log)
 }
 

@@ -1,0 +1,179 @@
+//! From the command line to one command, and from its end to an exit code. The only wiring.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::{Command as Process, ExitCode};
+
+use clap::{CommandFactory, FromArgMatches};
+use domain::Version;
+use executor_sdk::release_keys::{BuildKind, build_kind};
+use tracing_subscriber::fmt;
+
+use crate::args::{Arguments, Command, Run};
+use crate::config::{Config, LogFormat};
+use crate::exit::Failure;
+use crate::layout::Layout;
+use crate::output::{chain, tell};
+use crate::service_manager::supervise::parent::{Ended, Parent};
+use crate::{doctor, enroll, install, pin, run, status, ways_back};
+
+/// Runs the program as this version.
+pub(crate) fn main(version: &'static str) -> ExitCode {
+    let shown = match build_kind() {
+        BuildKind::Development => format!("{version} (development build)"),
+        BuildKind::Release => version.to_owned(),
+    };
+    let command = Arguments::command().version(&*shown.leak());
+    let arguments = match command
+        .try_get_matches()
+        .and_then(|matches| Arguments::from_arg_matches(&matches))
+    {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are data, and end with 0; clap knows.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match begin(arguments, version) {
+        Ok(code) => code,
+        Err(failure) => {
+            tell(&format!("novacula-agent: {failure}"));
+            failure.exit_code()
+        }
+    }
+}
+
+fn begin(arguments: Arguments, version: &str) -> Result<ExitCode, Failure> {
+    let layout = arguments.layout();
+    let version: Version = version
+        .parse()
+        .map_err(|error: domain::version::Error| Failure::failed(chain(&error)))?;
+    // Only `run` needs a configuration that is right; the ways back and `doctor` work under a broken one.
+    let config = match &arguments.command {
+        Command::Run(_) => {
+            Config::read(layout.config()).map_err(|error| Failure::configuration(&error))?
+        }
+        _ => Config::read(layout.config()).unwrap_or_default(),
+    };
+    log(&config, &arguments.command);
+    // One thread: an agent that idles is one of many things on its host.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("start the runtime: {error}")))?;
+    let ended = runtime.block_on(command(arguments.command, &layout, version, config))?;
+    drop(runtime);
+    match ended {
+        Some(Ended::Reexecute) => Err(become_the_new_binary(&layout)),
+        Some(Ended::Stopped) | None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+async fn command(
+    command: Command,
+    layout: &Layout,
+    version: Version,
+    config: Config,
+) -> Result<Option<Ended>, Failure> {
+    match command {
+        Command::Enroll(arguments) => enroll::enroll(layout, &arguments).await?,
+        Command::Run(Run { supervise: false }) => {
+            die_with_the_supervisor();
+            #[cfg(feature = "fault-points")]
+            crate::misbehaviour::at_start();
+            run::run(layout.clone(), version, config).await?;
+        }
+        Command::Run(Run { supervise: true }) => return supervise(layout, &config).await.map(Some),
+        Command::Install(arguments) => install::install(layout, &arguments).await?,
+        Command::Uninstall(arguments) => install::uninstall(layout, &arguments).await?,
+        Command::Status(arguments) => status::status(layout, &version, arguments.output).await?,
+        Command::Rollback(arguments) => {
+            ways_back::by_a_person(layout, arguments.reason.as_deref()).await?
+        }
+        Command::Pin(arguments) => {
+            pin::pin(layout, &arguments.reason).map_err(|error| Failure::because(&error))?;
+            tell("pinned; it shows at the agent's next connection, and counts at once");
+        }
+        Command::Unpin => {
+            let was = pin::unpin(layout).map_err(|error| Failure::because(&error))?;
+            tell(if was {
+                "upgrades are accepted again"
+            } else {
+                "it was not pinned"
+            });
+        }
+        Command::Doctor(arguments) => doctor::doctor(layout, &arguments).await?,
+        Command::BeforeStart => ways_back::before_start(layout).await?,
+        Command::RollbackOnFailure => ways_back::rollback_on_failure(layout).await?,
+        Command::DeadMan => ways_back::dead_man(layout).await?,
+    }
+    Ok(None)
+}
+
+async fn supervise(layout: &Layout, config: &Config) -> Result<Ended, Failure> {
+    let mut arguments: Vec<OsString> = vec!["run".into()];
+    for (flag, path) in [
+        ("--binary", layout.binary()),
+        ("--state-dir", layout.state_dir()),
+        ("--config", layout.config()),
+    ] {
+        arguments.extend([flag.into(), path.into()]);
+    }
+    let parent = Parent {
+        layout: layout.clone(),
+        arguments,
+        window: config.dead_man_window,
+        probe: async || ways_back::probe(layout).await,
+    };
+    parent.run().await.map_err(|error| Failure::because(&error))
+}
+
+/// A child whose parent was killed would run on beside the next parent's child.
+fn die_with_the_supervisor() {
+    use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+    let Ok(parent) = std::env::var(crate::service_manager::SUPERVISED) else {
+        return;
+    };
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::TERM)) {
+        tracing::warn!(%error, "this process may outlive its supervisor");
+    }
+    let still_there = parent.parse().ok().and_then(Pid::from_raw) == getppid();
+    if !still_there {
+        tracing::warn!("the supervisor is gone already");
+    }
+}
+
+/// The confirmed binary takes this process over, with its process id and its arguments.
+fn become_the_new_binary(layout: &Layout) -> Failure {
+    tracing::info!("going on as the confirmed version");
+    let error = Process::new(layout.binary())
+        .args(std::env::args_os().skip(1))
+        .exec();
+    Failure::failed(format!("execute {}: {error}", layout.binary().display()))
+}
+
+/// Logs to stderr. journald adds time and level of its own, so they are left out there.
+fn log(config: &Config, command: &Command) {
+    let quiet = matches!(
+        command,
+        Command::Status(_) | Command::Pin(_) | Command::Unpin | Command::Enroll(_)
+    );
+    let level = if quiet {
+        tracing::Level::WARN
+    } else {
+        config.log_level
+    };
+    let base = fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(false);
+    let journald = std::env::var_os("JOURNAL_STREAM").is_some();
+    // A second subscriber in one process is a test's; the first one stays.
+    let _ = match (config.log_format, journald) {
+        (LogFormat::Json, _) => base.json().try_init(),
+        (LogFormat::Text, true) => base.without_time().try_init(),
+        (LogFormat::Text, false) => base.try_init(),
+    };
+}

@@ -1,0 +1,306 @@
+//! The commands that bring a version back: what the units run, and what a person types. They look and do in one go.
+//!
+//! Those that units run work under a broken configuration and end with 0 unless they could not do their work: a failing
+//! helper must not become a second failed unit.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use executor_sdk::credentials::CredentialStore;
+use executor_sdk::journal::Journal;
+
+use crate::config::Config;
+use crate::disk::{self, Content, Facts};
+use crate::exit::Failure;
+use crate::layout::{Layout, RUNTIME_DIR};
+use crate::output::{chain, tell};
+use crate::rollback::crash_loop::{self, Exit};
+use crate::rollback::dead_man::Probed;
+use crate::rollback::put_back::{self, Done, by_hand};
+use crate::rollback::steps::{self, Looked};
+use crate::service_manager::systemd::{Systemd, UnitStatus};
+use crate::service_manager::{Manager, ServiceManager};
+
+/// A crash loop this long after the last one is a new one.
+const FORGET_AFTER: Duration = Duration::from_secs(3600);
+
+/// `ExecStartPre=`.
+///
+/// # Errors
+/// When the journal cannot be used; the start goes on.
+pub async fn before_start(layout: &Layout) -> Result<(), Failure> {
+    let invocation = std::env::var("INVOCATION_ID").ok();
+    match steps::before_start(layout, &Manager::of_host(layout), invocation.as_deref()).await {
+        Ok(Some(done)) => tracing::warn!(
+            ?done,
+            "the start was one too many, or a rollback was interrupted"
+        ),
+        Ok(None) => {}
+        Err(error) => return Err(Failure::because(&error)),
+    }
+    Ok(())
+}
+
+/// The timer: one look of the dead man.
+///
+/// # Errors
+/// When the journal cannot be used or the old version cannot be brought back.
+pub async fn dead_man(layout: &Layout) -> Result<(), Failure> {
+    let config = Config::read_leniently(layout.config());
+    let manager = Manager::of_host(layout);
+    let looked = steps::look(layout, &manager, config.dead_man_window, async || {
+        probe(layout).await
+    })
+    .await;
+    match looked.map_err(|error| Failure::because(&error))? {
+        Looked::Nothing => return Ok(()),
+        Looked::Wake => tracing::warn!(
+            "the new version is silent and the old code reaches the control plane: waking it"
+        ),
+        Looked::Back(version) => {
+            tracing::warn!(%version, "the new version stayed silent: the old version is back")
+        }
+    }
+    manager
+        .restart()
+        .await
+        .map_err(|error| Failure::because(&error))
+}
+
+/// Asks with this process's own code whether the control plane can be reached.
+pub async fn probe(layout: &Layout) -> Probed {
+    let probed = match CredentialStore::new(layout.state_dir()).load() {
+        Ok(credentials) => executor_sdk::probe::probe(&credentials)
+            .await
+            .map(drop)
+            .map_err(|error| chain(&error)),
+        Err(error) => Err(chain(&error)),
+    };
+    match probed {
+        Ok(()) => Probed::Reached,
+        Err(error) => {
+            tracing::info!(error, "the old code cannot reach the control plane either");
+            Probed::NotReached
+        }
+    }
+}
+
+/// `OnFailure=`: ends a crash loop, by bringing the old version back or by starting again after a pause.
+///
+/// # Errors
+/// When systemd does not start the unit.
+pub async fn rollback_on_failure(layout: &Layout) -> Result<(), Failure> {
+    let systemd = Systemd::default();
+    let status = systemd
+        .status()
+        .await
+        .map_err(|error| Failure::because(&error))?;
+    if matches!(
+        status.active_state.as_str(),
+        "active" | "activating" | "reloading"
+    ) {
+        tracing::info!("the agent runs; nothing is left to do");
+        return Ok(());
+    }
+    let open = Journal::new(layout.state_dir()).read().inspect_err(|error| {
+        tracing::error!(error = %chain(error), "the journal cannot be read: no binary is changed");
+    });
+    let back = match open.ok().and_then(|state| state.open) {
+        Some(open) => {
+            let cause = crash_loop::cause(&open, &exit(&status));
+            steps::go_back(layout, &systemd_manager(&systemd), &cause).await
+        }
+        None => Ok(Done::NothingOpen),
+    };
+    // A pause is no failure to look at: the unit is only waiting.
+    systemd.reset_failed().await;
+    match back {
+        Ok(Done::Back(version) | Done::WasBack(version)) => {
+            tracing::warn!(%version, "a crash loop: the old version is back");
+            forget_crash_loops(Path::new(RUNTIME_DIR));
+        }
+        Ok(Done::NothingOpen | Done::ChangedLocally) => {
+            pause("a crash loop that no upgrade caused").await
+        }
+        Err(error) => pause(&format!("a crash loop and no way back: {}", chain(&error))).await,
+    }
+    systemd
+        .start()
+        .await
+        .map_err(|error| Failure::because(&error))
+}
+
+fn systemd_manager(systemd: &Systemd) -> Manager {
+    Manager::Systemd(systemd.clone())
+}
+
+/// Waits longer each time. The count is in /run, since the disk may be what is full.
+async fn pause(why: &str) {
+    let pause = crash_loop::pause(count_crash_loop(Path::new(RUNTIME_DIR)));
+    tracing::error!(?pause, "{why}; starting again after a pause");
+    tokio::time::sleep(pause).await;
+}
+
+/// How many crash loops came before this one.
+fn count_crash_loop(runtime: &Path) -> u32 {
+    let path = runtime.join("crash-loops");
+    let recent = fs::metadata(&path)
+        .and_then(|meta| meta.modified())
+        .is_ok_and(|time| time.elapsed().is_ok_and(|age| age < FORGET_AFTER));
+    let before = if recent {
+        fs::read_to_string(&path)
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(0)
+    } else {
+        0u32
+    };
+    if let Err(error) = fs::write(&path, before.saturating_add(1).to_string()) {
+        tracing::warn!(%error, "crash loops cannot be counted");
+    }
+    before
+}
+
+fn forget_crash_loops(runtime: &Path) {
+    // Nothing to forget is as good.
+    let _ = fs::remove_file(runtime.join("crash-loops"));
+}
+
+fn exit(status: &UnitStatus) -> Exit {
+    // CLD_EXITED, CLD_KILLED and CLD_DUMPED of waitid(2), as systemd prints them.
+    match (status.result.as_str(), status.main_code, status.main_status) {
+        ("timeout" | "watchdog", _, _) => Exit::NotReady,
+        (_, Some(1), Some(code)) => Exit::Status(code),
+        (_, Some(2 | 3), Some(signal)) => Exit::Signal(signal),
+        (result, _, _) => Exit::Other(result.to_owned()),
+    }
+}
+
+/// `novacula-agent rollback`: brings the previous version back because a person says so.
+///
+/// # Errors
+/// When there is nothing to go back to, or it cannot be done; then nothing was changed.
+pub async fn by_a_person(layout: &Layout, reason: Option<&str>) -> Result<(), Failure> {
+    let manager = Manager::of_host(layout);
+    let message = match reason {
+        Some(reason) => format!("rolled back by hand on the host: {reason}"),
+        None => "rolled back by hand on the host".to_owned(),
+    };
+    let done = steps::go_back(layout, &manager, &by_hand(message)).await;
+    match done.map_err(|error| Failure::because(&error))? {
+        Done::Back(version) | Done::WasBack(version) => {
+            tell(&format!("version {version} is back in place"))
+        }
+        Done::NothingOpen => {
+            confirmed_back(layout)?;
+            tell("the last known good binary is back in place");
+        }
+        Done::ChangedLocally => {
+            return Err(Failure::failed(
+                "the binary in place is neither version of the open upgrade; install the one you want by hand",
+            ));
+        }
+    }
+    if matches!(manager, Manager::Nobody) {
+        tell("no service manager runs it: start it yourself");
+        return Ok(());
+    }
+    manager
+        .restart()
+        .await
+        .map_err(|error| Failure::because(&error))?;
+    tell("restarting");
+    Ok(())
+}
+
+/// No upgrade is open: the last known good takes the place of a version that was confirmed.
+fn confirmed_back(layout: &Layout) -> Result<(), Failure> {
+    let locked = Journal::new(layout.state_dir())
+        .lock(steps::LOCK_PATIENCE)
+        .map_err(|error| Failure::because(&error))?;
+    let facts = Facts::read(layout);
+    let previous = match (&facts.previous, &facts.live) {
+        (Content::Is(previous), Content::Is(live)) if previous == live => {
+            return Err(Failure::failed(
+                "there is nothing to go back to: .prev is the version that runs",
+            ));
+        }
+        (Content::Is(previous), _) => *previous,
+        (Content::Missing, _) => {
+            return Err(Failure::failed(format!(
+                "there is nothing to go back to: no {}",
+                layout.previous().display()
+            )));
+        }
+        (Content::Unreadable(why), _) => {
+            return Err(Failure::failed(format!(
+                "{} cannot be read: {why}",
+                layout.previous().display()
+            )));
+        }
+    };
+    put_back::exchange(layout, previous).map_err(|error| Failure::because(&error))?;
+    // It ran before and was confirmed then; which version it is it says itself at its next hello.
+    let noted = locked.update(|state| {
+        if state
+            .confirmed
+            .as_ref()
+            .is_some_and(|confirmed| confirmed.sha256 != Some(previous))
+        {
+            state.confirmed = None;
+        }
+    });
+    noted.map_err(|error| Failure::because(&error))?;
+    disk::remove_if_there(&layout.back()).map_err(|error| Failure::because(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Bench;
+
+    #[test]
+    fn crash_loops_are_counted_and_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!([0; 3].map(|_| count_crash_loop(dir.path())), [0, 1, 2]);
+        forget_crash_loops(dir.path());
+        assert_eq!(count_crash_loop(dir.path()), 0);
+        assert_eq!(count_crash_loop(&dir.path().join("absent")), 0);
+    }
+
+    #[test]
+    fn systemds_words_are_read_as_ends() {
+        let status = |result: &str, code, value| UnitStatus {
+            result: result.to_owned(),
+            main_code: Some(code),
+            main_status: Some(value),
+            ..UnitStatus::default()
+        };
+        assert_eq!(exit(&status("exit-code", 1, 3)), Exit::Status(3));
+        assert_eq!(exit(&status("start-limit-hit", 1, 0)), Exit::Status(0));
+        assert_eq!(exit(&status("protocol", 1, 0)), Exit::Status(0));
+        assert_eq!(exit(&status("core-dump", 3, 6)), Exit::Signal(6));
+        assert_eq!(exit(&status("timeout", 2, 15)), Exit::NotReady);
+        assert_eq!(
+            exit(&UnitStatus {
+                result: "resources".to_owned(),
+                ..UnitStatus::default()
+            }),
+            Exit::Other("resources".to_owned())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_person_goes_back_also_when_no_upgrade_is_open() {
+        let bench = Bench::new("new");
+        fs::write(bench.layout.previous(), "old").unwrap();
+        confirmed_back(&bench.layout).unwrap();
+        assert_eq!(bench.live(), "old");
+        let nothing = confirmed_back(&bench.layout).unwrap_err();
+        assert!(
+            nothing.message.contains("nothing to go back to"),
+            "{nothing}"
+        );
+    }
+}
