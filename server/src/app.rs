@@ -19,10 +19,6 @@ pub mod error;
 
 pub mod settings;
 
-pub mod sync;
-
-pub mod authorize;
-
 pub mod page;
 
 pub mod presence;

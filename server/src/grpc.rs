@@ -11,3 +11,5 @@ pub mod error;
 pub mod sync;
 
 pub mod enrollment;
+
+pub mod routes;

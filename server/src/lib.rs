@@ -8,6 +8,8 @@ pub mod args;
 
 pub mod config;
 
+pub mod run;
+
 pub mod supervise;
 
 pub mod app;
@@ -15,6 +17,8 @@ pub mod app;
 pub mod session;
 
 pub mod grpc;
+
+pub mod web;
 
 pub mod tls;
 

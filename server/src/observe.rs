@@ -1,5 +1,7 @@
 //! What the server lets be seen of itself: logs with request ids, and metrics.
 
+pub mod logs;
+
 pub mod metrics;
 
 use std::error::Error as StdError;

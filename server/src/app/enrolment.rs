@@ -24,14 +24,13 @@ use crate::app::commit::Patience;
 use crate::app::error::{Error, Violation};
 use crate::observe::metrics::{self, Metric};
 use crate::tls::authority::request::KeyRequest;
-use crate::tls::authority::{Authority, sha256};
+use crate::tls::authority::sha256;
 use crate::tls::identity::{ExecutorIdentity, Standing};
 
 /// Enrols, renews, identifies.
 #[derive(Clone, Debug)]
 pub struct Enrolment {
     app: Arc<App>,
-    authority: Arc<Authority>,
 }
 
 /// What an executor is given.
@@ -54,8 +53,14 @@ pub struct Issued {
 impl Enrolment {
     /// Over the use cases' common ground.
     #[must_use]
-    pub const fn new(app: Arc<App>, authority: Arc<Authority>) -> Self {
-        Self { app, authority }
+    pub const fn new(app: Arc<App>) -> Self {
+        Self { app }
+    }
+
+    /// The common ground.
+    #[must_use]
+    pub const fn app(&self) -> &Arc<App> {
+        &self.app
     }
 
     /// Exchanges a join token (the whole word) and a CSR (DER) for an identity. `executor` is the name asked for; empty: the one
@@ -326,9 +331,7 @@ impl Enrolment {
     ) -> Result<CertificateRecord, Error> {
         let life = self.app.settings.certificate_life;
         let organization = &executor.name.organization;
-        let certificate = self
-            .authority
-            .issue_executor(request, organization, executor.uid, life, now)
+        let certificate = self.app.authority.issue_executor(request, organization, executor.uid, life, now)
             .map_err(|error| Error::Internal {
                 operation: "issue an executor certificate",
                 source: error.into(),
@@ -351,7 +354,7 @@ impl Enrolment {
             executor: executor.name,
             uid: executor.uid,
             certificate_chain: certificate.chain_pem,
-            trust_bundle: self.authority.trust_bundle().to_owned(),
+            trust_bundle: self.app.authority.trust_bundle().to_owned(),
             not_after: certificate.not_after,
         }
     }

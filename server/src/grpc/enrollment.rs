@@ -8,6 +8,9 @@ use crate::app::enrolment::Enrolment;
 use crate::grpc::error;
 use crate::tls::identity;
 
+/// Largest message: a CSR and a join token are a few KiB.
+pub const MAX_MESSAGE_BYTES: usize = 16 << 10;
+
 /// The service.
 #[derive(Clone, Debug)]
 pub struct Service {

@@ -73,10 +73,12 @@ pub async fn authenticate(
     let Some(address) = address else {
         return error::internal().into_http();
     };
+    // A body cannot be looked at by two threads, so that the request itself is not held while the store is asked.
+    let token = bearer(&request);
     let caller = match row.proof {
         Proof::Nothing => None,
         Proof::Token(demand) => {
-            match authenticated(&keeper, &request, Who::Address(address), demand).await {
+            match authenticated(&keeper, token, Who::Address(address), demand).await {
                 Ok(caller) => Some(caller),
                 Err(status) => return status.into_http(),
             }
@@ -116,7 +118,7 @@ pub async fn authenticate(
 )]
 async fn authenticated(
     keeper: &Gatekeeper,
-    request: &Request,
+    token: Option<BearerToken>,
     stranger: Who,
     demand: Demand,
 ) -> Result<Caller, Status> {
@@ -124,7 +126,6 @@ async fn authenticated(
         .limits
         .peek(stranger.clone(), Class::Stranger)
         .map_err(error::rate_limited)?;
-    let token = bearer(request);
     let caller = match &token {
         Some(token) => keeper
             .app

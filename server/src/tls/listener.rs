@@ -139,27 +139,16 @@ enum Rejected {
 // === impl Listener ===
 
 impl Listener {
-    /// Binds `address`. Port 0 takes any that is free.
-    ///
-    /// # Errors
-    /// What the system says, such as that the address is in use.
-    pub fn bind(
+    /// Over a socket that [`bind`] made.
+    #[must_use]
+    pub fn new(
         kind: access::Listener,
-        address: SocketAddr,
+        socket: TcpListener,
         limits: Limits,
         tls: Arc<TlsConfigs>,
         supervisor: Supervisor,
         router: axum::Router,
-    ) -> io::Result<Self> {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
+    ) -> Self {
         let shared = Shared {
             kind,
             limits,
@@ -170,18 +159,10 @@ impl Listener {
             connections: Arc::new(Semaphore::new(limits.connections)),
             anonymous: Arc::new(Semaphore::new(limits.anonymous)),
         };
-        Ok(Self {
-            socket: TcpListener::from_std(socket.into())?,
+        Self {
+            socket,
             shared: Arc::new(shared),
-        })
-    }
-
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        }
     }
 
     /// Accepts until the supervisor stops; connections are tasks of their own.
@@ -215,6 +196,23 @@ impl Listener {
             });
         }
     }
+}
+
+/// Binds `address`. Port 0 takes any that is free.
+///
+/// # Errors
+/// What the system says, such as that the address is in use.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
 }
 
 /// The handshake, and a place among the served.

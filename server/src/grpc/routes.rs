@@ -1,0 +1,65 @@
+//! The two routers: every service behind its layers. Services are handed in by `run`, which knows what they stand on.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{from_fn, from_fn_with_state};
+use tonic::service::RoutesBuilder;
+use tonic_web::GrpcWebLayer;
+
+use crate::grpc::layer::{self, Gatekeeper};
+use crate::tls::gate::{self, Gate};
+use crate::web::{artifact, status};
+
+/// Largest message that a service takes unless it says otherwise: a batch of a thousand names is a tenth of it.
+pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+/// The reflection services, for grpcurl: v1, and v1alpha for its older builds.
+///
+/// # Errors
+/// When the descriptors that were built in cannot be read.
+pub fn add_reflection(services: &mut RoutesBuilder) -> Result<(), tonic_reflection::server::Error> {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    services.add_service(builder().build_v1()?);
+    services.add_service(builder().build_v1alpha()?);
+    Ok(())
+}
+
+/// The API listener: gRPC and gRPC-Web behind authentication, pages beside them.
+#[must_use]
+pub fn api(services: RoutesBuilder, keeper: Gatekeeper, status: status::Status) -> Router {
+    services
+        .routes()
+        .prepare()
+        .into_axum_router()
+        .layer(from_fn_with_state(keeper, layer::authenticate))
+        // Outside of authentication, so that browsers read its refusals, too; it answers what is no gRPC with 400, so that
+        // pages are outside of it.
+        .layer(GrpcWebLayer::new())
+        .merge(status::routes(status))
+        .fallback(unknown)
+        .layer(from_fn(layer::trace))
+}
+
+/// The executor listener: gRPC and artifacts behind the gate.
+#[must_use]
+pub fn executors(services: RoutesBuilder, gate: Gate) -> Router {
+    let artifacts = artifact::routes(Arc::clone(gate.enrolment.app()));
+    services
+        .routes()
+        .prepare()
+        .into_axum_router()
+        .merge(artifacts)
+        .fallback(unknown)
+        .layer(from_fn_with_state(gate, gate::pass))
+        .layer(from_fn(layer::trace))
+}
+
+async fn unknown(request: Request) -> http::Response<axum::body::Body> {
+    layer::unknown(&request)
+}

@@ -1,0 +1,97 @@
+//! Opens what a control plane stands on: the data directory, the store, the authority, the artifacts, TLS. All of it blocks
+//! on the disk, so it happens on the blocking pool.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use domain::join::Endpoint;
+use store::Clock as _;
+use store::sqlite::SqliteStore;
+
+use crate::app::minisign::ReleaseKey;
+use crate::app::{self, App, Parts};
+use crate::artifacts::ArtifactStorage;
+use crate::config::Config;
+use crate::observe::metrics::{self, Metric};
+use crate::run::World;
+use crate::tls::authority::Authority;
+use crate::tls::authority::issue::ServerName;
+use crate::tls::config::{ApiCertificate, TlsConfigs};
+
+/// The database, in the data directory.
+pub const DATABASE: &str = "novacula.db";
+
+/// Opens everything. `executor_addr` is where the executor listener is, for join tokens, when no endpoint was set.
+///
+/// # Errors
+/// What cannot be opened, and why.
+pub async fn open(config: &Config, world: &World, executor_addr: SocketAddr) -> anyhow::Result<(Arc<App>, Arc<TlsConfigs>)> {
+    let (config, world) = (config.clone(), world.clone());
+    tokio::task::spawn_blocking(move || open_blocking(config, &world, executor_addr)).await.context("open the data directory")?
+}
+
+fn open_blocking(mut config: Config, world: &World, executor_addr: SocketAddr) -> anyhow::Result<(Arc<App>, Arc<TlsConfigs>)> {
+    let data_dir = config.data_dir.clone();
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&data_dir)
+        .with_context(|| format!("create the data directory {}", data_dir.display()))?;
+    // First: it takes the lock of the directory, and another server's authority is left alone.
+    let store = SqliteStore::open(data_dir.join(DATABASE), Arc::clone(&world.clock)).context("open the store")?;
+    let store = store.with_observer(Arc::new(|operation, took| {
+        metrics::observe(Metric::Store, &[("operation", operation)], took);
+    }));
+    let now = world.clock.now();
+    let authority = Authority::load(&data_dir, &config.authority, &config.trust_domain, now).context("load the authority")?;
+    let authority = Arc::new(authority);
+    let artifacts = ArtifactStorage::open(&data_dir.join("artifacts")).context("open the artifact storage")?;
+    let endpoint = config.settings.executor_endpoint.get_or_insert(endpoint(executor_addr)?);
+    let mut names = server_names(&config.server_names);
+    names.push(server_name(endpoint.host()));
+    names.sort();
+    names.dedup();
+    let api_certificate = config.server_certificate.as_ref().map_or(ApiCertificate::Own, |given| {
+        ApiCertificate::Given { certificate: given.certificate.clone(), key: given.key.clone() }
+    });
+    let tls = TlsConfigs::new(Arc::clone(&authority), names, api_certificate, Arc::clone(&world.clock));
+    let tls = Arc::new(tls.context("configure TLS")?);
+    let parts = Parts {
+        store: Arc::new(store),
+        artifacts: Arc::new(artifacts),
+        authority,
+        release_keys: release_keys(config.release_keys.as_deref())?,
+        settings: config.settings,
+        replica: app::new_replica_id(),
+        entropy: Arc::clone(&world.entropy),
+    };
+    Ok((Arc::new(App::new(parts)), tls))
+}
+
+/// Where hosts find the executor listener as far as it knows itself: a wildcard address is none, and becomes the loopback.
+fn endpoint(address: SocketAddr) -> anyhow::Result<Endpoint> {
+    let host = match address.ip() {
+        ip if ip.is_unspecified() => "localhost".to_owned(),
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    format!("{host}:{}", address.port()).parse().context("name the executor listener")
+}
+
+fn server_names(names: &[String]) -> Vec<ServerName> {
+    names.iter().map(|name| server_name(name)).collect()
+}
+
+fn server_name(name: &str) -> ServerName {
+    name.parse().map_or_else(|_| ServerName::Dns(name.to_owned()), ServerName::Ip)
+}
+
+fn release_keys(path: Option<&Path>) -> anyhow::Result<Vec<ReleaseKey>> {
+    let Some(path) = path else { return Ok(Vec::new()) };
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    ReleaseKey::parse_all(&text).with_context(|| format!("read the release keys in {}", path.display()))
+}
