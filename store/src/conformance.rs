@@ -116,6 +116,7 @@ cases! {
         lists_are_paged_by_name,
         lists_filter,
         lists_without_an_organization_lose_nobody,
+        many_are_found_by_name_at_once,
     }
     attempt {
         every_field_reads_back,
@@ -129,6 +130,7 @@ cases! {
         due_ones_are_found_by_deadline,
         pending_ones_are_counted,
         pruning_forgets_ended_ones_only,
+        many_are_found_by_id_at_once,
     }
     session {
         epochs_grow_and_name_the_previous,

@@ -38,6 +38,8 @@ pub mod sqlite;
 
 pub mod conformance;
 
+pub mod fault;
+
 pub use certificate::{CertificateRecord, CertificateStore, Enrolled, EnrolmentCommit};
 pub use change::{Change, ChangeFeed, ChangeNumber};
 pub use clock::{Clock, ManualClock, StoreClock, SystemClock};

@@ -48,6 +48,9 @@ mod change;
 
 mod backup;
 
+#[cfg(test)]
+mod statements;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Runs the conformance suite against every backend. `harness = false`, so that a backend whose parts a machine lacks can
+//! Runs the conformance suite against every backend, and against the fault wrapper without faults. `harness = false`, so that a backend whose parts a machine lacks can
 //! say so.
 
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use domain::Timestamp;
 use libtest_mimic::{Arguments, Trial};
 use novacula_store::conformance::{CASES, Case, Subject};
+use novacula_store::fault::FaultStore;
 use novacula_store::sqlite::SqliteStore;
 use novacula_store::{ManualClock, Store};
 use tempfile::TempDir;
 
 struct Sqlite {
-    store: SqliteStore,
+    store: Arc<dyn Store>,
     clock: Arc<ManualClock>,
     _directory: TempDir,
 }
@@ -30,7 +31,7 @@ impl Sqlite {
         );
         let store = store.expect("a new database");
         Self {
-            store,
+            store: Arc::new(store),
             clock,
             _directory: directory,
         }
@@ -40,7 +41,7 @@ impl Sqlite {
 #[async_trait]
 impl Subject for Sqlite {
     fn store(&self) -> Arc<dyn Store> {
-        Arc::new(self.store.clone())
+        Arc::clone(&self.store)
     }
 
     async fn advance(&self, by: Duration) {
@@ -48,20 +49,29 @@ impl Subject for Sqlite {
     }
 }
 
-fn on_sqlite(case: &'static Case) -> Trial {
-    Trial::test(format!("sqlite::{}", case.name), || {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
-        let subject = Sqlite::open();
+fn trial(backend: &str, case: &'static Case, open: fn() -> Sqlite) -> Trial {
+    Trial::test(format!("{backend}::{}", case.name), move || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(2).enable_all().build()?;
+        let subject = open();
         runtime.block_on((case.run)(&subject));
         Ok(())
     })
 }
 
+/// The wrapper, without faults, is the store that it wraps.
+fn faultless() -> Sqlite {
+    let sqlite = Sqlite::open();
+    Sqlite {
+        store: Arc::new(FaultStore::new(sqlite.store)),
+        ..sqlite
+    }
+}
+
 fn main() {
     let arguments = Arguments::from_args();
-    let trials = CASES.iter().map(on_sqlite).collect();
+    let sqlite = CASES.iter().map(|case| trial("sqlite", case, Sqlite::open));
+    let fault = CASES.iter().map(|case| trial("fault", case, faultless));
+    let trials = sqlite.chain(fault).collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

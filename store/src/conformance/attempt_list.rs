@@ -218,3 +218,23 @@ pub(super) async fn pruning_forgets_ended_ones_only(subject: &dyn Subject) {
     );
     assert_eq!(world.attempt(4).await.id, attempt_id(4));
 }
+
+pub(super) async fn many_are_found_by_id_at_once(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    let row = world.enrol(1, "web-1").await;
+    world
+        .write(&row, (1..=3).map(|n| attempt(n, &row)).collect())
+        .await;
+    let wanted = [3, 9, 1, 3].map(attempt_id);
+    let mut found = ids(&world
+        .store
+        .attempt_list_by_id(&wanted)
+        .await
+        .expect("a list"));
+    found.sort();
+    assert_eq!(found, [1, 3].map(attempt_id));
+    assert_eq!(
+        world.store.attempt_list_by_id(&[]).await.expect("a list"),
+        []
+    );
+}

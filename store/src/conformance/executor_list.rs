@@ -185,3 +185,35 @@ pub(super) async fn lists_without_an_organization_lose_nobody(subject: &dyn Subj
     }
     assert_eq!(seen, [uid(1), uid(3), uid(2), uid(4), uid(5)]);
 }
+
+pub(super) async fn many_are_found_by_name_at_once(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    let row = world.enrol(1, "web-1").await;
+    world.enrol(2, "web-2").await;
+    world.enrol(3, "web-3").await;
+    let deletion = ExecutorCommit {
+        fate: ExecutorFate::Delete,
+        ..commit(&row)
+    };
+    world.commit(deletion).await;
+    let wanted = ["web-3", "web-1", "web-9", "web-2", "web-3"]
+        .map(|name| ExecutorId::new(name).expect("a label"));
+    let list = async |organization: &str, names: &[ExecutorId]| {
+        let organization = super::fixture::organization(organization);
+        let found = world
+            .store
+            .executor_list_by_name(&organization, names)
+            .await
+            .expect("a list");
+        let mut found: Vec<String> = names_of(&found);
+        found.sort();
+        found
+    };
+    assert_eq!(list("acme", &wanted).await, ["web-2", "web-3"]);
+    assert_eq!(list("other", &wanted).await, [""; 0]);
+    assert_eq!(list("acme", &[]).await, [""; 0]);
+}
+
+fn names_of(executors: &[Executor]) -> Vec<String> {
+    names(executors).into_iter().map(str::to_owned).collect()
+}

@@ -194,3 +194,143 @@ fn checksum(migration: &Migration) -> String {
     let digest: [u8; 32] = Sha256::digest(migration.sql.as_bytes()).into();
     domain::Sha256::new(digest).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use domain::Timestamp;
+
+    use super::*;
+
+    const SECOND: Migration = Migration {
+        version: 2,
+        name: "0002-second",
+        sql: "ALTER TABLE organizations ADD COLUMN motto TEXT",
+    };
+
+    fn migrated(connection: &mut Connection, migrations: &[Migration]) -> Result<(), MigrateError> {
+        migrate(connection, migrations, Timestamp::EPOCH)
+    }
+
+    fn empty() -> Connection {
+        Connection::open_in_memory().expect("a database")
+    }
+
+    /// Every object of the schema, by name, without the differences that only spacing makes.
+    fn dump(connection: &Connection) -> BTreeMap<String, String> {
+        let mut statement = connection
+            .prepare("SELECT type || ' ' || name, coalesce(sql, '') FROM sqlite_schema")
+            .expect("a statement");
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)));
+        rows.expect("rows")
+            .map(|row| row.expect("a row"))
+            .map(|(name, sql)| (name, sql.split_whitespace().collect::<Vec<_>>().join(" ")))
+            .collect()
+    }
+
+    #[test]
+    fn steps_are_numbered_without_gaps() {
+        for (at, migration) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(migration.version as usize, at + 1);
+            assert!(
+                migration
+                    .name
+                    .starts_with(&format!("{:04}-", migration.version)),
+                "{}",
+                migration.name
+            );
+        }
+    }
+
+    #[test]
+    fn fresh_equals_migrated() {
+        let mut fresh = empty();
+        migrated(&mut fresh, MIGRATIONS).expect("a schema");
+        for n_before in 0..=MIGRATIONS.len() {
+            let mut old = empty();
+            migrated(&mut old, &MIGRATIONS[..n_before]).expect("an older schema");
+            migrated(&mut old, MIGRATIONS).expect("this schema");
+            assert_eq!(dump(&old), dump(&fresh), "from step {n_before}");
+        }
+    }
+
+    #[test]
+    fn a_later_step_keeps_the_rows() {
+        let mut connection = empty();
+        migrated(&mut connection, MIGRATIONS).expect("a schema");
+        let insert =
+            "INSERT INTO organizations (id, display_name, create_time) VALUES ('acme', 'Acme', 1)";
+        connection.execute(insert, []).expect("a row");
+        let next = [MIGRATIONS, &[SECOND]].concat();
+        migrated(&mut connection, &next).expect("the next schema");
+        migrated(&mut connection, &next).expect("nothing to do");
+        let row = "SELECT display_name || coalesce(motto, '-') FROM organizations";
+        let row: String = connection
+            .query_row(row, [], |row| row.get(0))
+            .expect("the row");
+        assert_eq!(row, "Acme-");
+    }
+
+    #[test]
+    fn a_newer_file_is_refused_by_name() {
+        let mut connection = empty();
+        migrated(&mut connection, &[MIGRATIONS, &[SECOND]].concat()).expect("a newer schema");
+        let error = migrated(&mut connection, MIGRATIONS).expect_err("an older build");
+        let text = error.to_string();
+        assert!(
+            text.contains("0002-second") && text.contains(env!("CARGO_PKG_VERSION")),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_edited_step_is_refused() {
+        let mut connection = empty();
+        let edited = Migration {
+            sql: "CREATE TABLE counters (name TEXT)",
+            ..MIGRATIONS[0]
+        };
+        migrated(&mut connection, &[edited]).expect("another schema");
+        let error = migrated(&mut connection, MIGRATIONS).expect_err("not what was released");
+        assert!(matches!(error, MigrateError::Edited { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_nothing() {
+        let mut connection = empty();
+        migrated(&mut connection, MIGRATIONS).expect("a schema");
+        let before = dump(&connection);
+        let broken = Migration {
+            sql: "CREATE TABLE left_over (a TEXT); NONSENSE;",
+            ..SECOND
+        };
+        let error =
+            migrated(&mut connection, &[MIGRATIONS, &[broken]].concat()).expect_err("nonsense");
+        assert!(
+            matches!(
+                error,
+                MigrateError::Step {
+                    name: "0002-second",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        assert_eq!(dump(&connection), before);
+    }
+
+    #[test]
+    fn a_strangers_database_is_refused() {
+        let mut connection = empty();
+        connection
+            .execute_batch("CREATE TABLE theirs (a TEXT)")
+            .expect("a table");
+        let error = migrated(&mut connection, MIGRATIONS).expect_err("not ours");
+        assert!(
+            matches!(error, MigrateError::Foreign { found: 0 }),
+            "{error}"
+        );
+        assert_eq!(dump(&connection).len(), 1, "nothing was written into it");
+    }
+}

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use domain::Timestamp;
 use rusqlite::types::FromSql;
-use rusqlite::{Connection, Params, Row};
+use rusqlite::{CachedStatement, Connection, Params, Row};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -55,6 +55,8 @@ impl<'r, 'stmt> Columns<'r, 'stmt> {
     pub(super) fn take<T: FromSql>(&mut self, column: &'static str) -> Result<T, Failure> {
         let at = self.next;
         self.next += 1;
+        #[cfg(test)]
+        super::statements::read(self.noun, column);
         debug_assert_eq!(
             self.row.as_ref().column_name(at).ok(),
             Some(column),
@@ -160,6 +162,13 @@ impl<'r, 'stmt> Columns<'r, 'stmt> {
     }
 }
 
+/// The one door for statements while a store is open.
+fn prepare<'c>(connection: &'c Connection, sql: &str) -> rusqlite::Result<CachedStatement<'c>> {
+    #[cfg(test)]
+    super::statements::ran(sql);
+    connection.prepare_cached(sql)
+}
+
 /// All rows of a statement.
 pub(super) fn all<T>(
     connection: &Connection,
@@ -167,7 +176,7 @@ pub(super) fn all<T>(
     params: impl Params,
     map: impl Fn(&Row<'_>) -> Result<T, Failure>,
 ) -> Result<Vec<T>, Failure> {
-    let mut statement = connection.prepare_cached(sql)?;
+    let mut statement = prepare(connection, sql)?;
     let mut rows = statement.query(params)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
@@ -183,7 +192,7 @@ pub(super) fn first<T>(
     params: impl Params,
     map: impl Fn(&Row<'_>) -> Result<T, Failure>,
 ) -> Result<Option<T>, Failure> {
-    let mut statement = connection.prepare_cached(sql)?;
+    let mut statement = prepare(connection, sql)?;
     let mut rows = statement.query(params)?;
     rows.next()?.map(map).transpose()
 }
@@ -194,7 +203,7 @@ pub(super) fn write(
     sql: &str,
     params: impl Params,
 ) -> Result<usize, rusqlite::Error> {
-    connection.prepare_cached(sql)?.execute(params)
+    prepare(connection, sql)?.execute(params)
 }
 
 /// A page's or a batch's limit as SQLite counts.
