@@ -12,4 +12,18 @@ pub mod sync;
 
 pub mod enrollment;
 
+pub mod wire;
+
+pub mod executor;
+
+pub mod upgrade;
+
+pub mod release;
+
+pub mod organization;
+
+pub mod event;
+
+pub mod services;
+
 pub mod routes;

@@ -16,6 +16,8 @@ pub mod app;
 
 pub mod session;
 
+pub mod background;
+
 pub mod grpc;
 
 pub mod web;

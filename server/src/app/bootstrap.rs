@@ -6,8 +6,8 @@ use domain::{Actor, Event, OrganizationId, Role};
 use store::Organization;
 
 use crate::app::App;
-use crate::app::authorize::resource_name;
 use crate::app::error::Error;
+use crate::app::organization::resource_name;
 use crate::app::token::NewToken;
 
 /// What was made. Each secret is shown once.

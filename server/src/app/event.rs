@@ -74,7 +74,7 @@ impl App {
         order: Order,
         page: &PageRequest,
     ) -> Result<Listed<EventRow>, Error> {
-        self.authorize(caller, filter.organization.as_ref()).await?;
+        caller.authorize(filter.organization.as_ref())?;
         check_kinds(&filter.kinds)?;
         let cut = page.judge::<u64>(format!("events {filter:?} {order:?}"), PAGE)?;
         let newest_first = order == Order::NewestFirst;

@@ -51,7 +51,7 @@ impl App {
     /// # Errors
     /// `NOT_FOUND`.
     pub async fn executor_get(&self, caller: &Caller, name: &ExecutorName) -> Result<View, Error> {
-        self.authorize(caller, Some(&name.organization)).await?;
+        caller.authorize(Some(&name.organization))?;
         let executor = self.executor_read(name).await?;
         self.executor_view(executor).await
     }
@@ -67,7 +67,7 @@ impl App {
         filter: &Filter,
         page: &PageRequest,
     ) -> Result<Listed<View>, Error> {
-        self.authorize(caller, Some(organization)).await?;
+        caller.authorize(Some(organization))?;
         let cut =
             page.judge::<ExecutorId>(format!("executors of {organization} {filter:?}"), PAGE)?;
         let mut after = cut.after.clone();

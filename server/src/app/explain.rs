@@ -58,7 +58,7 @@ impl App {
         caller: &Caller,
         name: &ExecutorName,
     ) -> Result<Explanation, Error> {
-        self.authorize(caller, Some(&name.organization)).await?;
+        caller.authorize(Some(&name.organization))?;
         let executor = self.executor_read(name).await?;
         let attempt = match self.open_attempt(&executor).await? {
             Some(open) => Some(open),

@@ -100,7 +100,7 @@ impl App {
         caller: &Caller,
         new: NewJoinToken,
     ) -> Result<(JoinTokenRecord, JoinSecret), Error> {
-        self.authorize(caller, Some(&new.organization)).await?;
+        caller.authorize(Some(&new.organization))?;
         let (max_uses, ttl) = new.judge()?;
         self.organization_read(&new.organization).await?;
         let endpoint = self
@@ -150,7 +150,7 @@ impl App {
         organization: &OrganizationId,
         page: &PageRequest,
     ) -> Result<Listed<JoinTokenRecord>, Error> {
-        self.authorize(caller, Some(organization)).await?;
+        caller.authorize(Some(organization))?;
         let cut = page.judge::<JoinTokenId>(format!("join tokens of {organization}"), PAGE)?;
         let page = Page {
             after: cut.after.clone(),
@@ -170,7 +170,7 @@ impl App {
         organization: &OrganizationId,
         id: &JoinTokenId,
     ) -> Result<JoinTokenRecord, Error> {
-        self.authorize(caller, Some(organization)).await?;
+        caller.authorize(Some(organization))?;
         let found = self.store.join_token_get(id).await?;
         let record = found
             .filter(|record| record.organization == *organization)

@@ -5,7 +5,6 @@ use domain::{Event, OrganizationId, Role};
 use store::{Organization, Page};
 
 use crate::app::App;
-use crate::app::authorize::resource_name;
 use crate::app::caller::Caller;
 use crate::app::error::Error;
 use crate::app::page::{Listed, PageRequest};
@@ -15,6 +14,11 @@ const PAGE: usize = 100;
 
 /// Longest display name, in bytes: a line on a screen.
 const DISPLAY_NAME_MAX: usize = 256;
+
+/// `organizations/acme`.
+pub(crate) fn resource_name(organization: &OrganizationId) -> String {
+    format!("organizations/{organization}")
+}
 
 /// A name for people: printable, bounded; empty becomes `default`.
 pub(crate) fn display_name(
@@ -41,7 +45,7 @@ impl App {
         id: &OrganizationId,
         display: &str,
     ) -> Result<Organization, Error> {
-        self.authorize(caller, None).await?;
+        caller.authorize(None)?;
         let now = self.now().await?;
         let organization = Organization {
             id: id.clone(),
@@ -71,7 +75,7 @@ impl App {
         caller: &Caller,
         id: &OrganizationId,
     ) -> Result<Organization, Error> {
-        self.authorize(caller, Some(id)).await?;
+        caller.authorize(Some(id))?;
         self.organization_read(id).await
     }
 
@@ -84,7 +88,7 @@ impl App {
         caller: &Caller,
         page: &PageRequest,
     ) -> Result<Listed<Organization>, Error> {
-        self.authorize(caller, None).await?;
+        caller.authorize(None)?;
         let cut = page.judge::<OrganizationId>("organizations", PAGE)?;
         let rows = match &caller.role {
             Role::InstallationAdmin => {

@@ -84,7 +84,7 @@ impl App {
         caller: &Caller,
         new: NewToken,
     ) -> Result<(TokenRecord, BearerToken), Error> {
-        self.authorize(caller, new.role.organization()).await?;
+        caller.authorize(new.role.organization())?;
         if let Some(organization) = new.role.organization() {
             self.organization_read(organization).await?;
         }
@@ -102,7 +102,7 @@ impl App {
         organization: Option<&OrganizationId>,
         page: &PageRequest,
     ) -> Result<Listed<TokenRecord>, Error> {
-        self.authorize(caller, organization).await?;
+        caller.authorize(organization)?;
         let scope = format!(
             "tokens of {}",
             organization.map_or("", OrganizationId::as_str)
@@ -125,7 +125,7 @@ impl App {
         caller: &Caller,
         name: &TokenName,
     ) -> Result<TokenRecord, Error> {
-        self.authorize(caller, name.organization.as_ref()).await?;
+        caller.authorize(name.organization.as_ref())?;
         let found = self.store.token_get(&name.id).await?;
         let record = found
             .filter(|record| record.role.organization() == name.organization.as_ref())
@@ -143,7 +143,7 @@ impl App {
     /// # Errors
     /// `NOT_FOUND` when it was pruned this moment.
     pub async fn token_whoami(&self, caller: &Caller) -> Result<TokenRecord, Error> {
-        self.authorize(caller, None).await?;
+        caller.authorize(None)?;
         let found = self.store.token_get(&caller.token).await?;
         found.ok_or_else(|| Error::not_found(format!("token {}", caller.token)))
     }

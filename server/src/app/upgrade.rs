@@ -73,7 +73,7 @@ impl App {
         caller: &Caller,
         name: &ExecutorName,
     ) -> Result<Targets, Error> {
-        self.authorize(caller, Some(&name.organization)).await?;
+        caller.authorize(Some(&name.organization))?;
         let executor = self.executor_read(name).await?;
         let catalog = self.catalog(executor.kind).await?;
         let now = self.now().await?;

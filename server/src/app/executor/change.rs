@@ -50,7 +50,7 @@ impl App {
         name: &ExecutorName,
         update: &Update,
     ) -> Result<View, Error> {
-        self.authorize(caller, Some(&name.organization)).await?;
+        caller.authorize(Some(&name.organization))?;
         if let Some(labels) = &update.labels {
             check_labels(labels)?;
         }
@@ -67,7 +67,7 @@ impl App {
         caller: &Caller,
         name: &ExecutorName,
     ) -> Result<View, Error> {
-        self.authorize(caller, Some(&name.organization)).await?;
+        caller.authorize(Some(&name.organization))?;
         self.executor_changed(caller, name, Change::Deactivate)
             .await
     }
@@ -81,7 +81,7 @@ impl App {
         caller: &Caller,
         name: &ExecutorName,
     ) -> Result<View, Error> {
-        self.authorize(caller, Some(&name.organization)).await?;
+        caller.authorize(Some(&name.organization))?;
         self.executor_changed(caller, name, Change::Activate).await
     }
 
@@ -90,7 +90,7 @@ impl App {
     /// # Errors
     /// `NOT_FOUND`.
     pub async fn executor_delete(&self, caller: &Caller, name: &ExecutorName) -> Result<(), Error> {
-        self.authorize(caller, Some(&name.organization)).await?;
+        caller.authorize(Some(&name.organization))?;
         self.executor_write(caller, name, Change::Delete).await
     }
 
@@ -104,7 +104,7 @@ impl App {
         name: &ExecutorName,
         version: &Version,
     ) -> Result<View, Error> {
-        self.authorize(caller, Some(&name.organization)).await?;
+        caller.authorize(Some(&name.organization))?;
         self.executor_changed(caller, name, Change::ClearHold(version))
             .await
     }

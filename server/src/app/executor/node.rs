@@ -42,7 +42,7 @@ impl App {
         name: &ExecutorName,
         page: &PageRequest,
     ) -> Result<Listed<NodeRecord>, Error> {
-        self.authorize(caller, Some(&name.organization)).await?;
+        caller.authorize(Some(&name.organization))?;
         let executor = self.executor_read(name).await?;
         check_support(&executor, &self.settings.server_version)?;
         let cut = page.judge::<String>(format!("nodes of {}", executor.uid), PAGE)?;

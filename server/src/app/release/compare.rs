@@ -33,7 +33,7 @@ impl App {
         from: &Version,
         to: &Version,
     ) -> Result<Comparison, Error> {
-        self.authorize(caller, None).await?;
+        caller.authorize(None)?;
         let catalog = self.store.release_list(kind).await?;
         let find = |version: &Version| {
             catalog

@@ -23,7 +23,7 @@ impl App {
         channel: Channel,
         notes: &str,
     ) -> Result<Release, Error> {
-        self.authorize(caller, None).await?;
+        caller.authorize(None)?;
         if id.version.is_prerelease() && channel == Channel::Stable {
             let rule = format!(
                 "{} is a pre-release, and stable takes none; use beta or dev",

@@ -45,7 +45,7 @@ impl App {
         id: &ReleaseId,
         mode: Mode,
     ) -> Result<Published, Error> {
-        self.authorize(caller, None).await?;
+        caller.authorize(None)?;
         let mut patience = Patience::new();
         loop {
             let mut release = self.release_read(id).await?;

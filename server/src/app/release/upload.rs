@@ -69,7 +69,7 @@ impl App {
         id: &ReleaseId,
         artifact: Artifact,
     ) -> Result<Incoming, Error> {
-        self.authorize(caller, None).await?;
+        caller.authorize(None)?;
         let release = self.release_read(id).await?;
         check_draft(&release)?;
         self.check_artifact(&release, &artifact).await?;

@@ -27,7 +27,7 @@ impl App {
         id: &ReleaseId,
         reason: &str,
     ) -> Result<Release, Error> {
-        self.authorize(caller, None).await?;
+        caller.authorize(None)?;
         if reason.trim().is_empty() || reason.len() > REASON_MAX {
             let rule = format!(
                 "is required, in at most {REASON_MAX} bytes: those who wait for the release are told"

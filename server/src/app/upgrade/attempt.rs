@@ -29,8 +29,7 @@ impl App {
     /// # Errors
     /// `NOT_FOUND`.
     pub async fn attempt_get(&self, caller: &Caller, name: &AttemptName) -> Result<Attempt, Error> {
-        self.authorize(caller, Some(&name.executor.organization))
-            .await?;
+        caller.authorize(Some(&name.executor.organization))?;
         self.attempt_read(name).await
     }
 
@@ -44,7 +43,7 @@ impl App {
         of: &Attempts,
         page: &PageRequest,
     ) -> Result<Listed<Attempt>, Error> {
-        self.authorize(caller, Some(&of.organization)).await?;
+        caller.authorize(Some(&of.organization))?;
         let cut = page.judge::<AttemptId>(format!("attempts {of:?}"), PAGE)?;
         let page = Page {
             after: cut.after,
@@ -78,8 +77,7 @@ impl App {
         caller: &Caller,
         name: &AttemptName,
     ) -> Result<Attempt, Error> {
-        self.authorize(caller, Some(&name.executor.organization))
-            .await?;
+        caller.authorize(Some(&name.executor.organization))?;
         let attempt = self.attempt_read(name).await?;
         let told = self
             .attempt_tell(attempt.executor, attempt.id, &Input::Cancel, caller.actor())

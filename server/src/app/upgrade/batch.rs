@@ -45,7 +45,7 @@ impl App {
         organization: &OrganizationId,
         asks: Vec<Ask>,
     ) -> Result<Vec<Outcome>, Error> {
-        self.authorize(caller, Some(organization)).await?;
+        caller.authorize(Some(organization))?;
         check(organization, &asks)?;
         let fleet = self.fleet(organization, &asks).await?;
         let mut results: Vec<Option<Result<Attempt, Error>>> = Vec::new();

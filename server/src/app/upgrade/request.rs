@@ -43,7 +43,7 @@ impl App {
     /// # Errors
     /// The rule that refuses it, with its values.
     pub async fn upgrade_request(&self, caller: &Caller, ask: &Ask) -> Result<Attempt, Error> {
-        self.authorize(caller, Some(&ask.name.organization)).await?;
+        caller.authorize(Some(&ask.name.organization))?;
         let mut patience = Patience::new();
         loop {
             if let Some(attempt) = self.requested_before(ask).await? {

@@ -30,8 +30,7 @@ impl App {
         caller: Caller,
         name: AttemptName,
     ) -> Result<BoxStream<'static, Result<Attempt, Error>>, Error> {
-        self.authorize(&caller, Some(&name.executor.organization))
-            .await?;
+        caller.authorize(Some(&name.executor.organization))?;
         // Before the first look, so that no change falls between.
         let changes = self.store.change_subscribe();
         self.attempt_read(&name).await?;

@@ -39,7 +39,7 @@ impl App {
         kinds: Vec<String>,
         after: u64,
     ) -> Result<BoxStream<'static, Result<EventRow, Error>>, Error> {
-        self.authorize(&caller, organization.as_ref()).await?;
+        caller.authorize(organization.as_ref())?;
         check_kinds(&kinds)?;
         let head = self.store.event_head();
         let newest = *head.borrow();

@@ -86,7 +86,7 @@ impl App {
         organization: OrganizationId,
         filter: Filter,
     ) -> Result<BoxStream<'static, Result<ExecutorChange, Error>>, Error> {
-        self.authorize(&caller, Some(&organization)).await?;
+        caller.authorize(Some(&organization))?;
         // Before the first page, so that no change falls between.
         let changes = self.store.change_subscribe();
         let head = self.store.event_head();

@@ -1,0 +1,29 @@
+//! Renews this replica's lease, by which its executors count as connected. A renewal that fails is tried again soon: two may
+//! be lost before anybody notices.
+
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::observe;
+use crate::supervise::BoxError;
+
+/// Renewals in the life of a lease.
+const RENEWALS: u32 = 3;
+
+/// Runs until it is aborted.
+///
+/// # Errors
+/// None: without the store there is nothing better to do than to try again.
+pub async fn run(app: Arc<App>) -> Result<(), BoxError> {
+    let mut renewal = tokio::time::interval(app.settings().replica_lease / RENEWALS);
+    renewal.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        renewal.tick().await;
+        if let Err(error) = app.replica_renew().await {
+            tracing::warn!(
+                error = observe::chain(&error),
+                "the replica's lease could not be renewed"
+            );
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What the handlers share: fields from the wire, pages, errors, streams, and the views of `app` as messages.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use domain::OrganizationId;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt as _};
+use proto::convert;
+use proto::convert::executor::{Presence, Surroundings};
+use proto::v1;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::app::error::Error;
+use crate::app::executor::View;
+use crate::app::page::PageRequest;
+use crate::app::{App, Settings};
+use crate::grpc::error;
+
+/// A stream of answers.
+pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// What every API service stands on.
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub(super) app: Arc<App>,
+    pub(super) draining: CancellationToken,
+}
+
+// === impl Service ===
+
+impl Service {
+    /// `draining` ends the watches.
+    #[must_use]
+    pub const fn new(app: Arc<App>, draining: CancellationToken) -> Self {
+        Self { app, draining }
+    }
+
+    /// A watch on the wire: it ends with UNAVAILABLE when the server drains, so that its reader dials again and resumes.
+    pub(super) fn watch<T, W>(
+        &self,
+        rows: BoxStream<'static, Result<T, Error>>,
+        encode: impl Fn(T) -> W + Send + 'static,
+    ) -> Answers<W>
+    where
+        T: 'static,
+        W: Send + 'static,
+    {
+        let draining = self.draining.clone().cancelled_owned();
+        let ended = self.draining.clone();
+        let rows = rows.map(move |row| match row {
+            Ok(row) => Ok(encode(row)),
+            Err(failed) => Err(error::status(&failed)),
+        });
+        let farewell = futures_util::stream::once(async move {
+            ended.is_cancelled().then(|| {
+                Err(error::unavailable(
+                    "the server is going away; watch again from where you are",
+                ))
+            })
+        });
+        let farewell = farewell.filter_map(|said| async move { said });
+        Box::pin(rows.take_until(draining).chain(farewell))
+    }
+}
+
+/// A field that was converted, or what is wrong with it.
+#[expect(
+    clippy::result_large_err,
+    reason = "tonic's handlers answer with Status"
+)]
+pub(super) fn field<T>(converted: Result<T, convert::Error>) -> Result<T, Status> {
+    converted.map_err(|wrong| match wrong.value.as_str() {
+        "" => error::field(&wrong.field, wrong.rule),
+        value => error::field(&wrong.field, format!("{value:?} {}", wrong.rule)),
+    })
+}
+
+/// What a use case answered.
+#[expect(
+    clippy::result_large_err,
+    reason = "tonic's handlers answer with Status"
+)]
+pub(super) fn done<T>(answer: Result<T, Error>) -> Result<T, Status> {
+    answer.map_err(|failed| error::status(&failed))
+}
+
+/// `organizations/{organization}`.
+#[expect(
+    clippy::result_large_err,
+    reason = "tonic's handlers answer with Status"
+)]
+pub(super) fn organization(name: &'static str, value: &str) -> Result<OrganizationId, Status> {
+    let refuse = |rule: String| field(Err(convert::Error::new(name, rule, value)));
+    if value.is_empty() {
+        return field(Err(convert::Error::missing(name)));
+    }
+    match value.strip_prefix("organizations/") {
+        Some(id) => OrganizationId::new(id).or_else(|wrong| refuse(format!("is refused: {wrong}"))),
+        None => refuse("is not of the form organizations/{organization}".to_owned()),
+    }
+}
+
+/// The same, where empty means the installation.
+#[expect(
+    clippy::result_large_err,
+    reason = "tonic's handlers answer with Status"
+)]
+pub(super) fn place(name: &'static str, value: &str) -> Result<Option<OrganizationId>, Status> {
+    match value {
+        "" => Ok(None),
+        value => organization(name, value).map(Some),
+    }
+}
+
+/// A page that was asked for.
+pub(super) fn page(size: i32, token: &str) -> PageRequest {
+    PageRequest {
+        size,
+        token: token.to_owned(),
+    }
+}
+
+/// An executor as the API shows it.
+pub(super) fn executor(view: &View, settings: &Settings) -> v1::Executor {
+    let around = Surroundings {
+        presence: Presence {
+            online: view.presence.online,
+            last_seen: view.presence.last_seen,
+        },
+        control_plane: &settings.server_version,
+        pending: view
+            .pending
+            .as_ref()
+            .map(|(attempt, spec)| (attempt, spec.as_ref())),
+    };
+    convert::executor::executor(&view.executor, around)
+}
