@@ -22,11 +22,12 @@ use tonic_health::server::HealthReporter;
 
 use crate::app::enrolment::Enrolment;
 use crate::app::{App, Entropy, SystemEntropy};
+use crate::background;
 use crate::config::Config;
 use crate::grpc::access::Listener as Kind;
 use crate::grpc::layer::Gatekeeper;
 use crate::grpc::limits::Limits as RateLimits;
-use crate::grpc::{enrollment, routes, sync};
+use crate::grpc::{enrollment, routes, services, sync};
 use crate::observe::metrics;
 use crate::session::{self, Sessions};
 use crate::supervise::{OnCancel, OnError, Supervisor};
@@ -103,8 +104,21 @@ pub async fn run_in(
     ready: impl FnOnce(Bound) + Send,
 ) -> anyhow::Result<()> {
     let sockets = Sockets::bind(&config)?;
+    let (app, tls) = parts::open(&config, &world, sockets.bound()?.executor_addr).await?;
+    serve(&world, &config, sockets, &app, &tls, shutdown, ready).await
+}
+
+/// Serves over what is open.
+async fn serve(
+    world: &World,
+    config: &Config,
+    sockets: Sockets,
+    app: &Arc<App>,
+    tls: &Arc<TlsConfigs>,
+    shutdown: CancellationToken,
+    ready: impl FnOnce(Bound) + Send,
+) -> anyhow::Result<()> {
     let bound = sockets.bound()?;
-    let (app, tls) = parts::open(&config, &world, bound.executor_addr).await?;
     let api = Supervisor::new("api", shutdown.clone());
     let storeys = Storeys {
         executors: api.storey("executors"),
@@ -113,13 +127,21 @@ pub async fn run_in(
         api,
     };
     let reporter = HealthReporter::new();
-    start(&world, &config, &app, &tls, &storeys, &reporter, sockets)?;
-    reporter.set_service_status("", ServingStatus::Serving).await;
+    // The lease first: sessions that open count from their first moment.
+    background::start(&app, &storeys.background)
+        .await
+        .context("start the background jobs")?;
+    start(world, config, app, tls, &storeys, &reporter, sockets)?;
+    reporter
+        .set_service_status("", ServingStatus::Serving)
+        .await;
     tracing::info!(api = %bound.api_addr, executors = %bound.executor_addr, version = %app.settings().server_version, "serving");
     ready(bound);
     shutdown.cancelled().await;
     tracing::info!("draining");
-    reporter.set_service_status("", ServingStatus::NotServing).await;
+    reporter
+        .set_service_status("", ServingStatus::NotServing)
+        .await;
     storeys.stop(config.drain).await;
     app.replica_leave().await;
     tracing::info!("stopped");
@@ -148,8 +170,14 @@ impl Sockets {
 
     fn bound(&self) -> anyhow::Result<Bound> {
         let api_addr = self.api.local_addr().context("ask for the API's address")?;
-        let executor_addr = self.executors.local_addr().context("ask for the executors' address")?;
-        Ok(Bound { api_addr, executor_addr })
+        let executor_addr = self
+            .executors
+            .local_addr()
+            .context("ask for the executors' address")?;
+        Ok(Bound {
+            api_addr,
+            executor_addr,
+        })
     }
 }
 
@@ -165,7 +193,11 @@ impl Storeys {
     async fn stop(&self, drain: Duration) {
         let limit = drain + PATIENCE;
         // Streams end by the sessions' word, and their connections with them.
-        tokio::join!(self.sessions.stop(limit), self.executors.stop(limit), self.api.stop(limit));
+        tokio::join!(
+            self.sessions.stop(limit),
+            self.executors.stop(limit),
+            self.api.stop(limit)
+        );
         self.background.stop(PATIENCE).await;
     }
 }
@@ -180,7 +212,10 @@ fn start(
     sockets: Sockets,
 ) -> anyhow::Result<()> {
     let limits = Arc::new(RateLimits::default());
-    let session_limits = session::Limits { drain_spread: config.drain, ..session::Limits::default() };
+    let session_limits = session::Limits {
+        drain_spread: config.drain,
+        ..session::Limits::default()
+    };
     let sessions = Sessions::start(Arc::clone(app), session_limits, &storeys.sessions);
     watch_over(world, tls, &storeys.background);
 
@@ -189,30 +224,73 @@ fn start(
         draining: storeys.api.cancelled(),
         metrics: metrics::install(),
     };
-    let keeper = Gatekeeper { app: Arc::clone(app), limits: Arc::clone(&limits) };
-    let router = routes::api(api_services(app, reporter)?, keeper, status);
-    let api_limits = Limits { drain_spread: world.api_limits.drain_spread.min(config.drain), ..world.api_limits };
-    let listener = Listener::new(Kind::Api, sockets.api, api_limits, Arc::clone(tls), storeys.api.clone(), router);
-    storeys.api.spawn("listener.api", OnCancel::Abort, OnError::Stop, listener.serve());
+    let keeper = Gatekeeper {
+        app: Arc::clone(app),
+        limits: Arc::clone(&limits),
+    };
+    let router = routes::api(
+        api_services(app, reporter, &storeys.api.cancelled())?,
+        keeper,
+        status,
+    );
+    let api_limits = Limits {
+        drain_spread: world.api_limits.drain_spread.min(config.drain),
+        ..world.api_limits
+    };
+    let listener = Listener::new(
+        Kind::Api,
+        sockets.api,
+        api_limits,
+        Arc::clone(tls),
+        storeys.api.clone(),
+        router,
+    );
+    storeys.api.spawn(
+        "listener.api",
+        OnCancel::Abort,
+        OnError::Stop,
+        listener.serve(),
+    );
 
     let enrolment = Enrolment::new(Arc::clone(app));
-    let gate = Gate { enrolment: enrolment.clone(), limits };
+    let gate = Gate {
+        enrolment: enrolment.clone(),
+        limits,
+    };
     let router = routes::executors(executor_services(enrolment, sessions), gate);
-    let executor_limits = Limits { drain_spread: config.drain, ..world.executor_limits };
+    let executor_limits = Limits {
+        drain_spread: config.drain,
+        ..world.executor_limits
+    };
     let supervisor = storeys.executors.clone();
-    let listener =
-        Listener::new(Kind::Executors, sockets.executors, executor_limits, Arc::clone(tls), supervisor, router);
-    storeys.executors.spawn("listener.executors", OnCancel::Abort, OnError::Stop, listener.serve());
+    let listener = Listener::new(
+        Kind::Executors,
+        sockets.executors,
+        executor_limits,
+        Arc::clone(tls),
+        supervisor,
+        router,
+    );
+    storeys.executors.spawn(
+        "listener.executors",
+        OnCancel::Abort,
+        OnError::Stop,
+        listener.serve(),
+    );
     Ok(())
 }
 
-fn api_services(app: &Arc<App>, reporter: &HealthReporter) -> anyhow::Result<RoutesBuilder> {
+fn api_services(
+    app: &Arc<App>,
+    reporter: &HealthReporter,
+    draining: &CancellationToken,
+) -> anyhow::Result<RoutesBuilder> {
     let mut services = Routes::builder();
     routes::add_reflection(&mut services).context("read the built-in descriptors")?;
     services.add_service(tonic_health::pb::health_server::HealthServer::new(
         tonic_health::server::HealthService::from_health_reporter(reporter.clone()),
     ));
-    let _ = app;
+    services::add(&mut services, app, draining);
     Ok(services)
 }
 
@@ -245,16 +323,27 @@ fn watch_over(world: &World, tls: &Arc<TlsConfigs>, background: &Supervisor) {
                 Ok(Renewal::NotDue) => {}
                 Err(error) => {
                     let error = crate::observe::chain(&error);
-                    tracing::error!(error, "server certificates could not be renewed; the old ones are shown still");
+                    tracing::error!(
+                        error,
+                        "server certificates could not be renewed; the old ones are shown still"
+                    );
                 }
             }
         }
     });
     let metrics = metrics::install();
-    background.spawn("metrics.upkeep", OnCancel::Abort, OnError::Log, async move {
-        loop {
-            tokio::time::sleep(METRICS_UPKEEP).await;
-            metrics.run_upkeep();
-        }
-    });
+    background.spawn(
+        "metrics.upkeep",
+        OnCancel::Abort,
+        OnError::Log,
+        async move {
+            loop {
+                tokio::time::sleep(METRICS_UPKEEP).await;
+                metrics.run_upkeep();
+            }
+        },
+    );
 }
+
+#[cfg(test)]
+mod tests;
