@@ -28,6 +28,7 @@ use store::{AttemptWrite, Committed, ExecutorCommit, ExecutorFate};
 
 use crate::app::App;
 use crate::app::error::Error;
+use crate::observe::metrics::{self, Metric};
 
 /// How often a decision is made again when others write first. Each try reads afresh, so that many losses in a row mean that
 /// the row is being fought over, not that luck is bad.
@@ -58,6 +59,10 @@ pub struct Draft {
     policy: Policy,
     now: Timestamp,
 }
+
+/// Attempts that a draft ends, by kind and outcome.
+#[derive(Debug)]
+pub struct Endings(Vec<(&'static str, &'static str)>);
 
 /// How often a use case may lose against another writer.
 #[derive(Debug)]
@@ -217,6 +222,24 @@ impl Draft {
         })
     }
 
+    /// What ends by this draft, to be counted once it is durable.
+    #[must_use]
+    pub fn endings(&self) -> Endings {
+        let ended = |id: &str| {
+            let is_end = |event: &&Event| event.kind == EventKind::AttemptEnded;
+            self.events
+                .iter()
+                .filter(is_end)
+                .any(|event| event.target == id)
+        };
+        let endings = self.attempts.iter().filter_map(|attempt| {
+            let ending = attempt.ending.as_ref()?;
+            let kind = attempt.release.kind.as_str();
+            ended(&attempt.name().to_string()).then_some((kind, ending.outcome.as_str()))
+        });
+        Endings(endings.collect())
+    }
+
     fn put(&mut self, attempt: Attempt) {
         match self.attempts.iter_mut().find(|own| own.id == attempt.id) {
             Some(own) => *own = attempt,
@@ -339,9 +362,23 @@ impl App {
 
     /// Writes a draft. None: there was nothing to write.
     pub(crate) async fn write(&self, draft: Draft) -> Result<Option<Committed>, store::Error> {
-        match draft.into_commit() {
-            Some(commit) => self.store.executor_commit(commit).await.map(Some),
-            None => Ok(None),
+        let endings = draft.endings();
+        let Some(commit) = draft.into_commit() else {
+            return Ok(None);
+        };
+        let committed = self.store.executor_commit(commit).await?;
+        endings.count();
+        Ok(Some(committed))
+    }
+}
+
+// === impl Endings ===
+
+impl Endings {
+    /// Counts them: they are durable.
+    pub fn count(&self) {
+        for (kind, outcome) in &self.0 {
+            metrics::count(Metric::Attempts, &[("kind", kind), ("outcome", outcome)]);
         }
     }
 }

@@ -1,61 +1,35 @@
-//! The metrics of sessions (API.md). No label grows with executors.
+//! What sessions count (API.md). The wake-up of a commit stands for the commit: on the embedded store it comes with the
+//! write's answer, and is the first moment that a session could know of.
 
 use std::time::Duration;
 
-use metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
-
+use crate::observe::metrics::{self, Metric};
 use crate::session::close::Close;
-
-const STREAMS: &str = "novacula_streams";
-const OPENED: &str = "novacula_streams_opened_total";
-const CLOSED: &str = "novacula_streams_closed_total";
-const DELIVERY: &str = "novacula_delivery_seconds";
-const RECEIPT: &str = "novacula_receipt_seconds";
-
-/// Says what they mean; once, after the recorder is in place.
-pub fn describe() {
-    describe_gauge!(STREAMS, "Open streams of executors on this replica");
-    describe_counter!(OPENED, "Streams whose hello was admitted");
-    describe_counter!(CLOSED, "Streams that ended, by reason");
-    describe_histogram!(
-        DELIVERY,
-        Unit::Seconds,
-        "From the wake-up of a commit to its desired being written on the stream"
-    );
-    describe_histogram!(
-        RECEIPT,
-        Unit::Seconds,
-        "From the wake-up of a commit to the executor's acknowledgement"
-    );
-}
 
 /// How many are open now.
 pub(super) fn streams(count: usize) {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a gauge is a float, and 2^52 streams are far"
-    )]
-    gauge!(STREAMS).set(count as f64);
+    metrics::set(
+        Metric::Streams,
+        f64::from(u32::try_from(count).unwrap_or(u32::MAX)),
+    );
 }
 
 /// A hello was admitted.
 pub(super) fn opened() {
-    counter!(OPENED).increment(1);
+    metrics::count(Metric::StreamsOpened, &[]);
 }
 
 /// A stream ended.
 pub(super) fn closed(close: &Close) {
-    counter!(CLOSED, "reason" => close.label()).increment(1);
+    metrics::count(Metric::StreamsClosed, &[("reason", close.label())]);
 }
 
-/// A desired was written.
+/// A desired was written on the stream.
 pub(super) fn delivered(after: Duration) {
-    histogram!(DELIVERY).record(after.as_secs_f64());
+    metrics::observe(Metric::Delivery, &[], after);
 }
 
-/// A desired was acknowledged.
+/// A desired was acknowledged by its executor.
 pub(super) fn received(after: Duration) {
-    histogram!(RECEIPT).record(after.as_secs_f64());
+    metrics::observe(Metric::Receipt, &[], after);
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use domain::attempt::next::outcome_waiting;
 use domain::attempt::{Input, OutcomeWaiting};
 use domain::audit::EventKind;
 use domain::executor::State;
@@ -160,8 +161,10 @@ impl App {
     /// Writes what the hellos change: all together, and again one by one where somebody else was first.
     async fn take_in(&self, said: Vec<Said<'_>>) -> Result<Vec<(usize, Admitted)>, Error> {
         let mut commits = Vec::with_capacity(said.len());
+        let mut endings = Vec::with_capacity(said.len());
         for one in &said {
             let draft = self.hello_draft(one, one.executor.clone()).await?;
+            endings.push(draft.endings());
             // It always has an event.
             commits.extend(draft.into_commit());
         }
@@ -171,7 +174,10 @@ impl App {
             self.store.executor_commit_batch(commits).await?
         };
         let mut admitted = Vec::with_capacity(said.len());
-        for (one, written) in said.into_iter().zip(written) {
+        for ((one, endings), written) in said.into_iter().zip(endings).zip(written) {
+            if written.is_ok() {
+                endings.count();
+            }
             let result = match written {
                 Err(store::Error::Stale { .. }) => self.hello_again(&one).await,
                 written => written.map(|_| ()).map_err(Error::from),
@@ -235,7 +241,7 @@ impl App {
     /// better than any conclusion from what runs.
     async fn hello_draft(&self, said: &Said<'_>, executor: Executor) -> Result<Draft, Error> {
         let hello = said.hello;
-        let told_newer = hello.generation > executor.generation;
+        let stored = executor.generation;
         let open = executor.open_attempt;
         let pending = executor.pending;
         let mut draft = self.draft(executor, Actor::Executor(hello.uid)).await?;
@@ -250,11 +256,13 @@ impl App {
         if let Some(open) = open
             && let Some(attempt) = self.store.attempt_get(open).await?
         {
-            let waiting = if told_newer || taken.contains(&open) {
+            let in_hello = if taken.contains(&open) {
                 OutcomeWaiting::Yes
             } else {
                 OutcomeWaiting::No
             };
+            let told = hello.generation;
+            let waiting = outcome_waiting(&attempt, &hello.version, told, stored, in_hello);
             let input = Input::Hello {
                 version: hello.version.clone(),
                 open_attempt: hello.open_attempt,
@@ -262,12 +270,12 @@ impl App {
             };
             self.decide(&mut draft, &attempt, &input).await?;
         }
-        if told_newer {
+        if hello.generation > stored {
             let attempt = match pending {
                 Some(pending) => self.store.attempt_get(pending).await?,
                 None => None,
             };
-            tracing::warn!(executor = %draft.executor().name, told = %hello.generation, stored = %draft.executor().generation, "the executor has seen a newer generation than is stored; going on above it");
+            tracing::warn!(executor = %draft.executor().name, told = %hello.generation, %stored, "the executor has seen a newer generation than is stored; going on above it");
             draft.catch_up(attempt.as_ref(), hello.generation);
         }
         Ok(draft)
