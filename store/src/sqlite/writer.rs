@@ -313,3 +313,119 @@ fn run_job(
         Effects::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use domain::audit::EventKind;
+    use domain::{Actor, Event, Timestamp};
+
+    use super::super::{SqliteStore, event};
+    use crate::{Error, EventQuery, EventStore, ManualClock};
+
+    fn open(directory: &Path) -> SqliteStore {
+        let clock = Arc::new(ManualClock::new(Timestamp::EPOCH));
+        SqliteStore::open(directory.join("novacula.db"), clock).expect("opens")
+    }
+
+    fn told(target: &str) -> [Event; 1] {
+        [Event {
+            kind: EventKind::ReleaseCreated,
+            actor: Actor::Console,
+            target: target.to_owned(),
+            organization: None,
+            time: Timestamp::EPOCH,
+            details: Vec::new(),
+        }]
+    }
+
+    async fn append(store: &SqliteStore, target: &str) -> Result<(), Error> {
+        store.event_append(&told(target)).await
+    }
+
+    async fn targets(store: &SqliteStore) -> Vec<String> {
+        let query = EventQuery {
+            limit: 100,
+            ..EventQuery::default()
+        };
+        let rows = store.event_list(&query).await.expect("a list");
+        rows.into_iter().map(|row| row.target).collect()
+    }
+
+    #[tokio::test]
+    async fn a_panic_undoes_its_job_and_the_thread_goes_on() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = open(directory.path());
+        let panicked = store.write("panicking", |tx| {
+            event::insert_in_tx(tx, &told("before"))?;
+            // In the middle of a part, whose savepoint is then still open.
+            tx.part(|tx| {
+                event::insert_in_tx(tx, &told("inside"))?;
+                if tx.now() == Timestamp::EPOCH {
+                    panic!("on purpose");
+                }
+                Ok(())
+            })
+        });
+        let (panicked, other) = tokio::join!(panicked, append(&store, "other"));
+        assert!(
+            matches!(
+                panicked,
+                Err(Error::Unavailable {
+                    operation: "panicking",
+                    ..
+                })
+            ),
+            "{panicked:?}"
+        );
+        other.expect("its neighbour in the group is not hurt");
+        append(&store, "later").await.expect("the thread goes on");
+        assert_eq!(targets(&store).await, ["other", "later"]);
+    }
+
+    #[tokio::test]
+    async fn a_lost_group_is_told_to_all_of_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = open(directory.path());
+        append(&store, "kept").await.expect("a write");
+        let head = store.event_head();
+        // What SQLite does by itself when the disk is full: the transaction is gone under the jobs.
+        let losing = store.write("losing", |tx| {
+            tx.connection().execute_batch("ROLLBACK")?;
+            Ok(())
+        });
+        let (first, losing, last) =
+            tokio::join!(append(&store, "first"), losing, append(&store, "last"));
+        assert!(losing.is_err());
+        // Whether a neighbour was in the same group is up to the timing; whoever was answered is written.
+        let mut expected = vec!["kept"];
+        expected.extend(first.is_ok().then_some("first"));
+        expected.extend(last.is_ok().then_some("last"));
+        assert_eq!(targets(&store).await, expected);
+        assert_eq!(
+            *head.borrow() > 1,
+            expected.len() > 1,
+            "nobody heard of what was lost"
+        );
+        append(&store, "later").await.expect("the thread goes on");
+    }
+
+    #[tokio::test]
+    async fn a_read_that_panics_gives_its_connection_back() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = open(directory.path());
+        for _ in 0..2 * super::super::reader::READERS {
+            let lost: Result<(), Error> = store.read("panicking", |_| panic!("on purpose")).await;
+            assert!(matches!(
+                lost,
+                Err(Error::Unavailable {
+                    operation: "panicking",
+                    ..
+                })
+            ));
+        }
+        assert_eq!(targets(&store).await, [""; 0]);
+    }
+}
