@@ -2,14 +2,15 @@
 //!
 //! The TLS client is ours ([`rustls`] under tonic's channel), so that the name is always checked, only the authorities of the
 //! credentials are trusted, and an alert can be told from a cut cable. In TLS 1.3 a client learns only from its first read
-//! that its certificate was refused, long after "connected"; [`Cause::of`] finds that alert at the bottom of whatever tonic
-//! made of it.
+//! that its certificate was refused, long after "connected", and HTTP/2 makes a text of that alert; so each [`Connection`] notes what
+//! its own socket said last.
 //!
 //! There is no HTTP/2 keep-alive: the stream's own heartbeat is answered by the application, which says more, and an idle
 //! executor wakes for nothing else.
 
 mod backoff;
 mod cause;
+mod noting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +25,13 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::Channel;
 use tower::{Service as _, service_fn};
 
 use crate::credentials::Credentials;
+
+use noting::{Note, Noting};
 
 pub use backoff::Backoff;
 pub use cause::Cause;
@@ -41,6 +45,14 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(30);
 /// HTTP/2 windows: the stream carries specs of a few KiB; artifacts come over another connection.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 128 * 1024;
+
+/// A connection to one endpoint. Cloning it shares it.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    endpoint: Endpoint,
+    channel: Channel,
+    note: Note,
+}
 
 /// Why the control plane could not be reached.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +132,7 @@ fn finished(mut config: ClientConfig) -> Arc<ClientConfig> {
 ///
 /// # Errors
 /// [`Error::Dial`], after [`DIAL_DEADLINE`] at the latest.
-pub async fn dial(endpoint: &Endpoint, tls: Arc<ClientConfig>) -> Result<Channel, Error> {
+pub async fn dial(endpoint: &Endpoint, tls: Arc<ClientConfig>) -> Result<Connection, Error> {
     let failed = |cause| Error::Dial {
         endpoint: endpoint.clone(),
         cause,
@@ -136,21 +148,28 @@ pub async fn dial(endpoint: &Endpoint, tls: Arc<ClientConfig>) -> Result<Channel
         .origin(secure)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW);
-    let connector = service_fn(move |uri| connect(uri, name.clone(), Arc::clone(&tls)));
-    let channel = plain.connect_with_connector(connector);
-    match tokio::time::timeout(DIAL_DEADLINE, channel).await {
-        Ok(Ok(channel)) => Ok(channel),
+    let note = Note::default();
+    let noted = note.clone();
+    let connector =
+        service_fn(move |uri| connect(uri, name.clone(), Arc::clone(&tls), noted.clone()));
+    match tokio::time::timeout(DIAL_DEADLINE, plain.connect_with_connector(connector)).await {
+        Ok(Ok(channel)) => Ok(Connection {
+            endpoint: endpoint.clone(),
+            channel,
+            note,
+        }),
         Ok(Err(error)) => Err(failed(Cause::of(&error))),
         Err(_) => Err(failed(Cause::Timeout)),
     }
 }
 
-type Tls = TokioIo<tokio_rustls::client::TlsStream<TcpStream>>;
+type Tls = TokioIo<Noting<TlsStream<TcpStream>>>;
 
 async fn connect(
     uri: http::Uri,
     name: ServerName<'static>,
     tls: Arc<ClientConfig>,
+    note: Note,
 ) -> Result<Tls, tower::BoxError> {
     // Races IPv6 and IPv4: one of them is often a black hole.
     let mut connector = HttpConnector::new();
@@ -159,30 +178,60 @@ async fn connect(
     let tls = TlsConnector::from(tls)
         .connect(name, tcp.into_inner())
         .await?;
-    Ok(TokioIo::new(tls))
+    Ok(TokioIo::new(Noting::new(tls, note)))
 }
 
-impl Error {
-    /// What a failed call says: the control plane's own refusal, or what became of the connection.
+impl Connection {
+    /// Where it leads.
     #[must_use]
-    pub fn of_call(endpoint: &Endpoint, status: &tonic::Status) -> Self {
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// For clients of the control plane's services.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// Waits for one call's answer, at most [`CALL_DEADLINE`].
+    ///
+    /// # Errors
+    /// [`Error::Answer`], or [`Error::Dial`] when the connection did not last.
+    pub async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    ) -> Result<T, Error> {
+        match tokio::time::timeout(CALL_DEADLINE, call).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => Err(self.error(&status)),
+            Err(_) => Err(self.failed(Cause::Timeout)),
+        }
+    }
+
+    /// What a status says: the control plane's own refusal, or what became of the connection.
+    #[must_use]
+    pub fn error(&self, status: &tonic::Status) -> Error {
         use tonic_types::StatusExt as _;
-        let info = status
+        let reason = status
             .get_error_details()
             .error_info()
             .map(|info| info.reason.clone());
-        let cause = Cause::of(status);
         // A status that was made on this side of the wire has the transport's error as its source; one from the wire has none.
-        if std::error::Error::source(status).is_some() && info.is_none() {
-            return Self::Dial {
-                endpoint: endpoint.clone(),
-                cause,
-            };
+        if std::error::Error::source(status).is_some() && reason.is_none() {
+            return self.failed(self.note.read().unwrap_or_else(|| Cause::of(status)));
         }
-        Self::Answer {
+        Error::Answer {
             code: status.code(),
-            reason: info,
+            reason,
             message: status.message().to_owned(),
+        }
+    }
+
+    pub(crate) fn failed(&self, cause: Cause) -> Error {
+        Error::Dial {
+            endpoint: self.endpoint.clone(),
+            cause,
         }
     }
 }

@@ -210,11 +210,11 @@ impl<E: Executor> Driver<E> {
         if let Some(event) = self.link.look_at_the_time() {
             self.connection(event).await;
         }
-        if let Some(channel) = self.link.channel()
+        if let Some(connection) = self.link.connection()
             && self.renewal.due_in(&self.credentials, self.link.is_up()) == Some(Duration::ZERO)
         {
             self.renewal
-                .start(channel, &self.credentials, &self.options.credentials);
+                .start(connection, &self.credentials, &self.options.credentials);
         }
         if self
             .machine
@@ -233,9 +233,9 @@ impl<E: Executor> Driver<E> {
     async fn connection(&mut self, event: Event) {
         match event {
             Event::Dialled if self.must_renew_first() => {
-                if let Some(channel) = self.link.dialled() {
+                if let Some(connection) = self.link.dialled() {
                     self.renewal
-                        .start(channel, &self.credentials, &self.options.credentials);
+                        .start(connection, &self.credentials, &self.options.credentials);
                 }
             }
             Event::Dialled => {
@@ -257,6 +257,7 @@ impl<E: Executor> Driver<E> {
                 self.link.say(Request::Inventory(Inventory::Full(nodes)));
             }
             Event::Said(response) => self.said(response).await,
+            Event::Rescheduled => {}
             Event::Lost(why) => {
                 tracing::info!(error = %why, "the stream is gone, dialling again");
                 self.handle(Input::Disconnected).await;

@@ -19,10 +19,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use tonic::transport::Channel;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::connect::{self, CALL_DEADLINE, Cause};
+use crate::connect::{self, Cause, Connection};
 use crate::credentials::{self, CredentialStore, Credentials, Identity, PendingKey};
 
 /// Why there is no certificate.
@@ -70,38 +69,34 @@ pub async fn enrol(
     };
     let endpoint = &join.endpoint;
     let tls = connect::tls_without_identity(Arc::new(Pinned::new(join.authority)))?;
-    let channel = connect::dial(endpoint, tls)
+    let connection = connect::dial(endpoint, tls)
         .await
         .map_err(|error| pinned(endpoint, error))?;
-    let answer = call(
-        endpoint,
-        EnrollmentServiceClient::new(channel).enroll(request),
-    )
-    .await?;
+    let mut office = EnrollmentServiceClient::new(connection.channel());
+    let answer = connection
+        .call(office.enroll(request))
+        .await
+        .map_err(|error| pinned(endpoint, error))?;
     let credentials = enrolled(join, &key, answer)?;
     store.save(&credentials)?;
     Ok(credentials)
 }
 
-/// Renews over `channel`, and keeps the result in `store`.
+/// Renews over `connection`, and keeps the result in `store`.
 ///
 /// # Errors
 /// [`Error`]; the credentials on disk are the old ones still.
 pub async fn renew(
-    channel: Channel,
+    connection: &Connection,
     credentials: &Credentials,
     store: &CredentialStore,
 ) -> Result<Credentials, Error> {
-    let endpoint = &credentials.endpoints[0];
     let key = store.pending_key()?;
     let request = v1::RenewCertificateRequest {
         certificate_signing_request: key.signing_request()?,
     };
-    let answer = call(
-        endpoint,
-        EnrollmentServiceClient::new(channel).renew_certificate(request),
-    )
-    .await?;
+    let mut office = EnrollmentServiceClient::new(connection.channel());
+    let answer = connection.call(office.renew_certificate(request)).await?;
     let renewed = credentials.renewed(&key, answer.certificate_chain, answer.trust_bundle)?;
     // A bundle that makes no TLS client would lock this executor out.
     connect::tls(&renewed)?;
@@ -141,21 +136,6 @@ fn enrolled(
         Credentials::new(identity, key, answer.certificate_chain, answer.trust_bundle)?;
     connect::tls(&credentials)?;
     Ok(credentials)
-}
-
-async fn call<T>(
-    endpoint: &Endpoint,
-    call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
-) -> Result<T, Error> {
-    match tokio::time::timeout(CALL_DEADLINE, call).await {
-        Ok(Ok(answer)) => Ok(answer.into_inner()),
-        Ok(Err(status)) => Err(pinned(endpoint, connect::Error::of_call(endpoint, &status))),
-        Err(_) => Err(connect::Error::Dial {
-            endpoint: endpoint.clone(),
-            cause: Cause::Timeout,
-        }
-        .into()),
-    }
 }
 
 /// At enrolment "not trusted" can mean one thing only, which deserves its own words.

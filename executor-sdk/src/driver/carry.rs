@@ -86,7 +86,7 @@ impl<E: Executor> Driver<E> {
     }
 
     /// A write that only helps: without it the same is learned again after a restart.
-    async fn note(&self, change: impl FnOnce(&mut State) + Send + 'static) {
+    async fn note(&mut self, change: impl FnOnce(&mut State) + Send + 'static) {
         if let Err(error) = update(&self.options.journal, change).await {
             tracing::error!(error = %report::chain(&error), "the journal could not be written");
         }

@@ -23,10 +23,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tonic::transport::Channel;
 
 use super::ANSWER_DEADLINE;
-use crate::connect::{self, Backoff, Cause, Error};
+use crate::connect::{self, Backoff, Cause, Connection, Error};
 use crate::credentials::Credentials;
 
 /// From hello to welcome. A full control plane answers `reconnect` rather than nothing.
@@ -54,6 +53,8 @@ pub(super) enum Event {
     Welcome(Welcome),
     /// The control plane says something.
     Said(Response),
+    /// Nothing but when to look at the time next.
+    Rescheduled,
     /// The stream is gone.
     Lost(String),
     /// No stream came about.
@@ -85,8 +86,7 @@ pub(super) struct Link {
 }
 
 struct Session {
-    endpoint: Endpoint,
-    channel: Channel,
+    connection: Connection,
     outbox: mpsc::Sender<v1::SyncExecutorRequest>,
     inbox: Streaming<v1::SyncExecutorResponse>,
     since: Instant,
@@ -97,8 +97,8 @@ struct Session {
 enum Next {
     Nothing,
     At(Instant),
-    Dialling(Pending<Channel>),
-    Dialled(Channel),
+    Dialling(Pending<Connection>),
+    Dialled(Connection),
     Opening(Pending<Answer>),
 }
 
@@ -111,7 +111,7 @@ enum Answer {
 /// What `next` waited for.
 enum Came {
     Said(Result<Option<v1::SyncExecutorResponse>, tonic::Status>),
-    Dialled(Result<Channel, Error>),
+    Dialled(Result<Connection, Error>),
     Answered(Result<Answer, Error>),
 }
 
@@ -135,9 +135,10 @@ impl Link {
 
     /// Where the stream is up, or will be tried next.
     pub(super) fn endpoint(&self) -> &Endpoint {
-        self.session
-            .as_ref()
-            .map_or_else(|| &self.endpoints[self.at], |session| &session.endpoint)
+        self.session.as_ref().map_or_else(
+            || &self.endpoints[self.at],
+            |session| session.connection.endpoint(),
+        )
     }
 
     pub(super) fn trouble(&self) -> Option<&str> {
@@ -149,14 +150,16 @@ impl Link {
     }
 
     /// The connection under the stream, for other calls.
-    pub(super) fn channel(&self) -> Option<Channel> {
-        self.session.as_ref().map(|session| session.channel.clone())
+    pub(super) fn connection(&self) -> Option<Connection> {
+        self.session
+            .as_ref()
+            .map(|session| session.connection.clone())
     }
 
     /// The connection that has no stream yet.
-    pub(super) fn dialled(&self) -> Option<Channel> {
+    pub(super) fn dialled(&self) -> Option<Connection> {
         match &self.next {
-            Next::Dialled(channel) => Some(channel.clone()),
+            Next::Dialled(connection) => Some(connection.clone()),
             _ => None,
         }
     }
@@ -176,9 +179,8 @@ impl Link {
 
     /// Says hello over the connection that was dialled.
     pub(super) fn open(&mut self, hello: Hello) {
-        if let Next::Dialled(channel) = std::mem::replace(&mut self.next, Next::Nothing) {
-            let endpoint = self.endpoints[self.at].clone();
-            self.next = Next::Opening(Box::pin(open(endpoint, channel, hello)));
+        if let Next::Dialled(connection) = std::mem::replace(&mut self.next, Next::Nothing) {
+            self.next = Next::Opening(Box::pin(open(connection, hello)));
         }
     }
 
@@ -220,11 +222,16 @@ impl Link {
             Came::Said(Ok(Some(wire))) => self.said(wire),
             Came::Said(Ok(None)) => self.lose("the control plane ended the stream".to_owned()),
             Came::Said(Err(status)) => {
-                let error = Error::of_call(self.endpoint(), &status);
-                self.lose(crate::report::chain(&error))
+                let error = self
+                    .session
+                    .as_ref()
+                    .map(|session| session.connection.error(&status));
+                self.lose(
+                    error.map_or_else(|| status.to_string(), |error| crate::report::chain(&error)),
+                )
             }
-            Came::Dialled(Ok(channel)) => {
-                self.next = Next::Dialled(channel);
+            Came::Dialled(Ok(connection)) => {
+                self.next = Next::Dialled(connection);
                 Some(Event::Dialled)
             }
             Came::Answered(Ok(Answer::Welcome(session, welcome))) => {
@@ -236,7 +243,7 @@ impl Link {
             }
             Came::Answered(Ok(Answer::Later(after))) => {
                 self.next = Next::At(Instant::now() + after);
-                self.lost.take().map(Event::Lost)
+                Some(self.lost.take().map_or(Event::Rescheduled, Event::Lost))
             }
             Came::Dialled(Err(error)) | Came::Answered(Err(error)) => Some(self.refused(&error)),
         }
@@ -252,7 +259,7 @@ impl Link {
                 if matches!(self.next, Next::Nothing | Next::At(_)) {
                     self.next = Next::At(Instant::now() + after);
                 }
-                None
+                Some(Event::Rescheduled)
             }
             Ok(Some(Response::HeartbeatAck) | None) => None,
             Ok(Some(response)) => Some(Event::Said(response)),
@@ -381,11 +388,12 @@ impl Link {
     }
 }
 
-async fn open(endpoint: Endpoint, channel: Channel, hello: Hello) -> Result<Answer, Error> {
+async fn open(connection: Connection, hello: Hello) -> Result<Answer, Error> {
     let (outbox, messages) = mpsc::channel(OUTBOX);
     // The channel is new and empty: there is room.
     let _ = outbox.try_send(Request::Hello(Box::new(hello)).into());
-    let mut client = SyncServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_MAX);
+    let mut client =
+        SyncServiceClient::new(connection.channel()).max_decoding_message_size(MESSAGE_MAX);
     let answer = async {
         let mut inbox = client
             .sync_executor(ReceiverStream::new(messages))
@@ -395,8 +403,7 @@ async fn open(endpoint: Endpoint, channel: Channel, hello: Hello) -> Result<Answ
             match sync::response(wire) {
                 Ok(Some(Response::Welcome(welcome))) => {
                     let session = Session {
-                        endpoint: endpoint.clone(),
-                        channel,
+                        connection: connection.clone(),
                         outbox,
                         inbox,
                         since: Instant::now(),
@@ -416,10 +423,7 @@ async fn open(endpoint: Endpoint, channel: Channel, hello: Hello) -> Result<Answ
     };
     match timeout(OPEN_DEADLINE, answer).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(status)) => Err(Error::of_call(&endpoint, &status)),
-        Err(_) => Err(Error::Dial {
-            endpoint,
-            cause: Cause::Timeout,
-        }),
+        Ok(Err(status)) => Err(connection.error(&status)),
+        Err(_) => Err(connection.failed(Cause::Timeout)),
     }
 }

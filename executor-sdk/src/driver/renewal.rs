@@ -8,10 +8,10 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tonic::transport::Channel;
 
 use super::link::Certificate;
 use crate::clock;
+use crate::connect::Connection;
 use crate::credentials::{CredentialStore, Credentials};
 use crate::enrol;
 
@@ -75,13 +75,13 @@ impl Renewal {
 
     pub(super) fn start(
         &mut self,
-        channel: Channel,
+        connection: Connection,
         credentials: &Credentials,
         store: &CredentialStore,
     ) {
         let (credentials, store) = (credentials.clone(), store.clone());
         self.running = Some(Box::pin(async move {
-            enrol::renew(channel, &credentials, &store).await
+            enrol::renew(&connection, &credentials, &store).await
         }));
     }
 

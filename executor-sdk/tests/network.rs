@@ -1,0 +1,14 @@
+//! The SDK over real sockets and real TLS: enrolment, downloads under attack, and the loop against a control plane in hand.
+
+#[path = "network/authority.rs"]
+mod authority;
+#[path = "network/control_plane.rs"]
+mod control_plane;
+#[path = "network/downloads.rs"]
+mod downloads;
+#[path = "network/driving.rs"]
+mod driving;
+#[path = "network/enrolment.rs"]
+mod enrolment;
+#[path = "network/web.rs"]
+mod web;

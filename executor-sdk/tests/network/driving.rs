@@ -1,0 +1,659 @@
+//! The loop, against a control plane in hand.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use domain::attempt::{ErrorCode, Outcome, Phase};
+use domain::manifest::Subject;
+use domain::sync::{AttemptReport, Request, Response};
+use domain::{
+    AgentUpgradeSpec, AttemptId, Channel, Desired, Generation, Kind, Manifest, Reason, Sha256,
+    Spec, Version, Want,
+};
+use novacula_executor_sdk::credentials::CredentialStore;
+use novacula_executor_sdk::download::{self, LocalAddresses};
+use novacula_executor_sdk::driver::{self, End, Options};
+use novacula_executor_sdk::executor::{
+    Applied, Artifact, Description, Executor, Failure, Leave, Plan, Prepared, Workplace,
+};
+use novacula_executor_sdk::journal::{Journal, OpenAttempt};
+use novacula_executor_sdk::release_keys::{BuildKind, build_kind};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic_types::StatusExt as _;
+
+use crate::authority::Authority;
+use crate::control_plane::{ControlPlane, PATIENCE, Stream};
+use crate::web::{Web, answer};
+
+const ATTEMPT: &str = "0190163d-8694-739b-aea5-966c26f8ad91";
+const BINARY: &[u8] = b"\x7fELF the new version";
+const OFTEN: Duration = Duration::from_millis(100);
+const SELDOM: Duration = Duration::from_secs(3600);
+
+fn version(text: &str) -> Version {
+    text.parse().expect("a version")
+}
+
+fn attempt() -> AttemptId {
+    ATTEMPT.parse().expect("an id")
+}
+
+/// An executor that notes what it is asked to do.
+struct Host {
+    version: Version,
+    directory: PathBuf,
+    journal: Journal,
+    calls: Mutex<Vec<&'static str>>,
+    applied: Mutex<Vec<u8>>,
+    /// What apply waits for.
+    go: Notify,
+    mood: Mood,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Willing,
+    WaitsInApply,
+    PanicsInPreflight,
+}
+
+impl Host {
+    fn call(&self, name: &'static str) {
+        self.calls.lock().expect("not poisoned").push(name);
+    }
+
+    fn calls(&self) -> Vec<&'static str> {
+        self.calls.lock().expect("not poisoned").clone()
+    }
+}
+
+impl Executor for Host {
+    fn describe(&self) -> Description {
+        Description {
+            kind: Kind::Agent,
+            version: self.version.clone(),
+            platform: Some("linux/amd64".parse().expect("a platform")),
+            binary_sha256: None,
+            pinned: None,
+            channel: None,
+            channel_ceiling: None,
+            capabilities: Vec::new(),
+        }
+    }
+
+    async fn preflight(&self, _: &Plan) -> Result<Workplace, Failure> {
+        self.call("preflight");
+        assert!(self.mood != Mood::PanicsInPreflight, "on purpose");
+        Ok(Workplace::Directory(self.directory.clone()))
+    }
+
+    async fn apply(&self, prepared: Prepared, leave: Leave) -> Result<Applied, Failure> {
+        self.call("apply");
+        let plan = &prepared.plan;
+        let open = OpenAttempt::new(
+            leave.attempt(),
+            leave.generation(),
+            plan.from_version.clone(),
+            plan.target_version().clone(),
+        );
+        self.journal
+            .update(PATIENCE, |state| state.open = Some(open))
+            .expect("writes");
+        let Artifact::File(file) = prepared.artifact else {
+            panic!("a file")
+        };
+        *self.applied.lock().expect("not poisoned") = std::fs::read(file.path()).expect("reads");
+        if self.mood == Mood::WaitsInApply {
+            self.go.notified().await;
+        }
+        self.call("applied");
+        Ok(Applied::Restart)
+    }
+
+    async fn roll_back(&self, _: AttemptId) -> Result<Applied, Failure> {
+        self.call("roll_back");
+        Ok(Applied::Restart)
+    }
+
+    fn confirmed(&self, _: AttemptId) -> impl Future<Output = ()> + Send {
+        self.call("confirmed");
+        std::future::ready(())
+    }
+}
+
+/// A host with its loop running, and what it talks to.
+struct Scene {
+    authority: Arc<Authority>,
+    control_plane: ControlPlane,
+    web: Web,
+    home: tempfile::TempDir,
+    host: Arc<Host>,
+    shutdown: CancellationToken,
+    status: watch::Receiver<driver::Status>,
+    running: JoinHandle<Result<End, driver::Error>>,
+}
+
+impl Scene {
+    async fn new(running: &str, mood: Mood) -> Self {
+        Self::prepared(running, mood, 300, |_| {}).await
+    }
+
+    /// With a certificate good for `days`, and a journal that `journal` has written to.
+    async fn prepared(
+        running: &str,
+        mood: Mood,
+        days: i64,
+        journal: impl FnOnce(&Journal),
+    ) -> Self {
+        let authority = Authority::new();
+        let control_plane = ControlPlane::new(&authority).await;
+        let body = answer(
+            &format!(
+                "HTTP/1.1 200 OK\ncontent-length: {}\nconnection: close",
+                BINARY.len()
+            ),
+            BINARY,
+        );
+        let web = Web::serve(&authority, vec![body]).await;
+        let home = tempfile::tempdir().expect("a directory");
+        let directory = home.path().join("bin");
+        std::fs::create_dir(&directory).expect("a directory");
+        let credentials = CredentialStore::new(home.path());
+        authority.enrolled(&credentials, &control_plane.endpoint, days);
+        let own = Journal::new(home.path());
+        journal(&own);
+        let host = Arc::new(Host {
+            version: version(running),
+            directory,
+            journal: own.clone(),
+            calls: Mutex::default(),
+            applied: Mutex::default(),
+            go: Notify::new(),
+            mood,
+        });
+        let downloads = download::Policy {
+            local_addresses: LocalAddresses::Allowed,
+            authorities: vec![authority.certificate().der().clone()],
+            ..download::Policy::default()
+        };
+        let (status, seen) = watch::channel(driver::Status::default());
+        let options = Options {
+            journal: own,
+            credentials,
+            downloads,
+            status: Some(status),
+        };
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn(driver::run(Arc::clone(&host), options, shutdown.clone()));
+        Self {
+            authority,
+            control_plane,
+            web,
+            home,
+            host,
+            shutdown,
+            status: seen,
+            running,
+        }
+    }
+
+    async fn end(&mut self) -> End {
+        timeout(PATIENCE, &mut self.running)
+            .await
+            .expect("ends in time")
+            .expect("does not panic")
+            .expect("no error")
+    }
+
+    fn journal(&self) -> novacula_executor_sdk::journal::State {
+        Journal::new(self.home.path()).read().expect("reads")
+    }
+
+    /// Waits until the loop says so.
+    async fn status(&mut self, wanted: impl FnMut(&driver::Status) -> bool) {
+        timeout(PATIENCE, self.status.wait_for(wanted))
+            .await
+            .expect("in time")
+            .expect("the loop runs");
+    }
+
+    fn spec(&self, signatures: Vec<String>) -> Spec {
+        Spec::Agent(AgentUpgradeSpec {
+            download_uri: format!("https://{}/agent", self.web.endpoint),
+            size_bytes: u64::try_from(BINARY.len()).expect("small"),
+            sha256: sha256(BINARY),
+            minisign_signatures: signatures,
+            target_version: version("1.1.0"),
+        })
+    }
+
+    fn desired(&self, generation: u64, signatures: Vec<String>) -> Response {
+        let (attempt, spec, remaining_ttl) =
+            (attempt(), self.spec(signatures), Duration::from_secs(60));
+        Response::Desired(Desired {
+            generation: Generation(generation),
+            want: Want::Upgrade {
+                attempt,
+                spec,
+                remaining_ttl,
+            },
+        })
+    }
+}
+
+fn sha256(bytes: &[u8]) -> Sha256 {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    Sha256::from_slice(digest.as_ref()).expect("32 bytes")
+}
+
+fn signed_by(pair: &minisign::SecretKey) -> String {
+    let manifest = Manifest {
+        version: version("1.1.0"),
+        channel: Channel::Stable,
+        subject: Subject::Agent {
+            platform: "linux/amd64".parse().expect("a platform"),
+            file: "novacula-agent".to_owned(),
+            size: u64::try_from(BINARY.len()).expect("small"),
+            sha256: sha256(BINARY),
+        },
+        sequence: 1,
+        floor: version("1.0.0"),
+    };
+    minisign::sign(None, pair, BINARY, Some(&manifest.to_string()), None)
+        .expect("signs")
+        .to_string()
+}
+
+/// A signature by the checkout's development key; none when this build trusts other keys.
+#[expect(
+    clippy::print_stderr,
+    reason = "says why a test did nothing; libtest has no other way"
+)]
+fn signed() -> Option<String> {
+    if build_kind() == BuildKind::Release {
+        eprintln!("ignored: needs the development key: unset NOVACULA_RELEASE_KEYS");
+        return None;
+    }
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../target/development-key/release.key"
+    );
+    let text = std::fs::read_to_string(path).expect("build.rs made it");
+    let secret = minisign::SecretKeyBox::from_string(&text)
+        .expect("a key")
+        .into_unencrypted_secret_key()
+        .expect("no password");
+    Some(signed_by(&secret))
+}
+
+fn heartbeat(request: Request) -> Option<u64> {
+    match request {
+        Request::Heartbeat { generation } => Some(generation.0),
+        _ => None,
+    }
+}
+
+fn report(request: Request) -> Option<AttemptReport> {
+    match request {
+        Request::Report(report) => Some(*report),
+        _ => None,
+    }
+}
+
+/// Answers heartbeats until the executor asks for leave.
+async fn asked_for_leave(stream: &mut Stream) -> (AttemptId, Generation) {
+    let asked = |request| match request {
+        Request::ReadyToSwap {
+            attempt,
+            generation,
+        } => Some((attempt, generation)),
+        _ => None,
+    };
+    stream.until(asked).await
+}
+
+#[tokio::test]
+async fn an_upgrade_goes_from_desired_to_a_swap_with_leave_only() {
+    let Some(signature) = signed() else { return };
+    let mut scene = Scene::new("1.0.0", Mood::Willing).await;
+    let (mut stream, hello) = scene.control_plane.welcome(SELDOM, SELDOM).await;
+    assert_eq!(
+        (hello.version, hello.generation, hello.open_attempt),
+        (version("1.0.0"), Generation(0), None)
+    );
+    assert_eq!(hello.release_key_ids.len(), 1);
+    assert!(matches!(stream.hear().await, Request::Inventory(_)));
+
+    stream.say(scene.desired(5, vec![signature])).await;
+    assert_eq!(stream.until(heartbeat).await, 5, "acknowledged at once");
+    assert_eq!(
+        asked_for_leave(&mut stream).await,
+        (attempt(), Generation(5))
+    );
+    assert_eq!(scene.host.calls(), ["preflight"], "no leave, no swap");
+    assert_eq!(scene.journal().generation, Generation(5));
+
+    stream
+        .say(Response::Proceed {
+            attempt: attempt(),
+            generation: Generation(5),
+        })
+        .await;
+    let restarting = |request| match request {
+        Request::Progress(progress) if progress.phase == Phase::Restarting => Some(()),
+        _ => None,
+    };
+    stream.until(restarting).await;
+    drop(stream);
+    assert_eq!(scene.end().await, End::Restart);
+    assert_eq!(scene.host.calls(), ["preflight", "apply", "applied"]);
+    assert_eq!(*scene.host.applied.lock().expect("not poisoned"), BINARY);
+    let left: Vec<_> = std::fs::read_dir(&scene.host.directory)
+        .expect("reads")
+        .collect();
+    assert!(left.is_empty(), "what apply did not keep is gone: {left:?}");
+}
+
+#[tokio::test]
+async fn the_new_version_is_confirmed_after_probation_and_says_so_until_it_is_acknowledged() {
+    let open = OpenAttempt::new(attempt(), Generation(5), version("1.0.0"), version("1.1.0"));
+    let write = |journal: &Journal| {
+        journal
+            .update(PATIENCE, |state| state.open = Some(open))
+            .expect("writes")
+    };
+    let mut scene = Scene::prepared("1.1.0", Mood::Willing, 300, write).await;
+    let (mut stream, hello) = scene
+        .control_plane
+        .welcome(OFTEN, Duration::from_millis(300))
+        .await;
+    assert_eq!(
+        (hello.open_attempt, hello.phase),
+        (Some(attempt()), Some(Phase::Confirming))
+    );
+    let first = stream.until(report).await;
+    assert_eq!(
+        (first.attempt, first.report.outcome),
+        (attempt(), Outcome::Succeeded)
+    );
+    let state = scene.journal();
+    assert!(
+        state.open.is_none() && state.has_finished(attempt()),
+        "durable before it is said"
+    );
+    assert_eq!(
+        state.confirmed.expect("confirmed").version,
+        version("1.1.0")
+    );
+    stream.refuse(tonic::Status::unavailable("cut")).await;
+
+    let (mut stream, hello) = scene.control_plane.welcome(SELDOM, SELDOM).await;
+    assert_eq!(hello.unsent_outcomes.len(), 1);
+    assert_eq!(stream.until(report).await, first);
+    stream.say(Response::ReportAck { attempt: attempt() }).await;
+    stream
+        .say(Response::Desired(Desired {
+            generation: Generation(9),
+            want: Want::Nothing,
+        }))
+        .await;
+    assert_eq!(stream.until(heartbeat).await, 9);
+    assert!(scene.journal().unsent.is_empty());
+    assert_eq!(scene.host.calls(), ["confirmed"]);
+}
+
+#[tokio::test]
+async fn a_refused_artifact_is_reported_and_not_fetched() {
+    let stranger = minisign::KeyPair::generate_unencrypted_keypair().expect("a pair");
+    let mut scene = Scene::new("1.0.0", Mood::Willing).await;
+    let (mut stream, _) = scene.control_plane.welcome(SELDOM, SELDOM).await;
+    for _ in 0..2 {
+        stream
+            .say(scene.desired(5, vec![signed_by(&stranger.sk)]))
+            .await;
+        let report = stream.until(report).await.report;
+        assert_eq!(
+            (report.outcome, report.error_code),
+            (Outcome::Refused, Some(ErrorCode::UnknownKey))
+        );
+        assert_eq!(report.running_version, version("1.0.0"));
+    }
+    assert_eq!(scene.web.requests(), Vec::<String>::new());
+    assert_eq!(scene.host.calls(), Vec::<&str>::new());
+}
+
+#[tokio::test]
+async fn a_panic_in_an_executors_code_is_a_failure_of_the_attempt_and_of_nothing_else() {
+    let Some(signature) = signed() else { return };
+    let mut scene = Scene::new("1.0.0", Mood::PanicsInPreflight).await;
+    let (mut stream, _) = scene.control_plane.welcome(SELDOM, SELDOM).await;
+    stream.say(scene.desired(5, vec![signature])).await;
+    assert_eq!(stream.until(report).await.report.outcome, Outcome::Failed);
+    stream
+        .say(Response::Desired(Desired {
+            generation: Generation(6),
+            want: Want::Nothing,
+        }))
+        .await;
+    assert_eq!(stream.until(heartbeat).await, 6, "the loop goes on");
+}
+
+#[tokio::test]
+async fn told_to_dial_again_it_makes_before_it_breaks() {
+    let mut scene = Scene::new("1.0.0", Mood::Willing).await;
+    let (mut old, _) = scene.control_plane.welcome(SELDOM, SELDOM).await;
+    old.say(Response::Reconnect {
+        after: Duration::ZERO,
+        reason: "DRAINING".to_owned(),
+    })
+    .await;
+    let mut new = scene.control_plane.stream().await;
+    assert!(matches!(new.hear().await, Request::Hello(_)));
+    old.say(Response::Desired(Desired {
+        generation: Generation(3),
+        want: Want::Nothing,
+    }))
+    .await;
+    assert_eq!(
+        old.until(heartbeat).await,
+        3,
+        "the old one is used until the new one is welcome"
+    );
+    let welcome = domain::sync::Welcome {
+        epoch: domain::Epoch(2),
+        heartbeat_interval: OFTEN,
+        probation: SELDOM,
+        server_version: None,
+        out_of_support: false,
+        renew_certificate_after: None,
+    };
+    new.say(Response::Welcome(welcome)).await;
+    assert_eq!(new.until(heartbeat).await, 3);
+    old.ended().await;
+}
+
+#[tokio::test]
+async fn a_certificate_past_a_third_of_its_life_is_renewed_over_the_stream_that_stays() {
+    let mut scene = Scene::prepared("1.0.0", Mood::Willing, 1, |_| {}).await;
+    let before = CredentialStore::new(scene.home.path())
+        .load()
+        .expect("kept")
+        .chain();
+    let (mut old, _) = scene.control_plane.welcome(OFTEN, SELDOM).await;
+    let (mut new, _) = scene.control_plane.welcome(OFTEN, SELDOM).await;
+    old.ended().await;
+    new.until(heartbeat).await;
+    assert_ne!(
+        CredentialStore::new(scene.home.path())
+            .load()
+            .expect("kept")
+            .chain(),
+        before
+    );
+    assert_eq!(
+        scene
+            .control_plane
+            .office
+            .asked
+            .lock()
+            .expect("not poisoned")
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_refused_certificate_is_renewed_before_the_next_hello() {
+    let mut scene = Scene::new("1.0.0", Mood::Willing).await;
+    let mut details = tonic_types::ErrorDetails::new();
+    details.set_error_info(
+        Reason::CertificateInvalid.as_str(),
+        proto::ERROR_DOMAIN,
+        std::collections::HashMap::new(),
+    );
+    let refusal = tonic::Status::with_error_details(
+        tonic::Code::Unauthenticated,
+        "the certificate is over",
+        details,
+    );
+    scene.control_plane.stream().await.refuse(refusal).await;
+    let (mut stream, _) = scene.control_plane.welcome(OFTEN, SELDOM).await;
+    stream.until(heartbeat).await;
+    assert_eq!(
+        scene
+            .control_plane
+            .office
+            .asked
+            .lock()
+            .expect("not poisoned")
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_control_plane_that_answers_no_heartbeat_is_left_inside_its_deadline() {
+    let mut scene = Scene::new("1.0.0", Mood::Willing).await;
+    let (mut frozen, _) = scene.control_plane.welcome(OFTEN, SELDOM).await;
+    frozen.until(heartbeat).await;
+    let begin = std::time::Instant::now();
+    let ended = timeout(driver::ANSWER_DEADLINE + Duration::from_secs(5), async {
+        while frozen.hear_or_end().await.is_some() {}
+    });
+    ended.await.expect("left in time");
+    assert!(
+        begin.elapsed() > driver::ANSWER_DEADLINE - Duration::from_secs(2),
+        "{:?}",
+        begin.elapsed()
+    );
+    scene
+        .status(|status| {
+            status
+                .trouble
+                .as_deref()
+                .is_some_and(|why| why.contains("heartbeat"))
+        })
+        .await;
+    let (mut next, _) = scene.control_plane.welcome(OFTEN, SELDOM).await;
+    next.until(heartbeat).await;
+    next.say(Response::HeartbeatAck).await;
+    scene
+        .status(|status| status.connected.is_some() && status.trouble.is_none())
+        .await;
+}
+
+#[tokio::test]
+async fn a_shutdown_never_drops_a_swap() {
+    let Some(signature) = signed() else { return };
+    let mut scene = Scene::new("1.0.0", Mood::WaitsInApply).await;
+    let (mut stream, _) = scene.control_plane.welcome(OFTEN, SELDOM).await;
+    stream.say(scene.desired(5, vec![signature])).await;
+    asked_for_leave(&mut stream).await;
+    stream
+        .say(Response::Proceed {
+            attempt: attempt(),
+            generation: Generation(5),
+        })
+        .await;
+    scene
+        .status(|status| status.attempt == Some((attempt(), Phase::Applying)))
+        .await;
+    scene.shutdown.cancel();
+    for _ in 0..3 {
+        stream.until(heartbeat).await;
+    }
+    assert!(
+        !scene.running.is_finished(),
+        "the swap goes on, and so does the loop"
+    );
+    scene.host.go.notify_one();
+    drop(stream);
+    assert_eq!(scene.end().await, End::Restart);
+    assert_eq!(scene.host.calls(), ["preflight", "apply", "applied"]);
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_the_stream_and_drops_what_has_no_leave() {
+    let Some(signature) = signed() else { return };
+    let mut scene = Scene::new("1.0.0", Mood::Willing).await;
+    let (mut stream, _) = scene.control_plane.welcome(SELDOM, SELDOM).await;
+    stream.say(scene.desired(5, vec![signature])).await;
+    asked_for_leave(&mut stream).await;
+    scene.shutdown.cancel();
+    stream.ended().await;
+    drop(stream);
+    assert_eq!(scene.end().await, End::Shutdown);
+    assert_eq!(
+        std::fs::read_dir(&scene.host.directory)
+            .expect("reads")
+            .count(),
+        0
+    );
+    assert!(scene.journal().open.is_none());
+}
+
+#[tokio::test]
+async fn a_version_that_was_asked_for_back_is_brought_back_after_leave() {
+    let open = OpenAttempt::new(attempt(), Generation(5), version("1.0.0"), version("1.1.0"));
+    let write = |journal: &Journal| {
+        journal
+            .update(PATIENCE, |state| state.open = Some(open))
+            .expect("writes")
+    };
+    let mut scene = Scene::prepared("1.1.0", Mood::Willing, 300, write).await;
+    let (stream, _) = scene.control_plane.welcome(SELDOM, SELDOM).await;
+    stream
+        .say(Response::Desired(Desired {
+            generation: Generation(6),
+            want: Want::RollBack { attempt: attempt() },
+        }))
+        .await;
+    drop(stream);
+    assert_eq!(scene.end().await, End::Restart);
+    assert_eq!(scene.host.calls(), ["roll_back"]);
+    let cause = scene
+        .journal()
+        .open
+        .expect("open still")
+        .rollback
+        .expect("noted before");
+    assert_eq!(cause.code, ErrorCode::ByHand);
+}
+
+#[tokio::test]
+async fn being_unreachable_is_never_an_end() {
+    let mut scene = Scene::new("1.0.0", Mood::Willing).await;
+    let stranger = Authority::new();
+    let old = std::mem::replace(&mut scene.control_plane, ControlPlane::new(&stranger).await);
+    drop(old);
+    scene.status(|status| status.trouble.is_some()).await;
+    assert!(!scene.running.is_finished());
+    scene.shutdown.cancel();
+    assert_eq!(scene.end().await, End::Shutdown);
+    assert_ne!(scene.authority.pem(), stranger.pem());
+}
