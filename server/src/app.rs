@@ -15,6 +15,8 @@ pub mod artifact;
 
 pub mod replica;
 
+pub mod restore;
+
 pub mod error;
 
 pub mod settings;

@@ -8,6 +8,8 @@ pub mod args;
 
 pub mod config;
 
+pub mod console;
+
 pub mod run;
 
 pub mod supervise;

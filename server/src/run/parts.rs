@@ -29,12 +29,22 @@ pub const DATABASE: &str = "novacula.db";
 ///
 /// # Errors
 /// What cannot be opened, and why.
-pub async fn open(config: &Config, world: &World, executor_addr: SocketAddr) -> anyhow::Result<(Arc<App>, Arc<TlsConfigs>)> {
+pub async fn open(
+    config: &Config,
+    world: &World,
+    executor_addr: SocketAddr,
+) -> anyhow::Result<(Arc<App>, Arc<TlsConfigs>)> {
     let (config, world) = (config.clone(), world.clone());
-    tokio::task::spawn_blocking(move || open_blocking(config, &world, executor_addr)).await.context("open the data directory")?
+    tokio::task::spawn_blocking(move || open_blocking(config, &world, executor_addr))
+        .await
+        .context("open the data directory")?
 }
 
-fn open_blocking(mut config: Config, world: &World, executor_addr: SocketAddr) -> anyhow::Result<(Arc<App>, Arc<TlsConfigs>)> {
+fn open_blocking(
+    mut config: Config,
+    world: &World,
+    executor_addr: SocketAddr,
+) -> anyhow::Result<(Arc<App>, Arc<TlsConfigs>)> {
     let data_dir = config.data_dir.clone();
     fs::DirBuilder::new()
         .recursive(true)
@@ -42,23 +52,38 @@ fn open_blocking(mut config: Config, world: &World, executor_addr: SocketAddr) -
         .create(&data_dir)
         .with_context(|| format!("create the data directory {}", data_dir.display()))?;
     // First: it takes the lock of the directory, and another server's authority is left alone.
-    let store = SqliteStore::open(data_dir.join(DATABASE), Arc::clone(&world.clock)).context("open the store")?;
+    let store = SqliteStore::open(data_dir.join(DATABASE), Arc::clone(&world.clock))
+        .context("open the store")?;
     let store = store.with_observer(Arc::new(|operation, took| {
         metrics::observe(Metric::Store, &[("operation", operation)], took);
     }));
     let now = world.clock.now();
-    let authority = Authority::load(&data_dir, &config.authority, &config.trust_domain, now).context("load the authority")?;
+    let authority = Authority::load(&data_dir, &config.authority, &config.trust_domain, now)
+        .context("load the authority")?;
     let authority = Arc::new(authority);
-    let artifacts = ArtifactStorage::open(&data_dir.join("artifacts")).context("open the artifact storage")?;
-    let endpoint = config.settings.executor_endpoint.get_or_insert(endpoint(executor_addr)?);
+    let artifacts =
+        ArtifactStorage::open(&data_dir.join("artifacts")).context("open the artifact storage")?;
+    let endpoint = config
+        .settings
+        .executor_endpoint
+        .get_or_insert(endpoint(executor_addr)?);
     let mut names = server_names(&config.server_names);
     names.push(server_name(endpoint.host()));
     names.sort();
     names.dedup();
-    let api_certificate = config.server_certificate.as_ref().map_or(ApiCertificate::Own, |given| {
-        ApiCertificate::Given { certificate: given.certificate.clone(), key: given.key.clone() }
-    });
-    let tls = TlsConfigs::new(Arc::clone(&authority), names, api_certificate, Arc::clone(&world.clock));
+    let api_certificate = config
+        .server_certificate
+        .as_ref()
+        .map_or(ApiCertificate::Own, |given| ApiCertificate::Given {
+            certificate: given.certificate.clone(),
+            key: given.key.clone(),
+        });
+    let tls = TlsConfigs::new(
+        Arc::clone(&authority),
+        names,
+        api_certificate,
+        Arc::clone(&world.clock),
+    );
     let tls = Arc::new(tls.context("configure TLS")?);
     let parts = Parts {
         store: Arc::new(store),
@@ -79,7 +104,9 @@ fn endpoint(address: SocketAddr) -> anyhow::Result<Endpoint> {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
-    format!("{host}:{}", address.port()).parse().context("name the executor listener")
+    format!("{host}:{}", address.port())
+        .parse()
+        .context("name the executor listener")
 }
 
 fn server_names(names: &[String]) -> Vec<ServerName> {
@@ -87,11 +114,15 @@ fn server_names(names: &[String]) -> Vec<ServerName> {
 }
 
 fn server_name(name: &str) -> ServerName {
-    name.parse().map_or_else(|_| ServerName::Dns(name.to_owned()), ServerName::Ip)
+    name.parse()
+        .map_or_else(|_| ServerName::Dns(name.to_owned()), ServerName::Ip)
 }
 
 fn release_keys(path: Option<&Path>) -> anyhow::Result<Vec<ReleaseKey>> {
-    let Some(path) = path else { return Ok(Vec::new()) };
+    let Some(path) = path else {
+        return Ok(Vec::new());
+    };
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    ReleaseKey::parse_all(&text).with_context(|| format!("read the release keys in {}", path.display()))
+    ReleaseKey::parse_all(&text)
+        .with_context(|| format!("read the release keys in {}", path.display()))
 }

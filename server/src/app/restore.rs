@@ -1,0 +1,174 @@
+//! After a restored backup: what the backup still wanted is not what people want now.
+//!
+//! - Pending upgrades are cancelled: executors may have moved on, and a person asks again.
+//! - Join tokens are revoked: one that was used up after the backup would be good again.
+//! - Executors are listed: a deactivation, deletion or replacement after the backup is undone by it, which only a person can know.
+//!
+//! Generations need nothing: hello carries what each executor has seen, and the server goes on above it (rule 6).
+
+use domain::attempt::next::Input;
+use domain::executor::State;
+use domain::{Actor, Executor, ExecutorId, ExecutorName, ExecutorUid, JoinTokenId, OrganizationId};
+use store::{ExecutorQuery, Page};
+
+use crate::app::App;
+use crate::app::commit::{Answer, Patience};
+use crate::app::error::Error;
+
+/// Rows read at a time.
+const PAGE: usize = 500;
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Executors whose pending upgrade was ended.
+    pub pending_ended: usize,
+    /// Join tokens that could have been used.
+    pub join_tokens_voided: usize,
+    /// Everybody in the backup.
+    pub executors: Vec<Identity>,
+}
+
+/// An identity to check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its name.
+    pub name: ExecutorName,
+    /// Its uid.
+    pub uid: ExecutorUid,
+    /// `active` or `deactivated`.
+    pub state: &'static str,
+}
+
+impl App {
+    /// Makes a restored backup safe to run. Idempotent.
+    ///
+    /// # Errors
+    /// The store's; what was done before stays done.
+    pub async fn after_restore(&self) -> Result<Restored, Error> {
+        let mut done = Restored::default();
+        let mut after: Option<OrganizationId> = None;
+        loop {
+            let page = Page {
+                after: after.take(),
+                limit: PAGE,
+            };
+            let organizations = self.store.organization_list(page).await?;
+            for organization in &organizations {
+                self.restore_join_tokens(&organization.id, &mut done)
+                    .await?;
+                self.restore_executors(&organization.id, &mut done).await?;
+            }
+            match organizations.last() {
+                Some(last) if organizations.len() == PAGE => after = Some(last.id.clone()),
+                _ => return Ok(done),
+            }
+        }
+    }
+
+    async fn restore_join_tokens(
+        &self,
+        organization: &OrganizationId,
+        done: &mut Restored,
+    ) -> Result<(), Error> {
+        let mut after: Option<JoinTokenId> = None;
+        loop {
+            let page = Page {
+                after: after.take(),
+                limit: PAGE,
+            };
+            let tokens = self.store.join_token_list(organization, page).await?;
+            for token in tokens.iter().filter(|token| token.revoke_time.is_none()) {
+                let now = self.now().await?;
+                let event = domain::Event {
+                    kind: domain::audit::EventKind::JoinTokenRevoked,
+                    actor: Actor::Console,
+                    target: format!("organizations/{organization}/joinTokens/{}", token.id),
+                    organization: Some(organization.clone()),
+                    time: now,
+                    details: vec![("cause", "after-restore".to_owned())],
+                };
+                self.store
+                    .join_token_revoke(&token.id, now, &[event])
+                    .await?;
+                done.join_tokens_voided += 1;
+            }
+            match tokens.last() {
+                Some(last) if tokens.len() == PAGE => after = Some(last.id.clone()),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    async fn restore_executors(
+        &self,
+        organization: &OrganizationId,
+        done: &mut Restored,
+    ) -> Result<(), Error> {
+        let query = ExecutorQuery {
+            organization: Some(organization.clone()),
+            ..ExecutorQuery::default()
+        };
+        let mut after: Option<ExecutorId> = None;
+        loop {
+            let page = Page {
+                after: after.take(),
+                limit: PAGE,
+            };
+            let executors = self.store.executor_list(&query, page).await?;
+            let last = executors.last().map(|last| last.name.executor.clone());
+            let full = executors.len() == PAGE;
+            for executor in executors {
+                let state = match executor.state {
+                    State::Active => "active",
+                    State::Deactivated => "deactivated",
+                };
+                done.executors.push(Identity {
+                    name: executor.name.clone(),
+                    uid: executor.uid,
+                    state,
+                });
+                if executor.pending.is_some() {
+                    done.pending_ended += usize::from(self.restore_pending(executor).await?);
+                }
+            }
+            if !full {
+                return Ok(());
+            }
+            after = last;
+        }
+    }
+
+    /// Whether it was ended: one that was given leave goes on, and its executor's report ends it.
+    async fn restore_pending(&self, mut executor: Executor) -> Result<bool, Error> {
+        let mut patience = Patience::new();
+        loop {
+            let Some(id) = executor.pending else {
+                return Ok(false);
+            };
+            let Some(attempt) = self.store.attempt_get(id).await? else {
+                return Ok(false);
+            };
+            let uid = executor.uid;
+            let mut draft = self.draft(executor, Actor::Console).await?;
+            let answers = self.decide(&mut draft, &attempt, &Input::Cancel).await?;
+            if answers
+                .iter()
+                .any(|answer| matches!(answer, Answer::Refuse(_)))
+            {
+                return Ok(false);
+            }
+            match self.write(draft).await {
+                Err(error) if patience.again(&error).await => {}
+                written => {
+                    written?;
+                    return Ok(true);
+                }
+            }
+            match self.store.executor_list_by_uid(&[uid]).await?.pop() {
+                Some(again) => executor = again,
+                None => return Ok(false),
+            }
+        }
+    }
+}

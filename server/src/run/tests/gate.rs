@@ -1,0 +1,191 @@
+//! Who passes the executor listener's gate.
+
+use std::sync::Arc;
+
+use domain::{ExecutorUid, Reason, Role};
+use rcgen::KeyPair;
+use rustls::client::Resumption;
+use tonic::Code;
+
+use super::client::{self, Http2, Identity, call, config, executor_channel, probe, reason};
+use super::harness::{DAY, Server, csr, id};
+use crate::tls::authority::issue::ServerName;
+use crate::tls::authority::request::KeyRequest;
+use crate::tls::authority::{Authority, Source};
+
+const PROBE: &str = "/novacula.v1.SyncService/Probe";
+
+/// Whether an identity reaches a handler: the handshake or the probe may refuse it.
+async fn gets_in(server: &Server, identity: &Identity) -> bool {
+    match executor_channel(server, Some(identity)).await {
+        Ok(channel) => probe(&channel).await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+#[tokio::test]
+async fn foreign_certificates_do_not_get_in() {
+    let server = Server::start().await;
+    let now = server.app.now().await.unwrap();
+    let key = KeyPair::generate().unwrap();
+    let request = KeyRequest::parse(&csr(&key)).unwrap();
+    let uid = ExecutorUid::new(uuid::Uuid::from_u128(1));
+    let folder = tempfile::tempdir().unwrap();
+    let foreign = Authority::load(folder.path(), &Source::Own, "novacula.internal", now).unwrap();
+    let foreign = foreign
+        .issue_executor(&request, &id("acme"), uid, 30 * DAY, now)
+        .unwrap();
+    assert!(
+        !gets_in(&server, &Identity::new(&foreign.chain_pem, &key)).await,
+        "a foreign authority"
+    );
+    let leaf = server
+        .app
+        .authority
+        .issue_server(&[ServerName::Dns("x".to_owned())], now)
+        .unwrap();
+    let server_leaf = Identity {
+        chain: leaf.chain,
+        key: leaf.key,
+    };
+    assert!(!gets_in(&server, &server_leaf).await, "a server-only leaf");
+    // Signed by our authority, and never written down: a forger who had the key for a moment.
+    let unknown = server
+        .app
+        .authority
+        .issue_executor(&request, &id("acme"), uid, 30 * DAY, now)
+        .unwrap();
+    assert!(
+        !gets_in(&server, &Identity::new(&unknown.chain_pem, &key)).await,
+        "a certificate the store does not know"
+    );
+    assert!(
+        gets_in(&server, &server.executor("web-1").await).await,
+        "an enrolled one"
+    );
+}
+
+#[tokio::test]
+async fn a_resumed_tls_session_after_deactivation_is_refused() {
+    let server = Server::start().await;
+    let identity = server.executor("web-1").await;
+    let mut tls = config(&server, Some(&identity), &[b"h2"]);
+    tls.resumption = Resumption::in_memory_sessions(16);
+    let tls = Arc::new(tls);
+    let connect = async || {
+        let stream = client::tls(server.bound.executor_addr, Arc::clone(&tls))
+            .await
+            .unwrap();
+        let kind = stream.get_ref().1.handshake_kind();
+        (Http2::over(stream).await.unwrap(), kind)
+    };
+    let (open, _) = connect().await;
+    probe(&open).await.unwrap();
+    server.deactivate("web-1").await;
+    let refused = probe(&open).await.unwrap_err();
+    assert_eq!(
+        reason(&refused),
+        Some(Reason::ExecutorDeactivated),
+        "on the connection that was open"
+    );
+    let (again, kind) = connect().await;
+    let refused = probe(&again).await.unwrap_err();
+    assert_eq!(
+        reason(&refused),
+        Some(Reason::ExecutorDeactivated),
+        "on a new one, {kind:?}"
+    );
+    assert_eq!(
+        kind,
+        Some(rustls::HandshakeKind::Full),
+        "tickets are off on this listener"
+    );
+}
+
+#[tokio::test]
+async fn each_listener_offers_only_its_own() {
+    let server = Server::start().await;
+    let identity = server.executor("web-1").await;
+    let token = server.bearer("ci", Role::Owner(id("acme"))).await;
+    let bare = || config(&server, None, &[b"h2"]);
+    let (api, executors) = (server.bound.api_addr, server.bound.executor_addr);
+    let cases = [
+        (
+            "an executor calling the API",
+            api,
+            Some(&identity),
+            "/novacula.v1.UpgradeService/RequestUpgrade",
+            None,
+            Code::Unauthenticated,
+        ),
+        (
+            "an executor's RPC on the API listener",
+            api,
+            Some(&identity),
+            PROBE,
+            None,
+            Code::Unimplemented,
+        ),
+        (
+            "a person's token on the executor listener",
+            executors,
+            None,
+            PROBE,
+            Some(&token),
+            Code::Unauthenticated,
+        ),
+        (
+            "an API RPC on the executor listener",
+            executors,
+            None,
+            "/novacula.v1.UpgradeService/RequestUpgrade",
+            Some(&token),
+            Code::Unimplemented,
+        ),
+        (
+            "no certificate",
+            executors,
+            None,
+            "/novacula.v1.SyncService/SyncExecutor",
+            None,
+            Code::Unauthenticated,
+        ),
+        (
+            "no certificate, renewing",
+            executors,
+            None,
+            "/novacula.v1.EnrollmentService/RenewCertificate",
+            None,
+            Code::Unauthenticated,
+        ),
+        (
+            "an unknown service",
+            executors,
+            None,
+            "/nobody.Service/Method",
+            None,
+            Code::Unimplemented,
+        ),
+        (
+            "an unknown service",
+            api,
+            None,
+            "/nobody.Service/Method",
+            None,
+            Code::Unimplemented,
+        ),
+        (
+            "reflection is for people",
+            executors,
+            None,
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            None,
+            Code::Unimplemented,
+        ),
+    ];
+    for (what, address, identity, path, token, code) in cases {
+        let tls = identity.map_or_else(bare, |identity| config(&server, Some(identity), &[b"h2"]));
+        let (answer, _) = call(address, tls, path, token.map(String::as_str)).await;
+        assert_eq!(answer, code, "{what}");
+    }
+}
