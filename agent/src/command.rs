@@ -1,5 +1,6 @@
 //! Other programs (systemctl, journalctl, rpm), always with a time limit and a cap on what they say.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ const OUTPUT_MAX: usize = 256 * 1024;
 pub struct Output {
     /// Whether it exited 0.
     pub success: bool,
+    /// Whether a signal ended it.
+    pub killed: bool,
     /// Its data, invalid UTF-8 replaced.
     pub stdout: String,
     /// Its complaints, likewise.
@@ -78,6 +81,7 @@ pub async fn run(
         let (stdout, stderr, status) = tokio::join!(text(stdout), text(stderr), child.wait());
         status.map(|status| Output {
             success: status.success(),
+            killed: status.signal().is_some(),
             stdout,
             stderr,
         })

@@ -49,6 +49,9 @@ pub async fn before_start(layout: &Layout) -> Result<(), Failure> {
 pub async fn dead_man(layout: &Layout) -> Result<(), Failure> {
     let config = Config::read_leniently(layout.config());
     let manager = Manager::of_host(layout);
+    if is_stopped(&manager).await {
+        return Ok(());
+    }
     let looked = steps::look(layout, &manager, config.dead_man_window, async || {
         probe(layout).await
     })
@@ -66,6 +69,17 @@ pub async fn dead_man(layout: &Layout) -> Result<(), Failure> {
         .restart()
         .await
         .map_err(|error| Failure::because(&error))
+}
+
+/// Whether a person stopped the agent: silence is what they wanted then.
+async fn is_stopped(manager: &Manager) -> bool {
+    match manager {
+        Manager::Systemd(systemd) => systemd
+            .status()
+            .await
+            .is_ok_and(|status| status.active_state == "inactive"),
+        Manager::Supervisor(_) | Manager::Nobody => false,
+    }
 }
 
 /// Asks with this process's own code whether the control plane can be reached.

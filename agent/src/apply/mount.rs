@@ -20,6 +20,18 @@ pub(crate) fn of(path: &Path) -> Option<Mount> {
     find(&fs::read_to_string("/proc/self/mountinfo").ok()?, path)
 }
 
+/// Whether something is mounted at exactly this path.
+pub(crate) fn is_point(path: &Path) -> bool {
+    fs::read_to_string("/proc/self/mountinfo").is_ok_and(|table| has_point(&table, path))
+}
+
+fn has_point(mountinfo: &str, path: &Path) -> bool {
+    mountinfo
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .any(|point| unescape(point) == path)
+}
+
 /// proc(5): `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`.
 fn find(mountinfo: &str, path: &Path) -> Option<Mount> {
     let mut best: Option<(usize, Mount)> = None;
@@ -95,6 +107,15 @@ mod tests {
         check("/opt/read only/x", true, true, false);
         check("/var/lib/novacula", false, false, true);
         check("/stack/a", true, false, false);
+    }
+
+    #[test]
+    fn a_mount_of_its_own_is_found() {
+        assert!(has_point(TABLE, Path::new("/opt/read only")));
+        assert!(!has_point(
+            TABLE,
+            Path::new("/opt/novacula/bin/novacula-agent")
+        ));
     }
 
     #[test]

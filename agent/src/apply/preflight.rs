@@ -30,8 +30,6 @@ pub struct Entry {
     pub owner: u32,
     /// Permission bits.
     pub mode: u16,
-    /// On which device.
-    pub device: u64,
     /// Whether the immutable or append-only attribute is set.
     pub immutable: bool,
     /// Whether it is a mount of its own.
@@ -155,11 +153,9 @@ impl Host {
     }
 
     fn of_devices(&self) -> Option<Obstacle> {
-        let (Ok(binary), Ok(directory)) = (&self.binary, &self.directory) else {
-            return None;
-        };
-        let apart = binary.mount_point || binary.device != directory.device;
-        apart.then(|| Obstacle::CrossDevice {
+        // Device numbers tell nothing: overlayfs shows files with their lower layer's.
+        let binary = self.binary.as_ref().ok()?;
+        binary.mount_point.then(|| Obstacle::CrossDevice {
             path: binary.path.clone(),
         })
     }
@@ -220,9 +216,8 @@ fn entry(path: &Path) -> Result<Entry, Obstacle> {
         path: path.to_owned(),
         owner: meta.uid(),
         mode: u16::try_from(meta.mode() & 0o7777).unwrap_or(0),
-        device: meta.dev(),
         immutable: attributes.intersects(bits),
-        mount_point: attributes.contains(StatxAttributes::MOUNT_ROOT),
+        mount_point: attributes.contains(StatxAttributes::MOUNT_ROOT) || mount::is_point(path),
         size: meta.len(),
     })
 }

@@ -34,7 +34,7 @@ pub enum Recovered {
 #[derive(Clone, Debug, PartialEq)]
 enum Finding {
     Nothing,
-    Close(OpenAttempt, Closing),
+    Close(Box<OpenAttempt>, Closing),
     WrongVersion(RollbackCause),
     Unconfirmed(AttemptId),
 }
@@ -62,6 +62,11 @@ pub async fn recover(
     }
     let journal = Journal::new(layout.state_dir());
     let state = journal.read().map_err(Error::Journal)?;
+    if state.open.is_none() {
+        // The usual start: no need to hash two binaries.
+        tidy(layout);
+        return Ok(Recovered::Run);
+    }
     match find(state.open.as_ref(), &Facts::read(layout), own) {
         Finding::Nothing => tidy(layout),
         Finding::Close(open, closing) => {
@@ -83,7 +88,7 @@ pub async fn recover(
 
 fn find(open: Option<&OpenAttempt>, facts: &Facts, own: &Version) -> Finding {
     let verdict = verdict(open, facts);
-    let Some(open) = open.cloned() else {
+    let Some(open) = open.cloned().map(Box::new) else {
         return Finding::Nothing;
     };
     match verdict {

@@ -95,7 +95,19 @@ impl ServiceManager for Systemd {
     async fn restart(&self) -> Result<(), Error> {
         // Healthy restarts count against the start limit otherwise.
         self.reset_failed().await;
-        systemctl(["--no-block", "restart", &self.unit]).await
+        let words = ["--no-block", "restart", &self.unit].map(str::to_owned);
+        let asked = command::run("systemctl", words, SYSTEMCTL_LIMIT)
+            .await
+            .map_err(Error::Command)?;
+        if asked.success || asked.killed {
+            // Asked from inside the unit, it is ended by the very restart that it asked for.
+            return Ok(());
+        }
+        let said = asked.stderr.trim().to_owned();
+        Err(Error::Command(command::Error::Failed {
+            program: "systemctl".to_owned(),
+            said,
+        }))
     }
 
     async fn log_cursor(&self) -> Option<String> {
