@@ -5,7 +5,7 @@
 //!   or with another one, it starts from the first byte.
 //! - No compression: what is on the wire is what was signed. A body that says it is encoded is refused.
 //! - A path is fetched from the executor listener with the client certificate; an external https URL without it, never from
-//!   this host or its network unless the host allows that, and never across a redirect to another origin ([`source`]).
+//!   this host or its network unless the host allows that, and never across a redirect to another origin.
 //! - No name from the wire reaches the file system.
 //!
 //! The HTTP client lives as long as one download: an idle executor holds none.

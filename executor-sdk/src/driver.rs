@@ -1,4 +1,4 @@
-//! The loop around the [`machine`](crate::machine): dials, reads, waits, and does what the machine says.
+//! The loop around the [`machine`]: dials, reads, waits, and does what the machine says.
 //!
 //! ```text
 //!            ┌─ shutdown ─────────────┐
@@ -21,6 +21,7 @@ mod jobs;
 mod link;
 mod renewal;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +66,19 @@ pub struct Options {
     pub downloads: download::Policy,
     /// Hears what the loop is doing, for `status` and a service manager.
     pub status: Option<watch::Sender<Status>>,
+}
+
+impl Options {
+    /// Everything in one state directory, downloads as they are by default, nobody told.
+    #[must_use]
+    pub fn new(directory: &Path) -> Self {
+        Self {
+            journal: Journal::new(directory),
+            credentials: CredentialStore::new(directory),
+            downloads: download::Policy::default(),
+            status: None,
+        }
+    }
 }
 
 /// What the loop is doing.

@@ -37,8 +37,9 @@ pub trait Executor: Send + Sync + 'static {
 
     /// Makes the prepared artifact the running one. Called once per [`Leave`], which only the SDK can make.
     ///
-    /// Before the first change the attempt is journalled ([`crate::journal::Journal::lock`], then
-    /// [`crate::journal::Locked::update`]) under the lock that confirming and rolling back take too.
+    /// Before the first change the attempt is journalled ([`OpenAttempt::of`]), under the lock that confirming and rolling back
+    /// take too ([`crate::journal::Journal::lock`]), and [`crate::journal::Step::Swapped`] after the last one. Without it the
+    /// new version would not know what it has to confirm.
     ///
     /// # Errors
     /// A [`Failure`] only when the old version is fully in place and runs on.
@@ -192,6 +193,38 @@ pub struct Failure {
     pub code: ErrorCode,
     /// A sentence for people: field, rule, values, what to do next.
     pub message: String,
+}
+
+impl Description {
+    /// A kind and a version, on the platform that this was built for, and nothing else to say.
+    #[must_use]
+    pub fn new(kind: Kind, version: Version) -> Self {
+        Self {
+            kind,
+            version,
+            platform: if kind == Kind::Agent {
+                built_for()
+            } else {
+                None
+            },
+            binary_sha256: None,
+            pinned: None,
+            channel: None,
+            channel_ceiling: None,
+            capabilities: Vec::new(),
+        }
+    }
+}
+
+/// The platform of this build, by Go's and OCI's names.
+fn built_for() -> Option<Platform> {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        arch => arch,
+    };
+    // An architecture whose name is no platform's: such a build says none, and is offered nothing.
+    format!("{}/{arch}", std::env::consts::OS).parse().ok()
 }
 
 impl Plan {

@@ -1,12 +1,53 @@
 //! What an agent, an operator, or a program of yours needs to be upgraded by Novacula.
 //!
 //! An executor dials out to the control plane over mutual TLS, keeps one stream open, and is told there what it should run.
-//! The SDK does what every executor has in common; the program implements [`Executor`] for what is its own.
+//! The SDK does what every executor has in common; the program implements [`Executor`] for what is its own:
 //!
-//! In reading order: [`executor`] is the trait. [`journal`] is what survives a crash, on [`disk`]. [`release_keys`] are the
-//! keys baked into the binary, and [`verify`] proves a manifest and bytes by them.
+//! ```no_run
+//! use std::{path::Path, sync::Arc};
 //!
-//! Nothing that comes from the network or the disk makes it panic, and nobody who serves bytes is trusted.
+//! use domain::{AttemptId, Kind};
+//! use novacula_executor_sdk::driver::{self, End, Options};
+//! use novacula_executor_sdk::executor::{Applied, Description, Executor, Failure, Leave, Plan, Prepared, Workplace};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! struct Mine;
+//!
+//! impl Executor for Mine {
+//!     fn describe(&self) -> Description {
+//!         Description::new(Kind::Agent, "1.0.0".parse().expect("a version"))
+//!     }
+//!     async fn preflight(&self, plan: &Plan) -> Result<Workplace, Failure> {
+//!         Ok(Workplace::Directory("/opt/mine/bin".into())) // or say what stands in the way
+//!     }
+//!     async fn apply(&self, prepared: Prepared, leave: Leave) -> Result<Applied, Failure> {
+//!         Ok(Applied::Restart) // after the journal, the renames and the syncs
+//!     }
+//!     async fn roll_back(&self, attempt: AttemptId) -> Result<Applied, Failure> {
+//!         Ok(Applied::Restart)
+//!     }
+//! }
+//!
+//! # async fn run() -> Result<(), driver::Error> {
+//! let options = Options::new(Path::new("/var/lib/mine"));
+//! match driver::run(Arc::new(Mine), options, CancellationToken::new()).await? {
+//!     End::Restart => { /* leave main: whoever started this process starts the new version */ }
+//!     End::Shutdown => {}
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/executor.rs` is a whole one; [`enrol::enrol`] gets the credentials that it runs with.
+//!
+//! In reading order: [`executor`] is the trait. [`journal`] is what survives a crash, on [`disk`]; [`clock`] and [`fault`]
+//! are its neighbours. [`release_keys`] are the keys baked into the binary, and [`verify`] proves manifests and bytes by
+//! them. [`machine`] decides, without I/O. [`credentials`] are what an executor proves itself with, [`enrol`] gets and renews
+//! them, [`connect`] uses them, and [`probe`] asks whether they open the door. [`download`] fetches bytes. [`driver`] is the
+//! loop that joins all of it.
+//!
+//! What holds everywhere: nothing that comes from the network or the disk makes it panic; who serves bytes is never trusted;
+//! no key is added at run time; the private key never leaves the host; no swap without leave for exactly that attempt.
 
 pub mod executor;
 
@@ -27,11 +68,11 @@ pub mod connect;
 
 pub mod enrol;
 
+pub mod probe;
+
 pub mod download;
 
 pub mod driver;
-
-pub mod probe;
 
 pub mod report;
 

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use domain::attempt::{ErrorCode, Report, Stage};
+use domain::manifest::Subject;
 use domain::sync::AttemptReport;
 use domain::{AttemptId, ExecutorUid, Generation, Hold, Sha256, Timestamp, Version};
 
 use super::document::Unknown;
+use crate::executor::{Leave, Plan};
 
 /// Most finished attempts remembered: a control plane that was restored may ask for one of the last few again, and each
 /// comes with a new generation, so a handful would do.
@@ -230,6 +232,22 @@ impl OpenAttempt {
             rollback: None,
             unknown: Unknown::default(),
         }
+    }
+
+    /// The attempt that `leave` was given for, as far as its plan says: the rest (old hash, log cursor) is the executor's to know.
+    #[must_use]
+    pub fn of(plan: &Plan, leave: &Leave) -> Self {
+        let mut open = Self::new(
+            leave.attempt(),
+            leave.generation(),
+            plan.from_version.clone(),
+            plan.target_version().clone(),
+        );
+        open.floor = Some(plan.manifest.floor.clone());
+        if let Subject::Agent { sha256, .. } = &plan.manifest.subject {
+            open.new_sha256 = Some(*sha256);
+        }
+        open
     }
 
     /// How this attempt ended, for [`State::finish`] and [`State::confirm`].
