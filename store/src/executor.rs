@@ -77,7 +77,8 @@ pub trait ExecutorStore: Send + Sync {
         names: &[ExecutorId],
     ) -> Result<Vec<Executor>, Error>;
 
-    /// A page, in order of name.
+    /// A page, in order of name. Without an organization names repeat, and the key is a name: such a page holds all
+    /// executors of its last name, and may be longer by as many.
     async fn executor_list(
         &self,
         query: &ExecutorQuery,

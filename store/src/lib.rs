@@ -6,6 +6,8 @@
 //!   [`Error::Stale`]: read again, decide again.
 //! - A commit that changes an executor takes a [`ChangeNumber`] and wakes [`ChangeFeed::change_subscribe`] after it is durable. A
 //!   lost wake-up is healed by [`ChangeFeed::change_list_since`], whose cost grows with changes, not with executors.
+//! - Counters (generations, revisions, bytes) are kept in 63 bits. A greater one is [`Error::Corrupt`] and nothing is written:
+//!   what a peer says of itself is bounded where it comes in.
 //! - Leases, TTLs and deadlines are judged by [`StoreClock::store_now`], the store's clock, never by a replica's own.
 
 pub mod certificate;

@@ -52,13 +52,15 @@ pub struct Presence {
 /// Sessions on disk.
 #[async_trait]
 pub trait SessionStore: Send + Sync {
-    /// Renews (or takes) a replica's lease for `lease` from the store's now.
+    /// Renews (or takes) a replica's lease for `lease` from the store's now; until when it runs.
     async fn replica_renew(&self, replica: ReplicaId, lease: Duration) -> Result<Timestamp, Error>;
 
     /// Ends a replica's lease and all its sessions.
     async fn replica_end(&self, replica: ReplicaId) -> Result<(), Error>;
 
-    /// Opens sessions, each with the next epoch of its executor, in one transaction. Answers in order.
+    /// Opens sessions, each with the next epoch of its executor, in one transaction. Answers in order. The session it takes
+    /// the place of ends with it. [`Error::Missing`] when an executor is unknown or deleted, or when the replica never took
+    /// a lease; then none is opened.
     async fn session_open_batch(
         &self,
         replica: ReplicaId,

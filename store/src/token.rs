@@ -67,7 +67,7 @@ pub trait TokenStore: Send + Sync {
         page: Page<TokenId>,
     ) -> Result<Vec<TokenRecord>, Error>;
 
-    /// Revokes a token; the first revocation's time stays. [`Error::Missing`] when there is none.
+    /// Revokes a token; the first revocation's time stays, and a second one writes no events. [`Error::Missing`] when there is none.
     async fn token_revoke(
         &self,
         id: &TokenId,
@@ -96,7 +96,7 @@ pub trait JoinTokenStore: Send + Sync {
         page: Page<JoinTokenId>,
     ) -> Result<Vec<JoinTokenRecord>, Error>;
 
-    /// Revokes a join token; the first revocation's time stays. [`Error::Missing`] when there is none.
+    /// Revokes a join token; the first revocation's time stays, and a second one writes no events. [`Error::Missing`] when there is none.
     async fn join_token_revoke(
         &self,
         id: &JoinTokenId,
