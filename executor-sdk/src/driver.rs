@@ -52,6 +52,9 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// News of jobs that may wait to be read; progress beyond it is dropped.
 const NEWS: usize = 16;
 
+/// Shortest interval of heartbeats that is accepted: less, or nothing at all, would keep a processor busy.
+const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);
+
 /// Longest wait of the loop, so that a wall clock that was set is noticed by the renewal at some time.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
@@ -260,8 +263,8 @@ impl<E: Executor> Driver<E> {
                 tracing::info!(endpoint = %self.link.endpoint(), epoch = welcome.epoch.0, "connected");
                 self.renewal.welcomed(welcome.renew_certificate_after);
                 self.note_connected().await;
-                let (heartbeat_interval, probation) =
-                    (welcome.heartbeat_interval, welcome.probation);
+                let heartbeat_interval = welcome.heartbeat_interval.max(SHORTEST_HEARTBEAT);
+                let probation = welcome.probation;
                 self.handle(Input::Connected {
                     heartbeat_interval,
                     probation,

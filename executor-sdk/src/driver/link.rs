@@ -43,6 +43,9 @@ const MESSAGE_MAX: usize = 1 << 20;
 /// How long the last words may take to be written when the process ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// Longest that an executor stays away because it is told to: an hour. A wrong word must not lose an executor for good.
+const LATER_MAX: Duration = Duration::from_secs(60 * 60);
+
 type Pending<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
 /// What happened.
@@ -242,7 +245,7 @@ impl Link {
                 Some(Event::Welcome(welcome))
             }
             Came::Answered(Ok(Answer::Later(after))) => {
-                self.next = Next::At(Instant::now() + after);
+                self.next = Next::At(later(after));
                 Some(self.lost.take().map_or(Event::Rescheduled, Event::Lost))
             }
             Came::Dialled(Err(error)) | Came::Answered(Err(error)) => Some(self.refused(&error)),
@@ -257,7 +260,7 @@ impl Link {
             Ok(Some(Response::Reconnect { after, reason })) => {
                 tracing::info!(?after, reason, "told to dial again");
                 if matches!(self.next, Next::Nothing | Next::At(_)) {
-                    self.next = Next::At(Instant::now() + after);
+                    self.next = Next::At(later(after));
                 }
                 Some(Event::Rescheduled)
             }
@@ -386,6 +389,11 @@ impl Link {
         // A control plane that does not end its side in time has read what it reads.
         let _ = timeout(LAST_WORDS, rest).await;
     }
+}
+
+/// When the control plane's "later" is. It is not taken at its word for longer than [`LATER_MAX`].
+fn later(after: Duration) -> Instant {
+    Instant::now() + after.min(LATER_MAX)
 }
 
 async fn open(connection: Connection, hello: Hello) -> Result<Answer, Error> {

@@ -646,6 +646,46 @@ async fn a_version_that_was_asked_for_back_is_brought_back_after_leave() {
 }
 
 #[tokio::test]
+async fn numbers_without_sense_do_no_harm() {
+    let mut scene = Scene::new("1.0.0", Mood::Willing).await;
+    let (mut stream, _) = scene
+        .control_plane
+        .welcome(Duration::ZERO, Duration::from_secs(i64::MAX.unsigned_abs()))
+        .await;
+    let begin = std::time::Instant::now();
+    for _ in 0..5 {
+        stream.until(heartbeat).await;
+    }
+    assert!(
+        begin.elapsed() >= Duration::from_millis(400),
+        "{:?}",
+        begin.elapsed()
+    );
+    let ages = Duration::from_secs(300_000_000_000);
+    let mut want = scene.desired(3, vec!["nonsense".to_owned()]);
+    if let Response::Desired(Desired {
+        want: Want::Upgrade { remaining_ttl, .. },
+        ..
+    }) = &mut want
+    {
+        *remaining_ttl = ages;
+    }
+    stream.say(want).await;
+    assert_eq!(
+        stream.until(report).await.report.error_code,
+        Some(ErrorCode::BadSignature)
+    );
+    stream
+        .say(Response::Reconnect {
+            after: ages,
+            reason: String::new(),
+        })
+        .await;
+    stream.until(heartbeat).await;
+    assert!(!scene.running.is_finished());
+}
+
+#[tokio::test]
 async fn being_unreachable_is_never_an_end() {
     let mut scene = Scene::new("1.0.0", Mood::Willing).await;
     let stranger = Authority::new();
