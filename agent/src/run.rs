@@ -10,8 +10,9 @@ use domain::Version;
 use executor_sdk::Journal;
 use executor_sdk::credentials::{self, CredentialStore, Credentials};
 use executor_sdk::download::{self, LocalAddresses};
-use executor_sdk::driver::{self, End, Options};
+use executor_sdk::driver::{self, End, Options, Status};
 use sd_notify::NotifyState;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::recover::{Recovered, recover};
@@ -20,6 +21,7 @@ use crate::executor::{Agent, Wishes};
 use crate::exit::Failure;
 use crate::layout::Layout;
 use crate::output::chain;
+use crate::rollback::steps;
 use crate::service_manager::{Manager, ServiceManager};
 use crate::signals::Signals;
 
@@ -63,17 +65,30 @@ pub async fn run(layout: Layout, version: Version, config: Config) -> Result<(),
     };
     let agent = Arc::new(Agent::new(layout.clone(), version, manager, wishes).await);
     let shutdown = CancellationToken::new();
+    let (status, mut news) = watch::channel(Status::default());
     let mut driver = Box::pin(driver::run(
         agent,
-        options(&layout, &config, store),
+        options(&layout, &config, store, status),
         shutdown.clone(),
     ));
-    let end = tokio::select! {
-        end = &mut driver => end,
-        // Told to end: a swap that has begun is finished first.
-        () = signals.recv() => {
-            shutdown.cancel();
-            driver.await
+    let mut started = false;
+    let end = loop {
+        tokio::select! {
+            end = &mut driver => break end,
+            // What the loop is doing is told to the service manager, and once to the journal.
+            Ok(()) = news.changed() => {
+                let now = news.borrow_and_update().clone();
+                if !started && (now.connected.is_some() || now.trouble.is_some()) {
+                    started = true;
+                    note_started(&layout);
+                }
+                tell(&now);
+            }
+            // Told to end: a swap that has begun is finished first.
+            () = signals.recv() => {
+                shutdown.cancel();
+                break driver.await;
+            }
         }
     };
     match end.map_err(|error| Failure::because(&error))? {
@@ -83,7 +98,12 @@ pub async fn run(layout: Layout, version: Version, config: Config) -> Result<(),
     Ok(())
 }
 
-fn options(layout: &Layout, config: &Config, credentials: CredentialStore) -> Options {
+fn options(
+    layout: &Layout,
+    config: &Config,
+    credentials: CredentialStore,
+    status: watch::Sender<Status>,
+) -> Options {
     let local_addresses = match config.private_downloads {
         PrivateDownloads::Refused => LocalAddresses::Refused,
         PrivateDownloads::Allowed => LocalAddresses::Allowed,
@@ -97,7 +117,7 @@ fn options(layout: &Layout, config: &Config, credentials: CredentialStore) -> Op
         journal: Journal::new(layout.state_dir()),
         credentials,
         downloads,
-        status: None,
+        status: Some(status),
     }
 }
 
@@ -147,4 +167,22 @@ fn ready(status: &str) {
     if let Err(error) = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]) {
         tracing::warn!(%error, "the service manager cannot be told that this process is ready");
     }
+}
+
+/// A journal that cannot be written costs the reason of a later rollback, and nothing else.
+fn note_started(layout: &Layout) {
+    if let Err(error) = steps::note_started(layout) {
+        tracing::warn!(error = %chain(&error), "the journal does not say that this version runs");
+    }
+}
+
+/// One line for `systemctl status`.
+fn tell(status: &Status) {
+    let line = match (&status.connected, &status.trouble) {
+        (Some(endpoint), _) => format!("connected to {endpoint}"),
+        (None, Some(trouble)) => format!("not connected: {trouble}"),
+        (None, None) => "connecting".to_owned(),
+    };
+    // Nobody may be listening; the log says it too.
+    let _ = sd_notify::notify(&[NotifyState::Status(&line)]);
 }

@@ -229,7 +229,7 @@ fn swap_killed_at(point: &str) -> Result<(), Failed> {
     if live == NEW {
         assert_eq!(previous, OLD, "fully new: .prev is the old version");
         let open = state.open.ok_or("the new version is on probation")?;
-        assert_eq!((open.step, open.starts), (Step::Started, 1));
+        assert_eq!((open.step, open.starts), (Step::Swapped, 1));
     } else {
         assert_eq!(live, OLD, "neither old nor new");
         assert!(previous == OLDER || previous == OLD, "{previous:?}");

@@ -81,7 +81,7 @@ pub async fn recover(
                 return Ok(Recovered::Restart);
             }
         }
-        Finding::Unconfirmed(attempt) => started(&journal, attempt)?,
+        Finding::Unconfirmed(attempt) => swapped(&journal, attempt)?,
     }
     Ok(Recovered::Run)
 }
@@ -141,15 +141,12 @@ fn tolerate(done: Result<Option<Done>, Error>) -> Result<Done, Error> {
     }
 }
 
-/// Notes that the new version runs its own code.
-fn started(journal: &Journal, attempt: AttemptId) -> Result<(), Error> {
+/// Notes that the swap was made, where a crash came before that. That the new version runs is noted when it has tried to connect
+/// ([`steps::note_started`]): a version that hangs is told from one without a network by it.
+fn swapped(journal: &Journal, attempt: AttemptId) -> Result<(), Error> {
     let noted = journal.update(steps::LOCK_PATIENCE, |state| {
-        if let Some(open) = state
-            .open
-            .as_mut()
-            .filter(|open| open.attempt == attempt && open.step < Step::Started)
-        {
-            open.step = Step::Started;
+        if let Some(open) = state.open.as_mut().filter(|open| open.attempt == attempt) {
+            open.step = open.step.max(Step::Swapped);
         }
     });
     noted.map_err(Error::Journal)
@@ -195,7 +192,7 @@ mod tests {
         bench.swap_in("new");
         assert_eq!(start(&bench, "1.1.0").await, Recovered::Run);
         let open = bench.state().open.unwrap();
-        assert_eq!((open.step, open.starts), (Step::Started, 1));
+        assert_eq!((open.step, open.starts), (Step::Swapped, 1));
     }
 
     #[tokio::test]

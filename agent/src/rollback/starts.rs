@@ -27,6 +27,8 @@ pub fn count(open: &mut OpenAttempt, notes: &mut Notes, invocation: Option<&str>
         open.starts = open.starts.saturating_add(1);
         notes.counted = invocation.map(str::to_owned);
     }
+    // How far the one before this start came is where it failed.
+    let reached = stage(open.step);
     // A new process begins its probation anew.
     if open.step == Step::Connected {
         open.step = Step::Started;
@@ -36,7 +38,7 @@ pub fn count(open: &mut OpenAttempt, notes: &mut Notes, invocation: Option<&str>
         return Counted::Through;
     }
     Counted::TooMany(RollbackCause {
-        stage: stage(open.step),
+        stage: reached,
         code: ErrorCode::TooManyStarts,
         message: format!(
             "version {} was started {} times without being confirmed; {most} are let through",
@@ -79,6 +81,19 @@ mod tests {
             "{}",
             cause.message
         );
+    }
+
+    #[test]
+    fn a_version_that_connected_before_it_crashed_failed_its_probation() {
+        let (mut open, mut notes) = (open_attempt(1, 2), Notes::default());
+        for n in 1..=3 {
+            count(&mut open, &mut notes, Some(&n.to_string()));
+            open.step = Step::Connected;
+        }
+        let Counted::TooMany(cause) = count(&mut open, &mut notes, Some("4")) else {
+            panic!("let through")
+        };
+        assert_eq!(cause.stage, Stage::Confirm);
     }
 
     #[test]

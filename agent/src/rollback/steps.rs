@@ -181,6 +181,19 @@ async fn back(
     }
 }
 
+/// The new version says that it runs and has tried to connect, whatever came of it.
+///
+/// # Errors
+/// [`Error::Journal`].
+pub fn note_started(layout: &Layout) -> Result<(), Error> {
+    let noted = Journal::new(layout.state_dir()).update(LOCK_PATIENCE, |state| {
+        if let Some(open) = state.open.as_mut() {
+            open.step = open.step.max(Step::Started);
+        }
+    });
+    noted.map_err(Error::Journal)
+}
+
 /// Writes the notes if the attempt is still open, and says so. A wake takes the step back, so that the next connection is news.
 fn remember(layout: &Layout, open: &OpenAttempt, notes: Notes) -> Result<bool, Error> {
     if Notes::read(layout.state_dir(), open.attempt) == notes {
