@@ -128,7 +128,7 @@ async fn serve(
     };
     let reporter = HealthReporter::new();
     // The lease first: sessions that open count from their first moment.
-    background::start(&app, &storeys.background)
+    background::start(app, &storeys.background)
         .await
         .context("start the background jobs")?;
     start(world, config, app, tls, &storeys, &reporter, sockets)?;

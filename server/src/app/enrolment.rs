@@ -201,8 +201,7 @@ impl Enrolment {
             return Err(invalid(
                 "executor_id",
                 format!("this key was enrolled as {taken}; make another key"),
-            )
-            .into());
+            ));
         }
         Ok(Some(self.issued(found.executor, found.certificate)))
     }
@@ -331,7 +330,10 @@ impl Enrolment {
     ) -> Result<CertificateRecord, Error> {
         let life = self.app.settings.certificate_life;
         let organization = &executor.name.organization;
-        let certificate = self.app.authority.issue_executor(request, organization, executor.uid, life, now)
+        let certificate = self
+            .app
+            .authority
+            .issue_executor(request, organization, executor.uid, life, now)
             .map_err(|error| Error::Internal {
                 operation: "issue an executor certificate",
                 source: error.into(),
@@ -378,15 +380,13 @@ fn name(token: &JoinTokenRecord, asked: Option<ExecutorId>) -> Result<ExecutorId
         (Some(asked), Some(only)) if asked != only => Err(invalid(
             "executor_id",
             format!("this join token enrols {only} only, not {asked}"),
-        )
-        .into()),
+        )),
         (Some(asked), _) => Ok(asked),
         (None, Some(only)) => Ok(only),
         (None, None) => Err(invalid(
             "executor_id",
             "is required, since the join token names no executor".to_owned(),
-        )
-        .into()),
+        )),
     }
 }
 

@@ -180,10 +180,6 @@ pub fn find(listener: Listener, path: &str) -> Option<&'static Access> {
 ///
 /// # Errors
 /// UNAUTHENTICATED when the request came without one: the layer is not in front of this handler.
-#[expect(
-    clippy::result_large_err,
-    reason = "tonic's handlers answer with Status"
-)]
 pub fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
     request
         .extensions()

@@ -112,10 +112,6 @@ pub async fn authenticate(
     answer
 }
 
-#[expect(
-    clippy::result_large_err,
-    reason = "a Status is what the caller is answered"
-)]
 async fn authenticated(
     keeper: &Gatekeeper,
     token: Option<BearerToken>,

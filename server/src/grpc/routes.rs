@@ -31,7 +31,6 @@ pub fn add_reflection(services: &mut RoutesBuilder) -> Result<(), tonic_reflecti
 }
 
 /// The API listener: gRPC and gRPC-Web behind authentication, pages beside them.
-#[must_use]
 pub fn api(services: RoutesBuilder, keeper: Gatekeeper, status: status::Status) -> Router {
     services
         .routes()
@@ -47,7 +46,6 @@ pub fn api(services: RoutesBuilder, keeper: Gatekeeper, status: status::Status) 
 }
 
 /// The executor listener: gRPC and artifacts behind the gate.
-#[must_use]
 pub fn executors(services: RoutesBuilder, gate: Gate) -> Router {
     let artifacts = artifact::routes(Arc::clone(gate.enrolment.app()));
     services

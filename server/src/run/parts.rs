@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use domain::join::Endpoint;
-use store::Clock as _;
 use store::sqlite::SqliteStore;
 
 use crate::app::minisign::ReleaseKey;

@@ -69,10 +69,6 @@ pub async fn pass(
     }
 }
 
-#[expect(
-    clippy::result_large_err,
-    reason = "a Status is what the peer is answered"
-)]
 async fn identify(
     gate: &Gate,
     peer: &Peer,

@@ -34,10 +34,6 @@ pub enum Standing {
 ///
 /// # Errors
 /// UNAUTHENTICATED when the request came without one: the gate is not in front of this handler.
-#[expect(
-    clippy::result_large_err,
-    reason = "tonic's handlers answer with Status"
-)]
 pub fn executor<T>(request: &tonic::Request<T>) -> Result<ExecutorIdentity, Status> {
     request
         .extensions()

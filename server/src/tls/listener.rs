@@ -29,6 +29,9 @@ const BACKLOG: i32 = 4096;
 /// How long the loop rests when the system has no more file descriptors: it must not spin.
 const REST: Duration = Duration::from_millis(50);
 
+/// How long a client without a certificate waits for others of its kind to leave.
+const CROWD: Duration = Duration::from_secs(1);
+
 /// How much one listener bears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -246,8 +249,11 @@ async fn admit(
         .map_err(|_| Rejected::Full)?;
     let anonymous = match (shared.kind, &certificate) {
         (access::Listener::Executors, None) => {
-            let permit = Arc::clone(&shared.anonymous).try_acquire_owned();
-            Some(permit.map_err(|_| Rejected::AnonymousFull)?)
+            // A burst of enrolments is over in no time; a crowd that stays is not waited for.
+            let permit = Arc::clone(&shared.anonymous).acquire_owned();
+            let permit = tokio::time::timeout(CROWD, permit).await;
+            let permit = permit.map_err(|_| Rejected::AnonymousFull)?;
+            Some(permit.map_err(|_| Rejected::Stopping)?)
         }
         (access::Listener::Executors, Some(_)) | (access::Listener::Api, _) => None,
     };

@@ -7,6 +7,7 @@ use tonic::Code;
 
 use super::client::{call, config, executor_channel, get, probe};
 use super::harness::{DAY, Server, id};
+use crate::observe::metrics::Metric;
 
 const WHO_AM_I: &str = "/novacula.v1.OrganizationService/WhoAmI";
 
@@ -87,7 +88,7 @@ async fn pages_for_monitors_need_no_token() {
     assert_eq!(page("/readyz").await, (200, "ready\n".to_owned()));
     let (code, text) = page("/metrics").await;
     assert_eq!(code, 200);
-    assert!(text.contains("novacula_store_seconds"), "{text}");
+    assert!(text.contains(Metric::Store.name()), "{text}");
     for unknown in ["/nowhere", "/artifacts/", "/novacula.v1.Nobody/WhoAmI"] {
         assert_eq!(page(unknown).await.0, 404, "{unknown}");
     }
@@ -141,4 +142,26 @@ async fn health_is_served_and_connections_do_not_hold_up_the_drain() {
     probe(&idle).await.unwrap();
     assert!(server.stop().await < Duration::from_secs(4));
     assert!(probe(&idle).await.is_err());
+}
+
+#[tokio::test]
+async fn a_denied_access_is_in_the_audit_log() {
+    let server = Server::start().await;
+    let token = server.bearer("looker", Role::Member(id("acme"))).await;
+    let tls = config(&server, None, &[b"h2"]);
+    let path = "/novacula.v1.OrganizationService/ListTokens";
+    let (code, _) = call(server.bound.api_addr, tls, path, Some(&token)).await;
+    assert_eq!(code, Code::PermissionDenied);
+    let query = store::EventQuery {
+        organization: Some(id("acme")),
+        kinds: vec!["access.denied".to_owned()],
+        limit: 10,
+        ..store::EventQuery::default()
+    };
+    let rows = server.app.store.event_list(&query).await.unwrap();
+    let facts: Vec<_> = rows
+        .iter()
+        .map(|row| (row.actor.as_str(), row.target.as_str()))
+        .collect();
+    assert_eq!(facts, [("tokens/looker", path)]);
 }

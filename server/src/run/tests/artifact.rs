@@ -9,6 +9,9 @@ use super::harness::Server;
 use crate::artifacts::Unfinished;
 use crate::tls::authority::sha256;
 
+/// Headers of the request; status and bytes of the answer.
+type Case<'a> = (&'a [(&'a str, &'a str)], u16, &'a [u8]);
+
 const BYTES: &[u8] = b"0123456789";
 
 async fn release(server: &Server, version: &str, status: Status, bytes: &'static [u8]) -> String {
@@ -60,7 +63,7 @@ async fn an_artifact_is_served_whole_and_in_ranges_of_the_same_bytes() {
     let path = release(&server, "1.1.0", Status::Published, BYTES).await;
     let tag = format!("\"{}\"", sha256(BYTES));
     let identity = server.executor("web-1").await;
-    let cases: &[(&[(&str, &str)], u16, &[u8])] = &[
+    let cases: &[Case<'_>] = &[
         (&[], 200, BYTES),
         (&[("range", "bytes=4-")], 206, b"456789"),
         (&[("range", "bytes=2-3")], 206, b"23"),

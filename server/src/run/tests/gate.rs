@@ -1,5 +1,6 @@
 //! Who passes the executor listener's gate.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use domain::{ExecutorUid, Reason, Role};
@@ -102,90 +103,89 @@ async fn a_resumed_tls_session_after_deactivation_is_refused() {
     );
 }
 
+/// What is asked of which listener, with a certificate or a token, and what the answer is.
+type Case<'a> = (
+    &'a str,
+    SocketAddr,
+    Option<&'a Identity>,
+    &'a str,
+    Option<&'a str>,
+    Code,
+);
+
+async fn check(server: &Server, cases: &[Case<'_>]) {
+    for (what, address, identity, path, token, code) in cases {
+        let tls = config(server, *identity, &[b"h2"]);
+        assert_eq!(call(*address, tls, path, *token).await.0, *code, "{what}");
+    }
+}
+
+const REQUEST_UPGRADE: &str = "/novacula.v1.UpgradeService/RequestUpgrade";
+const SYNC: &str = "/novacula.v1.SyncService/SyncExecutor";
+const RENEW: &str = "/novacula.v1.EnrollmentService/RenewCertificate";
+const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+const NOBODY: &str = "/nobody.Service/Method";
+
 #[tokio::test]
-async fn each_listener_offers_only_its_own() {
+async fn the_api_listener_offers_only_its_own() {
     let server = Server::start().await;
     let identity = server.executor("web-1").await;
+    let executor = Some(&identity);
+    let api = server.bound.api_addr;
+    let (unauthenticated, unimplemented) = (Code::Unauthenticated, Code::Unimplemented);
+    let own = (
+        "an executor calling the API",
+        api,
+        executor,
+        REQUEST_UPGRADE,
+        None,
+        unauthenticated,
+    );
+    let foreign = (
+        "an executor's RPC",
+        api,
+        executor,
+        PROBE,
+        None,
+        unimplemented,
+    );
+    let nobody = ("an unknown service", api, None, NOBODY, None, unimplemented);
+    check(&server, &[own, foreign, nobody]).await;
+}
+
+#[tokio::test]
+async fn the_executor_listener_offers_only_its_own() {
+    let server = Server::start().await;
     let token = server.bearer("ci", Role::Owner(id("acme"))).await;
-    let bare = || config(&server, None, &[b"h2"]);
-    let (api, executors) = (server.bound.api_addr, server.bound.executor_addr);
-    let cases = [
-        (
-            "an executor calling the API",
-            api,
-            Some(&identity),
-            "/novacula.v1.UpgradeService/RequestUpgrade",
-            None,
-            Code::Unauthenticated,
-        ),
-        (
-            "an executor's RPC on the API listener",
-            api,
-            Some(&identity),
-            PROBE,
-            None,
-            Code::Unimplemented,
-        ),
-        (
-            "a person's token on the executor listener",
-            executors,
-            None,
-            PROBE,
-            Some(&token),
-            Code::Unauthenticated,
-        ),
-        (
-            "an API RPC on the executor listener",
-            executors,
-            None,
-            "/novacula.v1.UpgradeService/RequestUpgrade",
-            Some(&token),
-            Code::Unimplemented,
-        ),
-        (
-            "no certificate",
-            executors,
-            None,
-            "/novacula.v1.SyncService/SyncExecutor",
-            None,
-            Code::Unauthenticated,
-        ),
-        (
-            "no certificate, renewing",
-            executors,
-            None,
-            "/novacula.v1.EnrollmentService/RenewCertificate",
-            None,
-            Code::Unauthenticated,
-        ),
-        (
-            "an unknown service",
-            executors,
-            None,
-            "/nobody.Service/Method",
-            None,
-            Code::Unimplemented,
-        ),
-        (
-            "an unknown service",
-            api,
-            None,
-            "/nobody.Service/Method",
-            None,
-            Code::Unimplemented,
-        ),
-        (
-            "reflection is for people",
-            executors,
-            None,
-            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-            None,
-            Code::Unimplemented,
-        ),
-    ];
-    for (what, address, identity, path, token, code) in cases {
-        let tls = identity.map_or_else(bare, |identity| config(&server, Some(identity), &[b"h2"]));
-        let (answer, _) = call(address, tls, path, token.map(String::as_str)).await;
-        assert_eq!(answer, code, "{what}");
-    }
+    let token = Some(token.as_str());
+    let at = server.bound.executor_addr;
+    let (unauthenticated, unimplemented) = (Code::Unauthenticated, Code::Unimplemented);
+    let person = ("a person's token", at, None, PROBE, token, unauthenticated);
+    let api = (
+        "an RPC of the API",
+        at,
+        None,
+        REQUEST_UPGRADE,
+        token,
+        unimplemented,
+    );
+    let stream = (
+        "a stream without a certificate",
+        at,
+        None,
+        SYNC,
+        None,
+        unauthenticated,
+    );
+    let renewal = (
+        "a renewal without a certificate",
+        at,
+        None,
+        RENEW,
+        None,
+        unauthenticated,
+    );
+    let nobody = ("an unknown service", at, None, NOBODY, None, unimplemented);
+    let reflection = ("reflection", at, None, REFLECTION, None, unimplemented);
+    check(&server, &[person, api, stream, renewal, nobody, reflection]).await;
 }
