@@ -7,6 +7,8 @@
 //! - Identification asks the store, for each RPC and artifact request: whatever a TLS session believes, a certificate that
 //!   was revoked, or whose executor was deactivated or deleted, is refused.
 
+mod rules;
+
 use std::sync::Arc;
 
 use domain::attempt::next::Input;
@@ -21,7 +23,10 @@ use subtle::ConstantTimeEq as _;
 
 use crate::app::App;
 use crate::app::commit::Patience;
-use crate::app::error::{Error, Violation};
+use crate::app::enrolment::rules::{
+    facts, invalid, key_request, name, new_uid, refused, token_refused, unknown_token, usable,
+};
+use crate::app::error::Error;
 use crate::observe::metrics::{self, Metric};
 use crate::tls::authority::request::KeyRequest;
 use crate::tls::authority::sha256;
@@ -360,77 +365,4 @@ impl Enrolment {
             not_after: certificate.not_after,
         }
     }
-}
-
-fn usable(token: &JoinTokenRecord, now: Timestamp) -> Result<(), Refusal> {
-    if token.revoke_time.is_some() {
-        Err(token_refused("was revoked"))
-    } else if now >= token.expire_time {
-        Err(token_refused("has expired"))
-    } else if token.uses >= token.max_uses {
-        Err(token_refused("is used up"))
-    } else {
-        Ok(())
-    }
-}
-
-/// The name to enrol: asked for, or the token's; they may not differ.
-fn name(token: &JoinTokenRecord, asked: Option<ExecutorId>) -> Result<ExecutorId, Error> {
-    match (asked, token.executor.clone()) {
-        (Some(asked), Some(only)) if asked != only => Err(invalid(
-            "executor_id",
-            format!("this join token enrols {only} only, not {asked}"),
-        )),
-        (Some(asked), _) => Ok(asked),
-        (None, Some(only)) => Ok(only),
-        (None, None) => Err(invalid(
-            "executor_id",
-            "is required, since the join token names no executor".to_owned(),
-        )),
-    }
-}
-
-fn key_request(csr: &[u8]) -> Result<KeyRequest, Error> {
-    KeyRequest::parse(csr)
-        .map_err(|error| invalid("certificate_signing_request", error.to_string()))
-}
-
-fn facts(certificate: &CertificateRecord) -> Vec<(&'static str, String)> {
-    vec![
-        ("uid", certificate.executor.to_string()),
-        ("serial", certificate.serial.clone()),
-        ("fingerprint", certificate.fingerprint.to_string()),
-    ]
-}
-
-fn invalid(field: &str, description: String) -> Error {
-    Error::Invalid(vec![Violation {
-        field: field.to_owned(),
-        description,
-    }])
-}
-
-fn unknown_token() -> Refusal {
-    token_refused("is not known here")
-}
-
-fn token_refused(why: &str) -> Refusal {
-    Refusal::new(
-        Reason::JoinTokenInvalid,
-        format!("the join token {why}; ask for a new one"),
-    )
-}
-
-fn refused(why: &str) -> Refusal {
-    Refusal::new(
-        Reason::CertificateInvalid,
-        format!("{why}; enroll again with a join token"),
-    )
-}
-
-/// A uid says nothing about its executor, not even when it was made (UUIDv4).
-fn new_uid(app: &App) -> ExecutorUid {
-    let mut random = [0; 16];
-    app.entropy.fill(&mut random);
-    ExecutorUid::new(uuid::Builder::from_random_bytes(random).into_uuid())
 }
