@@ -53,6 +53,9 @@ pub struct Limits {
     pub slow_after: Duration,
     /// Streams at a time. Past it newcomers are told to come back later. Default 50,000.
     pub max_sessions: usize,
+    /// How long before its certificate ends a stream is told to dial again, so that the newer certificate takes over without
+    /// a gap. Default 60 s.
+    pub certificate_notice: Duration,
     /// How far the reconnects of a drain are spread. Default 5 s.
     pub drain_spread: Duration,
     /// How long a drained stream may stay after it was told. Default 10 s.
@@ -126,6 +129,7 @@ impl Default for Limits {
             messages_per_second: 16,
             slow_after: Duration::from_secs(10),
             max_sessions: 50_000,
+            certificate_notice: Duration::from_secs(60),
             drain_spread: Duration::from_secs(5),
             drain_patience: Duration::from_secs(10),
         }

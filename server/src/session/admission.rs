@@ -161,11 +161,10 @@ impl Admission {
                     open.push((hello.uid, opened, waiting));
                 }
                 Admitted::Refused(refusal) => waiting.refuse(Close::Refused(refusal)),
-                Admitted::StayAway(after) => {
-                    let after = after + rand::random_range(Duration::ZERO..after / 2);
-                    let reason = Reason::DuplicateIdentity.as_str().to_owned();
-                    waiting.outbox.say(Response::Reconnect { after, reason });
-                    waiting.refuse(Close::Duplicated);
+                Admitted::StayAway(after) => waiting.send_away(after),
+                Admitted::Duel { after, epoch } => {
+                    self.registry.displace(hello.uid, epoch);
+                    waiting.send_away(after);
                 }
                 Admitted::Later => {
                     let close = turn_away(&waiting.outbox);
@@ -246,6 +245,13 @@ struct Waiting {
 }
 
 impl Waiting {
+    fn send_away(self, after: Duration) {
+        let after = after + rand::random_range(Duration::ZERO..after / 2);
+        let reason = Reason::DuplicateIdentity.as_str().to_owned();
+        self.outbox.say(Response::Reconnect { after, reason });
+        self.refuse(Close::Duplicated);
+    }
+
     fn refuse(self, close: Close) {
         // A peer that has gone meanwhile needs no answer.
         let _ = self.answer.send(Err(close));

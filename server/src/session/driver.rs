@@ -30,9 +30,6 @@ use crate::supervise::{OnCancel, OnError};
 /// The reason in `reconnect` of a server that goes down (sync_service.proto).
 const DRAINING: &str = "DRAINING";
 
-/// How long before its certificate ends a stream is told to dial again, so that the newer certificate takes over without a gap.
-const CERTIFICATE_NOTICE: Duration = Duration::from_secs(60);
-
 /// How long the write of a session's end is waited for.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -228,7 +225,7 @@ where
             self.certificate_end
         } else {
             self.certificate_end
-                .checked_sub(CERTIFICATE_NOTICE)
+                .checked_sub(self.sessions.limits.certificate_notice)
                 .unwrap_or(self.certificate_end)
         };
         // What is put into the outbox meanwhile is looked at no later than this: no wake-up is needed for it.
@@ -247,7 +244,7 @@ where
         if now >= self.certificate_end {
             return Some(Close::CertificateEnded);
         }
-        if !self.noticed && now + CERTIFICATE_NOTICE >= self.certificate_end {
+        if !self.noticed && now + limits.certificate_notice >= self.certificate_end {
             self.noticed = true;
             self.outbox.say(Response::Reconnect {
                 after: Duration::ZERO,

@@ -44,6 +44,17 @@ impl Registry {
         }
     }
 
+    /// Closes an executor's session that is older than `epoch`: the store has ended it.
+    pub fn displace(&self, uid: ExecutorUid, epoch: Epoch) {
+        let older = self.lock().get(&uid).and_then(|entry| {
+            let is_older = entry.epoch < epoch;
+            is_older.then(|| Arc::clone(&entry.outbox))
+        });
+        if let Some(older) = older {
+            older.close(Close::Replaced);
+        }
+    }
+
     /// Takes a session out, if it still is the executor's.
     pub fn leave(&self, uid: ExecutorUid, epoch: Epoch) {
         let mut sessions = self.lock();

@@ -36,6 +36,13 @@ pub enum Admitted {
     Refused(Refusal),
     /// Another instance of this identity is there: come back after this long, if at all.
     StayAway(Duration),
+    /// The same, found out when this one had taken the other's place already: the other has to come back.
+    Duel {
+        /// When to come back, if at all.
+        after: Duration,
+        /// The session that was taken back.
+        epoch: Epoch,
+    },
     /// The store could not do it for this one; try again soon.
     Later,
 }
@@ -207,10 +214,10 @@ impl App {
             && duel.later == said.hello.instance
         {
             // Ended at once, so that the earlier one is let in again.
-            self.store
-                .session_close(uid, said.opened.epoch, &[])
-                .await?;
-            return Ok(Admitted::StayAway(STAY_AWAY));
+            let epoch = said.opened.epoch;
+            self.store.session_close(uid, epoch, &[]).await?;
+            let after = STAY_AWAY;
+            return Ok(Admitted::Duel { after, epoch });
         }
         let unsent = &said.hello.unsent_outcomes;
         Ok(Admitted::Open(Box::new(Opened {
