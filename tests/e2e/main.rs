@@ -1,13 +1,28 @@
-//! Real systemd in machines of their own.
+//! Real systemd in machines of their own; real control planes, agents and releases on them.
 
 mod lab;
+
+mod programs;
+
+mod scenario;
+
+mod upgrade;
+
+mod weather;
 
 use std::process::ExitCode;
 
 use libtest_mimic::Arguments;
 
+/// Scenarios wait for windows most of the time, so more of them run than there are processors.
+const AT_ONCE: usize = 6;
+
 fn main() -> ExitCode {
     lab::sleep_if_told();
-    let arguments = Arguments::from_args();
-    libtest_mimic::run(&arguments, lab::trials()).exit_code()
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    let mut trials = lab::trials();
+    trials.extend(upgrade::trials());
+    trials.extend(weather::trials());
+    libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -58,6 +58,7 @@ use root::Root;
 use site::Site;
 use strip::Strip;
 
+pub(crate) use proc::children;
 pub use {builder::Builder, journal::Entry};
 
 /// What a trial that uses a lab needs.

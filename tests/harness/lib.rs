@@ -3,6 +3,7 @@
 //! Nothing here is shipped. Suites are binaries over libtest-mimic (`harness = false`), because its trials may say at run
 //! time why they were ignored: see [`parts`].
 
+pub mod fleet;
 pub mod lab;
 pub mod parts;
 pub mod wait;

@@ -29,7 +29,7 @@ pub(super) fn succeeded(shown: &str, output: &Output) -> Result<String> {
 }
 
 /// The processes whose parent is `parent`. The kernel may lack `/proc/*/children`, so all are looked at.
-pub(super) fn children(parent: u32) -> Vec<u32> {
+pub(crate) fn children(parent: u32) -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };

@@ -1,0 +1,108 @@
+//! One table for both contracts: what goes wrong with a new version, and how its attempt has to end.
+
+use std::time::Duration;
+
+use agent::Misbehaviour;
+use harness::fleet::Manager;
+use harness::fleet::edition::Conduct;
+
+/// A new version, and what becomes of it.
+pub(crate) struct Scenario {
+    /// Whether this row was shown under `--supervise` as well; the others follow.
+    pub(crate) supervised: bool,
+    /// The claim.
+    pub(crate) name: &'static str,
+    /// How the new version behaves.
+    pub(crate) conduct: Conduct,
+    /// The version it says it is, when not the one it was published as.
+    pub(crate) says: Option<&'static str>,
+    /// Where it has to be said to have failed, and with which error.
+    pub(crate) failure: Failure,
+    /// The dead-man window that lets this way back come first.
+    pub(crate) window: Duration,
+    /// The probation that outlasts the misbehaviour.
+    pub(crate) probation: Duration,
+}
+
+/// How an attempt failed.
+pub(crate) struct Failure {
+    pub(crate) stage: &'static str,
+    pub(crate) code: &'static str,
+}
+
+/// So long that the dead man never comes first.
+const PATIENT: Duration = Duration::from_secs(300);
+
+/// Long enough for a start and a connection on a busy machine.
+const SHORT: Duration = Duration::from_secs(5);
+
+const PROBATION: Duration = Duration::from_secs(3);
+
+/// Every bad version. Under systemd the spacing of slow crashes is scaled with the start limit; the supervising parent's
+/// start limit is the real one, and so are they.
+pub(crate) fn bad(manager: Manager) -> Vec<Scenario> {
+    let slow = match manager {
+        Manager::Systemd => Duration::from_secs(4),
+        Manager::Supervise => Duration::from_secs(50),
+    };
+    let row = |name, misbehaviour, stage, code, window| Scenario {
+        supervised: matches!(code, "CRASH_LOOP" | "WRONG_VERSION"),
+        name,
+        conduct: Conduct::Bad(misbehaviour),
+        says: None,
+        failure: Failure { stage, code },
+        window,
+        probation: PROBATION,
+    };
+    vec![
+        row(
+            "crash_at_start_comes_back",
+            Misbehaviour::CrashAtStart,
+            "start",
+            "CRASH_LOOP",
+            PATIENT,
+        ),
+        row(
+            "hang_before_ready_comes_back",
+            Misbehaviour::HangBeforeReady,
+            "start",
+            "START_TIMEOUT",
+            PATIENT,
+        ),
+        row(
+            "hang_after_ready_comes_back",
+            Misbehaviour::HangAfterReady,
+            "start",
+            "HANG",
+            SHORT,
+        ),
+        row(
+            "never_connecting_comes_back",
+            Misbehaviour::NeverConnects,
+            "connect",
+            "NO_CONNECTION",
+            SHORT,
+        ),
+        Scenario {
+            probation: slow * 2,
+            ..row(
+                "slow_crashes_come_back",
+                Misbehaviour::CrashEvery(slow),
+                "confirm",
+                "TOO_MANY_STARTS",
+                PATIENT,
+            )
+        },
+        Scenario {
+            conduct: Conduct::Good,
+            says: Some("1.0.9"),
+            ..row(
+                "wrong_version_comes_back",
+                Misbehaviour::CrashAtStart,
+                "confirm",
+                "WRONG_VERSION",
+                PATIENT,
+            )
+        },
+    ]
+}

@@ -1,0 +1,261 @@
+//! A host with an agent: a lab with the units that `novacula-agent install` writes, or a folder with `run --supervise`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::NAME;
+use super::process::{Process, last_lines};
+use crate::lab::{Builder, Lab};
+use crate::wait;
+
+/// Where the packaged layout keeps the binary.
+const BINARY: &str = "/opt/novacula/bin/novacula-agent";
+
+/// Where the installer is put, as a person would with a download.
+const INSTALLER: &str = "/opt/download/novacula-agent";
+
+/// The agent's unit.
+pub const UNIT: &str = "novacula-agent.service";
+
+/// A clock that ticks faster than a person would set it.
+const TIMER: &str = "[Timer]\nOnActiveSec=\nOnUnitInactiveSec=\nOnActiveSec=1\nOnUnitInactiveSec=1\nAccuracySec=100ms\n";
+
+/// A start that is given up sooner than a person would set it.
+const IMPATIENT: &str = "[Service]\nTimeoutStartSec=3\n";
+
+/// A host with an agent.
+#[derive(Debug)]
+pub enum Host {
+    /// Under systemd.
+    Machine(Box<Lab>),
+    /// Under `run --supervise`.
+    Folder(Folder),
+}
+
+/// A folder that looks like a host.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    parent: Option<Process>,
+}
+
+/// A lab for an agent.
+#[must_use]
+pub fn lab(name: &str) -> Builder {
+    Lab::builder(name)
+}
+
+// === impl Host ===
+
+impl Host {
+    /// A machine on which `agent` has installed itself; not enrolled, not started.
+    pub(super) fn under_systemd(builder: Builder, agent: &Path, window: Duration) -> Result<Self> {
+        let mut lab = builder.build()?;
+        lab.install(agent, INSTALLER)?;
+        lab.write("/etc/novacula/agent.toml", config(window))?;
+        lab.unit("novacula-agent-deadman.timer.d/pace.conf", TIMER)?;
+        lab.unit("novacula-agent.service.d/pace.conf", IMPATIENT)?;
+        lab.boot()?;
+        lab.run([INSTALLER, "install", "--no-start"])?;
+        Ok(Self::Machine(Box::new(lab)))
+    }
+
+    /// A folder of `above` that holds `agent`; not enrolled, not started.
+    pub(super) fn supervised(above: &Path, agent: &Path, window: Duration) -> Result<Self> {
+        let path = above.join(NAME);
+        for folder in ["bin", "state"] {
+            fs::create_dir_all(path.join(folder))?;
+            fs::set_permissions(path.join(folder), fs::Permissions::from_mode(0o755))?;
+        }
+        fs::write(path.join("agent.toml"), config(window))?;
+        let folder = Folder { path, parent: None };
+        fs::copy(agent, folder.binary()).context("put the agent in place")?;
+        Ok(Self::Folder(folder))
+    }
+
+    /// Exchanges a join token for a certificate.
+    ///
+    /// # Errors
+    /// With what the agent said.
+    pub fn enroll(&self, secret: &str) -> Result<()> {
+        let words = ["enroll", "--name", NAME, "--join-token", secret];
+        let output = self.agent(&words)?;
+        ensure!(
+            output.status.success(),
+            "enroll ended with {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
+    }
+
+    /// Starts the agent, and what looks after it.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start(&mut self) -> Result<()> {
+        match self {
+            Self::Machine(lab) => {
+                let words = ["systemctl", "start", UNIT, "novacula-agent-deadman.timer"];
+                lab.run(words).map(drop)
+            }
+            Self::Folder(folder) => folder.start(),
+        }
+    }
+
+    /// Runs a command of the live binary.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn agent(&self, words: &[&str]) -> Result<Output> {
+        match self {
+            Self::Machine(lab) => lab.exec([&[BINARY], words].concat()),
+            Self::Folder(folder) => folder
+                .command()
+                .args(words)
+                .output()
+                .context("start the agent"),
+        }
+    }
+
+    /// Where the live binary is, on this side.
+    ///
+    /// # Errors
+    /// When its links run in a circle.
+    pub fn live(&self) -> Result<PathBuf> {
+        match self {
+            Self::Machine(lab) => lab.path(BINARY),
+            Self::Folder(folder) => Ok(folder.binary()),
+        }
+    }
+
+    /// Where `.prev` is, on this side.
+    ///
+    /// # Errors
+    /// As [`live`](Self::live).
+    pub fn previous(&self) -> Result<PathBuf> {
+        match self {
+            Self::Machine(lab) => lab.path(format!("{BINARY}.prev")),
+            Self::Folder(folder) => Ok(folder.path.join("bin/novacula-agent.prev")),
+        }
+    }
+
+    /// The process that speaks for the executor now.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn pid(&self) -> Result<u32> {
+        match self {
+            Self::Machine(lab) => Ok(lab.property(UNIT, "MainPID")?.parse()?),
+            Self::Folder(folder) => {
+                let parent = folder.parent.as_ref().context("nothing was started")?;
+                wait::until(
+                    "the supervised agent",
+                    super::SOON,
+                    || Ok(parent.only_child()),
+                    Option::is_some,
+                )?
+                .context("the supervised agent")
+            }
+        }
+    }
+
+    /// Checks that nothing was left failed.
+    ///
+    /// # Errors
+    /// With the names of failed units.
+    pub fn expect_nothing_failed(&self) -> Result<()> {
+        let Self::Machine(lab) = self else {
+            return Ok(());
+        };
+        let failed = lab.run(["systemctl", "--failed", "--plain", "--no-legend"])?;
+        ensure!(failed.is_empty(), "failed units: {failed}");
+        Ok(())
+    }
+
+    /// The machine, where there is one.
+    ///
+    /// # Errors
+    /// For a host without systemd.
+    pub fn machine(&mut self) -> Result<&mut Lab> {
+        match self {
+            Self::Machine(lab) => Ok(lab),
+            Self::Folder(_) => anyhow::bail!("this host is not run by systemd"),
+        }
+    }
+
+    /// What the agent and its ways back said last.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        match self {
+            Self::Machine(lab) => {
+                let entries = lab.journal(None).unwrap_or_default();
+                let ours = entries.iter().filter(|entry| {
+                    entry.identifier.starts_with("novacula")
+                        || entry.message.contains("novacula-agent")
+                });
+                let lines: Vec<_> = ours
+                    .map(|entry| format!("{}: {}", entry.identifier, entry.message))
+                    .collect();
+                lines[lines.len().saturating_sub(60)..].join("\n")
+            }
+            Self::Folder(folder) => {
+                let output = last_lines(&folder.path.join("state/supervise.log"));
+                format!("{}\n{output}", last_lines(&folder.log()))
+            }
+        }
+    }
+}
+
+// === impl Folder ===
+
+impl Folder {
+    fn start(&mut self) -> Result<()> {
+        let set_up = |command: &mut Command| {
+            command
+                .args(self.paths())
+                .args(["run", "--supervise"])
+                .env_remove("NOTIFY_SOCKET")
+                .env_remove("INVOCATION_ID");
+        };
+        self.parent = Some(Process::start(&self.binary(), set_up, &self.log())?);
+        Ok(())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.binary());
+        command.args(self.paths()).stdin(Stdio::null());
+        command
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        let flag = |name: &str, path: PathBuf| [PathBuf::from(name), path];
+        [
+            flag("--binary", self.binary()),
+            flag("--state-dir", self.path.join("state")),
+            flag("--config", self.path.join("agent.toml")),
+        ]
+        .concat()
+    }
+
+    fn binary(&self) -> PathBuf {
+        self.path.join("bin/novacula-agent")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.path.join("supervise.log")
+    }
+}
+
+/// The host's settings: the defaults, and a shorter window.
+fn config(window: Duration) -> String {
+    format!(
+        "[upgrade]\ndead_man_window = \"{}ms\"\nallow_volatile_state = true\n",
+        window.as_millis()
+    )
+}
