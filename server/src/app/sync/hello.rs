@@ -7,10 +7,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use domain::attempt::next::outcome_waiting;
-use domain::attempt::{Input, OutcomeWaiting};
+use domain::attempt::{Input, Outcome, OutcomeWaiting};
 use domain::audit::EventKind;
 use domain::executor::State;
-use domain::sync::Hello;
+use domain::sync::{AttemptReport, Hello};
 use domain::{
     Actor, AttemptId, Epoch, Executor, ExecutorName, ExecutorUid, InstanceId, Reason, Refusal,
     Timestamp,
@@ -223,7 +223,7 @@ impl App {
         Ok(Admitted::Open(Box::new(Opened {
             epoch: said.opened.epoch,
             name: said.executor.name.clone(),
-            acknowledged: unsent.iter().map(|report| report.attempt).collect(),
+            acknowledged: unsent.iter().filter(|report| is_whole(report)).map(|report| report.attempt).collect(),
             out_of_support: said
                 .hello
                 .version
@@ -256,7 +256,7 @@ impl App {
         introduce(&mut draft, hello);
         let mut taken = BTreeSet::new();
         for report in &hello.unsent_outcomes {
-            if taken.insert(report.attempt) {
+            if taken.insert(report.attempt) && is_whole(report) {
                 self.take_report(&mut draft, report).await?;
             }
         }
@@ -287,6 +287,12 @@ impl App {
         }
         Ok(draft)
     }
+}
+
+/// Whether an outcome in a hello is all there is to say. A hello has no room for log tails, and an attempt ends once by report: a
+/// rollback without its tail is an announcement, and ends the attempt when the report follows.
+fn is_whole(outcome: &AttemptReport) -> bool {
+    outcome.report.outcome != Outcome::RolledBack || !outcome.report.log_tail.is_empty()
 }
 
 /// A hello whose session is open.
