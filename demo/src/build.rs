@@ -1,0 +1,69 @@
+//! Builds the real binaries, once, and says where they are.
+
+use std::collections::HashMap;
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+
+/// The binaries of the story.
+pub(crate) struct Binaries {
+    by_name: HashMap<String, PathBuf>,
+}
+
+impl Binaries {
+    /// Runs cargo; it lets go of its lock before it runs us, so that this does not wait for itself.
+    pub(crate) fn build() -> anyhow::Result<Self> {
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+        let mut build = Command::new(cargo);
+        build.args(["build", "--message-format=json-render-diagnostics"]);
+        // As we were built ourselves: a debug demo tells the same story, and is there sooner.
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        let output = build
+            .args([
+                "-p",
+                "novacula-server",
+                "-p",
+                "novacula-cli",
+                "-p",
+                "novacula-demo",
+                "--bins",
+            ])
+            .current_dir(workspace())
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .context("run cargo")?;
+        if !output.status.success() {
+            bail!("cargo build ended with {}", output.status);
+        }
+        let text = String::from_utf8(output.stdout).context("read cargo's messages")?;
+        Ok(Self {
+            by_name: text.lines().filter_map(executable).collect(),
+        })
+    }
+
+    /// One of them.
+    pub(crate) fn path(&self, name: &str) -> anyhow::Result<&Path> {
+        self.by_name
+            .get(name)
+            .map(PathBuf::as_path)
+            .with_context(|| format!("cargo built no {name}"))
+    }
+}
+
+fn executable(line: &str) -> Option<(String, PathBuf)> {
+    let message: serde_json::Value = serde_json::from_str(line).ok()?;
+    let path = PathBuf::from(message.get("executable")?.as_str()?);
+    let name = path.file_name()?.to_str()?.to_owned();
+    Some((name, path))
+}
+
+/// The checkout.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
