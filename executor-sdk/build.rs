@@ -30,12 +30,17 @@ fn bake() -> Result<(), String> {
     let pair = directory("CARGO_MANIFEST_DIR")?.join("../target/development-key");
     let shipped = !matches!(profile(&out).as_deref(), Some("debug" | "release"));
     if shipped && env::var_os("CARGO_FEATURE_FAULT_POINTS").is_some() {
-        return Err("the feature fault-points is for tests; a dist build with it would obey NOVACULA_FAULT_POINT".to_owned());
+        return Err(
+            "the feature fault-points is for tests; a dist build with it would obey NOVACULA_FAULT_POINT".to_owned(),
+        );
     }
     let file = match env::var_os("NOVACULA_RELEASE_KEYS") {
         Some(file) => PathBuf::from(file),
         None if shipped => {
-            return Err("a dist build needs NOVACULA_RELEASE_KEYS: the absolute path of a file of minisign public keys".to_owned());
+            return Err(
+                "a dist build needs NOVACULA_RELEASE_KEYS: the absolute path of a file of minisign public keys"
+                    .to_owned(),
+            );
         }
         None => development_pair(&pair)?,
     };
@@ -54,15 +59,10 @@ fn bake() -> Result<(), String> {
         write!(code, "{key:?}, ").expect("a string takes every text");
     }
     code.push(']');
-    fs::write(out.join("release_keys.in"), code)
-        .map_err(|error| format!("write the list of keys: {error}"))?;
+    fs::write(out.join("release_keys.in"), code).map_err(|error| format!("write the list of keys: {error}"))?;
     println!(
         "cargo::rustc-env=NOVACULA_BUILD_KIND={}",
-        if development {
-            "development"
-        } else {
-            "release"
-        }
+        if development { "development" } else { "release" }
     );
     Ok(())
 }
@@ -81,15 +81,10 @@ fn profile(out: &Path) -> Option<String> {
 
 /// The keys of a file: its lines but for comments and empty ones, each checked to be a minisign public key.
 fn parse(file: &Path) -> Result<Vec<String>, String> {
-    let text = fs::read_to_string(file)
-        .map_err(|error| format!("read the release keys {}: {error}", file.display()))?;
+    let text =
+        fs::read_to_string(file).map_err(|error| format!("read the release keys {}: {error}", file.display()))?;
     let is_key = |line: &&str| !line.is_empty() && !line.starts_with("untrusted comment:");
-    let keys: Vec<String> = text
-        .lines()
-        .map(str::trim)
-        .filter(is_key)
-        .map(str::to_owned)
-        .collect();
+    let keys: Vec<String> = text.lines().map(str::trim).filter(is_key).map(str::to_owned).collect();
     for key in &keys {
         let good = BASE64_STANDARD
             .decode(key)
@@ -115,8 +110,7 @@ fn development_pair(pair: &Path) -> Result<PathBuf, String> {
         return Ok(public);
     }
     let mine = pair.with_extension(process::id().to_string());
-    write_pair(&mine)
-        .map_err(|error| format!("make a development key in {}: {error}", mine.display()))?;
+    write_pair(&mine).map_err(|error| format!("make a development key in {}: {error}", mine.display()))?;
     let won = fs::rename(&mine, pair);
     if won.is_err() {
         // What is left of ours is a key that nobody trusts.
@@ -125,10 +119,7 @@ fn development_pair(pair: &Path) -> Result<PathBuf, String> {
     if public.exists() {
         Ok(public)
     } else {
-        Err(format!(
-            "{} is not there and cannot be made: {won:?}",
-            public.display()
-        ))
+        Err(format!("{} is not there and cannot be made: {won:?}", public.display()))
     }
 }
 

@@ -6,14 +6,10 @@ use std::{env, fs, io};
 use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root =
-        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo sets CARGO_MANIFEST_DIR")?);
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo sets CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     let files = proto_files(&root.join("novacula/v1"))?;
-    println!(
-        "cargo::rerun-if-changed={}",
-        root.join("novacula/v1").display()
-    );
+    println!("cargo::rerun-if-changed={}", root.join("novacula/v1").display());
 
     let descriptors = protox::compile(&files, [&root])?;
     fs::write(out.join("novacula.v1.bin"), descriptors.encode_to_vec())?;
@@ -32,10 +28,7 @@ fn proto_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "proto")
-        {
+        if path.extension().is_some_and(|extension| extension == "proto") {
             files.push(path);
         }
     }

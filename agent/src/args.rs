@@ -92,12 +92,7 @@ pub struct Enroll {
     #[arg(long, value_name = "FILE")]
     pub join_token_file: Option<PathBuf>,
     /// The join token itself; other users may see it in the process list
-    #[arg(
-        long,
-        env = "NOVACULA_JOIN_TOKEN",
-        hide_env_values = true,
-        value_name = "TOKEN"
-    )]
+    #[arg(long, env = "NOVACULA_JOIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub join_token: Option<String>,
     /// This host's name in its organization (1 to 63 of a-z, 0-9, -); default: the host name
     #[arg(long)]
@@ -214,9 +209,7 @@ mod tests {
 
     #[test]
     fn one_source_of_the_token_is_needed() {
-        let parse = |words: &[&str]| {
-            Arguments::try_parse_from([&["novacula-agent", "enroll"], words].concat())
-        };
+        let parse = |words: &[&str]| Arguments::try_parse_from([&["novacula-agent", "enroll"], words].concat());
         assert!(parse(&[]).is_err());
         assert!(parse(&["--join-token", "x", "--join-token-file", "y"]).is_err());
         assert!(parse(&["--join-token-file", "-"]).is_ok());

@@ -56,11 +56,7 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error::Start`] and [`Error::Limit`]; a failing program is an answer here.
-pub async fn run(
-    program: &str,
-    arguments: impl IntoIterator<Item = String>,
-    limit: Duration,
-) -> Result<Output, Error> {
+pub async fn run(program: &str, arguments: impl IntoIterator<Item = String>, limit: Duration) -> Result<Output, Error> {
     let started = Command::new(program)
         .args(arguments)
         .env("LC_ALL", "C")
@@ -145,27 +141,18 @@ mod tests {
     #[tokio::test]
     async fn a_program_has_a_time_limit_and_its_failure_is_told_in_its_words() {
         let long = Duration::from_secs(20);
-        assert_eq!(
-            sh("echo data; echo noise >&2", long).await.unwrap().stdout,
-            "data\n"
-        );
-        let failed = sh("echo first; echo last >&2; exit 3", long)
-            .await
-            .unwrap_err();
+        assert_eq!(sh("echo data; echo noise >&2", long).await.unwrap().stdout, "data\n");
+        let failed = sh("echo first; echo last >&2; exit 3", long).await.unwrap_err();
         assert!(failed.to_string().contains("last"), "{failed}");
         let endless = sh("sleep 60", Duration::from_millis(50)).await.unwrap_err();
         assert!(matches!(endless, Error::Limit { .. }));
-        let absent = succeed("novacula-no-such-program", [], long)
-            .await
-            .unwrap_err();
+        let absent = succeed("novacula-no-such-program", [], long).await.unwrap_err();
         assert!(matches!(absent, Error::Start { .. }));
     }
 
     #[tokio::test]
     async fn endless_output_is_read_and_cut() {
-        let output = sh("head -c 1000000 /dev/zero", Duration::from_secs(20))
-            .await
-            .unwrap();
+        let output = sh("head -c 1000000 /dev/zero", Duration::from_secs(20)).await.unwrap();
         assert_eq!(output.stdout.len(), OUTPUT_MAX);
     }
 }

@@ -147,17 +147,11 @@ impl Config {
                 .duration("upgrade.dead_man_window", DEAD_MAN_WINDOW_MIN, DAY)
                 .unwrap_or(default.dead_man_window),
             log_level: from.parsed("log.level", level).unwrap_or(default.log_level),
-            log_format: from
-                .parsed("log.format", format)
-                .unwrap_or(default.log_format),
+            log_format: from.parsed("log.format", format).unwrap_or(default.log_format),
         };
         let mut mistakes = from.finish();
         mistakes.extend(config.contradictions());
-        if mistakes.is_empty() {
-            Ok(config)
-        } else {
-            Err(mistakes)
-        }
+        if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
     }
 
     fn contradictions(&self) -> Option<String> {
@@ -171,10 +165,7 @@ impl Config {
 }
 
 fn list(mistakes: &[String]) -> String {
-    mistakes
-        .iter()
-        .map(|mistake| format!("\n  - {mistake}"))
-        .collect()
+    mistakes.iter().map(|mistake| format!("\n  - {mistake}")).collect()
 }
 
 fn endpoint(text: &str) -> Result<Endpoint, String> {
@@ -183,8 +174,7 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
 }
 
 fn channel(text: &str) -> Result<Channel, String> {
-    text.parse()
-        .map_err(|_| "is none of stable, beta, dev".to_owned())
+    text.parse().map_err(|_| "is none of stable, beta, dev".to_owned())
 }
 
 fn level(text: &str) -> Result<tracing::Level, String> {
@@ -234,11 +224,7 @@ mod tests {
             .filter(|line| line.contains(" = ") && !line.starts_with('#'))
             .count();
         assert_eq!(keys, 9, "one line per field of Config");
-        assert!(
-            config.endpoint.is_some()
-                && config.bytes_per_second.is_some()
-                && config.channel_ceiling.is_some()
-        );
+        assert!(config.endpoint.is_some() && config.bytes_per_second.is_some() && config.channel_ceiling.is_some());
     }
 
     #[test]
@@ -282,8 +268,7 @@ mod tests {
 
     #[test]
     fn a_channel_wider_than_its_ceiling_is_a_mistake() {
-        let mistakes =
-            Config::parse("[upgrade]\nchannel = 'dev'\nchannel_ceiling = 'beta'").unwrap_err();
+        let mistakes = Config::parse("[upgrade]\nchannel = 'dev'\nchannel_ceiling = 'beta'").unwrap_err();
         assert!(mistakes[0].contains("wider"), "{mistakes:?}");
         assert!(Config::parse("[upgrade\n").unwrap_err()[0].contains("TOML"));
     }

@@ -50,11 +50,7 @@ pub struct Error {
 /// Names the operation and the path of an I/O error.
 pub(crate) fn during(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error {
-        action,
-        path,
-        source,
-    }
+    move |source| Error { action, path, source }
 }
 
 impl Content {
@@ -171,10 +167,7 @@ mod tests {
         assert!(content(&file).is(&empty));
         assert!(matches!(content(dir.path()), Content::Unreadable(_)));
         std::os::unix::fs::symlink(&file, dir.path().join("link")).unwrap();
-        assert!(matches!(
-            content(&dir.path().join("link")),
-            Content::Unreadable(_)
-        ));
+        assert!(matches!(content(&dir.path().join("link")), Content::Unreadable(_)));
     }
 
     #[test]
@@ -185,9 +178,6 @@ mod tests {
         fs::write(&to, "a leftover").unwrap();
         let digest = copy_executable(&from, &to).unwrap();
         assert!(content(&from).is(&digest) && content(&to).is(&digest));
-        assert_eq!(
-            fs::metadata(&to).unwrap().permissions().mode() & 0o7777,
-            0o755
-        );
+        assert_eq!(fs::metadata(&to).unwrap().permissions().mode() & 0o7777, 0o755);
     }
 }

@@ -124,7 +124,8 @@ fn of_state(layout: &Layout) -> Vec<Check> {
             of_previous(&state, &Facts::read(layout)),
         ],
         Err(error) => {
-            let remedy = "look at journal.json and journal.json.last beside it; `novacula-agent rollback` needs one of them";
+            let remedy =
+                "look at journal.json and journal.json.last beside it; `novacula-agent rollback` needs one of them";
             vec![bad("journal", chain(&error), remedy)]
         }
     }
@@ -133,13 +134,7 @@ fn of_state(layout: &Layout) -> Vec<Check> {
 fn journal(state: &State) -> String {
     state.open.as_ref().map_or_else(
         || "no upgrade is open".to_owned(),
-        |open| {
-            format!(
-                "an upgrade to {} is {}",
-                open.target_version,
-                open.step.as_str()
-            )
-        },
+        |open| format!("an upgrade to {} is {}", open.target_version, open.step.as_str()),
     )
 }
 
@@ -163,11 +158,7 @@ fn of_previous(state: &State, facts: &Facts) -> Check {
             "no .prev: the units have no old code to run",
             "novacula-agent install",
         ),
-        (_, Content::Unreadable(why)) => bad(
-            "way back",
-            why,
-            "remove .prev, then: novacula-agent install",
-        ),
+        (_, Content::Unreadable(why)) => bad("way back", why, "remove .prev, then: novacula-agent install"),
     }
 }
 
@@ -195,11 +186,7 @@ async fn of_units(layout: &Layout) -> Vec<Check> {
     for name in units::ENABLED {
         checks.push(match systemctl(["--quiet", "is-enabled", name]).await {
             Ok(()) => good("unit", format!("{name} is enabled")),
-            Err(_) => bad(
-                "unit",
-                format!("{name} is not enabled"),
-                "novacula-agent install",
-            ),
+            Err(_) => bad("unit", format!("{name} is not enabled"), "novacula-agent install"),
         });
     }
     for unit in units::all(layout) {

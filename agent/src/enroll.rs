@@ -32,27 +32,20 @@ struct Enrolled {
 pub async fn enroll(layout: &Layout, arguments: &Enroll) -> Result<(), Failure> {
     let join = token(arguments)?;
     let name = name(arguments)?;
-    fs::create_dir_all(layout.state_dir()).map_err(|error| {
-        Failure::failed(format!("create {}: {error}", layout.state_dir().display()))
-    })?;
+    fs::create_dir_all(layout.state_dir())
+        .map_err(|error| Failure::failed(format!("create {}: {error}", layout.state_dir().display())))?;
     let store = CredentialStore::new(layout.state_dir());
-    let credentials = enrol::enrol(&join, name.as_ref(), &store)
-        .await
-        .map_err(|error| {
-            let mut failure = Failure::because(&error);
-            if matches!(error, enrol::Error::Connect(connect::Error::Dial { .. })) {
-                failure.code = NOT_REACHABLE;
-            }
-            failure
-        })?;
+    let credentials = enrol::enrol(&join, name.as_ref(), &store).await.map_err(|error| {
+        let mut failure = Failure::because(&error);
+        if matches!(error, enrol::Error::Connect(connect::Error::Dial { .. })) {
+            failure.code = NOT_REACHABLE;
+        }
+        failure
+    })?;
     let enrolled = Enrolled {
         executor: credentials.executor.to_string(),
         uid: credentials.uid.to_string(),
-        endpoints: credentials
-            .endpoints
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        endpoints: credentials.endpoints.iter().map(ToString::to_string).collect(),
     };
     print(arguments.print.output, &enrolled, |enrolled| {
         format!(
@@ -66,9 +59,7 @@ pub async fn enroll(layout: &Layout, arguments: &Enroll) -> Result<(), Failure> 
 fn token(arguments: &Enroll) -> Result<JoinSecret, Failure> {
     let text = match (&arguments.join_token, &arguments.join_token_file) {
         (Some(token), _) => token.clone(),
-        (None, Some(path)) => {
-            read(path).map_err(|error| Failure::failed(format!("read the join token: {error}")))?
-        }
+        (None, Some(path)) => read(path).map_err(|error| Failure::failed(format!("read the join token: {error}")))?,
         (None, None) => return Err(Failure::failed("no join token was given")),
     };
     text.trim()
@@ -79,14 +70,9 @@ fn token(arguments: &Enroll) -> Result<JoinSecret, Failure> {
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     if path == Path::new("-") {
-        io::stdin()
-            .lock()
-            .take(TOKEN_MAX)
-            .read_to_string(&mut text)?;
+        io::stdin().lock().take(TOKEN_MAX).read_to_string(&mut text)?;
     } else {
-        fs::File::open(path)?
-            .take(TOKEN_MAX)
-            .read_to_string(&mut text)?;
+        fs::File::open(path)?.take(TOKEN_MAX).read_to_string(&mut text)?;
     }
     Ok(text)
 }

@@ -51,9 +51,7 @@ fn begin(arguments: Arguments, version: &str) -> Result<ExitCode, Failure> {
         .map_err(|error: domain::version::Error| Failure::failed(chain(&error)))?;
     // Only `run` needs a configuration that is right; the ways back and `doctor` work under a broken one.
     let config = match &arguments.command {
-        Command::Run(_) => {
-            Config::read(layout.config()).map_err(|error| Failure::configuration(&error))?
-        }
+        Command::Run(_) => Config::read(layout.config()).map_err(|error| Failure::configuration(&error))?,
         _ => Config::read(layout.config()).unwrap_or_default(),
     };
     log(&config, &arguments.command);
@@ -88,9 +86,7 @@ async fn command(
         Command::Install(arguments) => install::install(layout, &arguments).await?,
         Command::Uninstall(arguments) => install::uninstall(layout, &arguments).await?,
         Command::Status(arguments) => status::status(layout, &version, arguments.output).await?,
-        Command::Rollback(arguments) => {
-            ways_back::by_a_person(layout, arguments.reason.as_deref()).await?
-        }
+        Command::Rollback(arguments) => ways_back::by_a_person(layout, arguments.reason.as_deref()).await?,
         Command::Pin(arguments) => {
             pin::pin(layout, &arguments.reason).map_err(|error| Failure::because(&error))?;
             tell("pinned; it shows at the agent's next connection, and counts at once");
@@ -147,9 +143,7 @@ fn die_with_the_supervisor() {
 /// The confirmed binary takes this process over, with its process id and its arguments.
 fn become_the_new_binary(layout: &Layout) -> Failure {
     tracing::info!("going on as the confirmed version");
-    let error = Process::new(layout.binary())
-        .args(std::env::args_os().skip(1))
-        .exec();
+    let error = Process::new(layout.binary()).args(std::env::args_os().skip(1)).exec();
     Failure::failed(format!("execute {}: {error}", layout.binary().display()))
 }
 
@@ -159,11 +153,7 @@ fn log(config: &Config, command: &Command) {
         command,
         Command::Status(_) | Command::Pin(_) | Command::Unpin | Command::Enroll(_)
     );
-    let level = if quiet {
-        tracing::Level::WARN
-    } else {
-        config.log_level
-    };
+    let level = if quiet { tracing::Level::WARN } else { config.log_level };
     let base = fmt()
         .with_writer(std::io::stderr)
         .with_max_level(level)

@@ -9,9 +9,7 @@ use domain::attempt::{ErrorCode, Stage};
 use domain::manifest::Subject;
 use domain::sync::Node;
 use domain::{AttemptId, Channel, Kind, Sha256, Version};
-use executor_sdk::executor::{
-    Applied, Artifact, Description, Failure, Leave, Plan, Prepared, Workplace,
-};
+use executor_sdk::executor::{Applied, Artifact, Description, Failure, Leave, Plan, Prepared, Workplace};
 use executor_sdk::journal::{Journal, OpenAttempt, SwapTime};
 use executor_sdk::{Executor, clock};
 
@@ -126,8 +124,7 @@ impl Executor for Agent {
             version: self.version.clone(),
             platform: inventory::platform().parse().ok(),
             binary_sha256: self.live(),
-            pinned: pin::reason(&self.layout)
-                .or_else(|| self.owner.as_ref().map(ToString::to_string)),
+            pinned: pin::reason(&self.layout).or_else(|| self.owner.as_ref().map(ToString::to_string)),
             channel: self.wishes.channel,
             channel_ceiling: self.wishes.channel_ceiling,
             capabilities: Vec::new(),
@@ -137,11 +134,7 @@ impl Executor for Agent {
     async fn preflight(&self, plan: &Plan) -> Result<Workplace, Failure> {
         let Subject::Agent { size, .. } = &plan.manifest.subject else {
             let message = "the artifact is an image, and this executor is an agent".to_owned();
-            return Err(Failure::refused(
-                Stage::Preflight,
-                ErrorCode::KindMismatch,
-                message,
-            ));
+            return Err(Failure::refused(Stage::Preflight, ErrorCode::KindMismatch, message));
         };
         match self.obstacles(*size).await.first() {
             Some(obstacle) => Err(obstacle.refusal()),
@@ -156,10 +149,7 @@ impl Executor for Agent {
             artifact: Artifact::File(mut artifact),
         } = prepared
         else {
-            return Err(failed(
-                ErrorCode::KindMismatch,
-                "an agent swaps files".to_owned(),
-            ));
+            return Err(failed(ErrorCode::KindMismatch, "an agent swaps files".to_owned()));
         };
         if (leave.attempt(), leave.generation()) != (plan.attempt, plan.generation) {
             return Err(failed(
@@ -217,12 +207,8 @@ impl Executor for Agent {
             )),
             Err(error) => {
                 let code = match &error {
-                    steps::Error::PutBack(put_back::Error::Unusable(_)) => {
-                        ErrorCode::PreviousUnusable
-                    }
-                    steps::Error::PutBack(put_back::Error::Disk(_) | put_back::Error::Sync(_)) => {
-                        ErrorCode::Io
-                    }
+                    steps::Error::PutBack(put_back::Error::Unusable(_)) => ErrorCode::PreviousUnusable,
+                    steps::Error::PutBack(put_back::Error::Disk(_) | put_back::Error::Sync(_)) => ErrorCode::Io,
                     steps::Error::PutBack(put_back::Error::Journal(_))
                     | steps::Error::Journal(_)
                     | steps::Error::Notes(_) => ErrorCode::Journal,
@@ -260,23 +246,13 @@ impl Agent {
 }
 
 /// The attempt as it is journalled before the first change.
-fn open_attempt(
-    layout: &Layout,
-    plan: &Plan,
-    new: Sha256,
-    cursor: Option<String>,
-) -> Result<OpenAttempt, swap::Error> {
+fn open_attempt(layout: &Layout, plan: &Plan, new: Sha256, cursor: Option<String>) -> Result<OpenAttempt, swap::Error> {
     let old = disk::own_digest().map_err(swap::Error::Disk)?;
     if !disk::content(layout.binary()).is(&old) {
         return Err(swap::Error::OtherBinary);
     }
     let target = plan.manifest.version.clone();
-    let mut open = OpenAttempt::new(
-        plan.attempt,
-        plan.generation,
-        plan.from_version.clone(),
-        target,
-    );
+    let mut open = OpenAttempt::new(plan.attempt, plan.generation, plan.from_version.clone(), target);
     open.old_sha256 = Some(old);
     open.new_sha256 = Some(new);
     open.floor = Some(plan.manifest.floor.clone());

@@ -46,10 +46,4 @@ pub const SWAP_POINTS: &[&str] = &[
 ];
 
 /// Every fault point of the way back, in order.
-pub const BACK_POINTS: &[&str] = &[
-    BACK_JOURNALLED,
-    BACK_COPIED,
-    BACK_RENAMED,
-    BACK_SYNCED,
-    BACK_CLOSED,
-];
+pub const BACK_POINTS: &[&str] = &[BACK_JOURNALLED, BACK_COPIED, BACK_RENAMED, BACK_SYNCED, BACK_CLOSED];

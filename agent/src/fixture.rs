@@ -28,12 +28,7 @@ pub(crate) fn attempt(n: u128) -> AttemptId {
 
 /// From 1.0.0 with the digest `old` to 1.1.0 with the digest `new`.
 pub(crate) fn open_attempt(old: u8, new: u8) -> OpenAttempt {
-    let mut open = OpenAttempt::new(
-        attempt(7),
-        Generation::default(),
-        version("1.0.0"),
-        version("1.1.0"),
-    );
+    let mut open = OpenAttempt::new(attempt(7), Generation::default(), version("1.0.0"), version("1.1.0"));
     open.old_sha256 = Some(sha(old));
     open.new_sha256 = Some(sha(new));
     open

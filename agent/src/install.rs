@@ -25,15 +25,11 @@ pub async fn install(layout: &Layout, arguments: &Install) -> Result<(), Failure
     let root = arguments.root.as_deref().unwrap_or(Path::new("/"));
     put_in_place(layout, root)?;
     if arguments.root.is_some() {
-        tell(
-            "installed into the image; enable novacula-agent.service and novacula-agent-deadman.timer there",
-        );
+        tell("installed into the image; enable novacula-agent.service and novacula-agent-deadman.timer there");
         return Ok(());
     }
     if !Path::new("/run/systemd/system").is_dir() {
-        tell(
-            "installed; this host is not run by systemd, so start it with: novacula-agent run --supervise",
-        );
+        tell("installed; this host is not run by systemd, so start it with: novacula-agent run --supervise");
         return Ok(());
     }
     ask(&["daemon-reload"]).await?;
@@ -85,8 +81,7 @@ fn place_binary(layout: &Layout) -> Result<(), disk::Error> {
     }
     if content(&layout.previous()) == Content::Missing {
         copy_executable(layout.binary(), &layout.previous_new())?;
-        fs::rename(layout.previous_new(), layout.previous())
-            .map_err(during("rename to", &layout.previous()))?;
+        fs::rename(layout.previous_new(), layout.previous()).map_err(during("rename to", &layout.previous()))?;
     }
     sync_directory(layout.directory()).map_err(|error| disk::Error {
         action: "sync",
@@ -101,10 +96,7 @@ fn place_binary(layout: &Layout) -> Result<(), disk::Error> {
 /// With what could not be removed; repeating goes on from there.
 pub async fn uninstall(layout: &Layout, arguments: &Uninstall) -> Result<(), Failure> {
     let systemd = Path::new("/run/systemd/system").is_dir();
-    let units: Vec<_> = units::all(layout)
-        .into_iter()
-        .map(|unit| unit.name)
-        .collect();
+    let units: Vec<_> = units::all(layout).into_iter().map(|unit| unit.name).collect();
     let directory = Path::new(units::DIRECTORY);
     let installed: Vec<&str> = units
         .iter()
@@ -143,9 +135,10 @@ fn purge(layout: &Layout) -> Result<(), Failure> {
         remove_if_there(&path).map_err(|error| Failure::because(&error))?;
     }
     match fs::remove_dir_all(layout.state_dir()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::failed(
-            format!("remove {}: {error}", layout.state_dir().display()),
-        )),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::failed(format!(
+            "remove {}: {error}",
+            layout.state_dir().display()
+        ))),
         _ => Ok(()),
     }
 }
@@ -163,13 +156,8 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), Failure> {
 
 fn write(directory: &Path, path: &Path, text: &str) -> Result<(), Failure> {
     let name = path.file_name().map(PathBuf::from).unwrap_or_default();
-    replace(
-        directory,
-        &name.to_string_lossy(),
-        text.as_bytes(),
-        Mode::Public,
-    )
-    .map_err(|error| Failure::failed(chain(&error)))
+    replace(directory, &name.to_string_lossy(), text.as_bytes(), Mode::Public)
+        .map_err(|error| Failure::failed(chain(&error)))
 }
 
 #[cfg(test)]
@@ -184,30 +172,14 @@ mod tests {
         let at = |path: &Path| root.path().join(path.strip_prefix("/").unwrap());
         assert_eq!(
             content(&at(layout.binary())),
-            content(
-                Path::new("/proc/self/exe")
-                    .canonicalize()
-                    .unwrap()
-                    .as_path()
-            )
+            content(Path::new("/proc/self/exe").canonicalize().unwrap().as_path())
         );
-        assert_eq!(
-            content(&at(layout.binary())),
-            content(&at(&layout.previous()))
-        );
-        assert!(
-            at(Path::new(
-                "/etc/systemd/system/novacula-agent-deadman.timer"
-            ))
-            .exists()
-        );
+        assert_eq!(content(&at(layout.binary())), content(&at(&layout.previous())));
+        assert!(at(Path::new("/etc/systemd/system/novacula-agent-deadman.timer")).exists());
         fs::write(at(layout.config()), "# mine\n").unwrap();
         fs::write(at(layout.binary()), "upgraded since").unwrap();
         put_in_place(&layout, root.path()).unwrap();
         assert_eq!(fs::read_to_string(at(layout.config())).unwrap(), "# mine\n");
-        assert_eq!(
-            fs::read_to_string(at(layout.binary())).unwrap(),
-            "upgraded since"
-        );
+        assert_eq!(fs::read_to_string(at(layout.binary())).unwrap(), "upgraded since");
     }
 }

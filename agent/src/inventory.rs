@@ -45,9 +45,7 @@ pub fn node() -> Node {
 
 /// os-release(5): `PRETTY_NAME`, "Linux" where it is missing, as the manual says.
 fn os_image(os_release: &str) -> String {
-    let value = os_release
-        .lines()
-        .find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    let value = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
     let value = value.map(|value| value.trim().trim_matches(['"', '\'']).to_owned());
     value
         .filter(|value| !value.is_empty())
@@ -62,11 +60,7 @@ mod tests {
     fn this_host_has_a_name_a_kernel_and_a_platform() {
         let node = node();
         assert!(!node.name.is_empty() && !node.kernel_version.is_empty());
-        assert!(
-            node.platform.parse::<domain::Platform>().is_ok(),
-            "{}",
-            node.platform
-        );
+        assert!(node.platform.parse::<domain::Platform>().is_ok(), "{}", node.platform);
     }
 
     #[test]

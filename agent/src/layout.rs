@@ -28,11 +28,7 @@ pub struct Layout {
 impl Layout {
     /// Joins the three roots.
     #[must_use]
-    pub fn new(
-        binary: impl Into<PathBuf>,
-        state_dir: impl Into<PathBuf>,
-        config: impl Into<PathBuf>,
-    ) -> Self {
+    pub fn new(binary: impl Into<PathBuf>, state_dir: impl Into<PathBuf>, config: impl Into<PathBuf>) -> Self {
         Self {
             binary: binary.into(),
             state_dir: state_dir.into(),
@@ -114,10 +110,7 @@ mod tests {
         for path in [layout.previous(), layout.previous_new(), layout.back()] {
             assert_eq!(path.parent(), Some(layout.directory()));
         }
-        assert_eq!(
-            layout.previous(),
-            Path::new("/opt/novacula/bin/novacula-agent.prev")
-        );
+        assert_eq!(layout.previous(), Path::new("/opt/novacula/bin/novacula-agent.prev"));
         assert_eq!(Layout::new("agent", ".", "c").directory(), Path::new("."));
     }
 }

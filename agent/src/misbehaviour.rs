@@ -96,11 +96,7 @@ pub(crate) fn credential_store(layout: &Layout) -> CredentialStore {
     store
 }
 
-fn copy_to_nowhere(
-    real: &CredentialStore,
-    store: &CredentialStore,
-    directory: &Path,
-) -> anyhow::Result<()> {
+fn copy_to_nowhere(real: &CredentialStore, store: &CredentialStore, directory: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(directory)?;
     let mut credentials = real.load()?;
     // The discard port: nothing of ours or the host's listens there.
@@ -114,10 +110,7 @@ fn crash(why: &str) -> ! {
     end(CRASHED)
 }
 
-#[expect(
-    clippy::exit,
-    reason = "a test build that has to end on the spot, from any thread"
-)]
+#[expect(clippy::exit, reason = "a test build that has to end on the spot, from any thread")]
 fn end(status: i32) -> ! {
     process::exit(status)
 }

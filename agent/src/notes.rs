@@ -75,8 +75,7 @@ impl Notes {
         let document = fs::read(path(state_dir))
             .ok()
             .and_then(|bytes| serde_json::from_slice::<Document>(&bytes).ok());
-        let Some(document) = document.filter(|document| document.attempt == attempt.to_string())
-        else {
+        let Some(document) = document.filter(|document| document.attempt == attempt.to_string()) else {
             return Self::default();
         };
         let watch = document.watch.map(|watch| Watch {
@@ -97,17 +96,11 @@ impl Notes {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn write(
-        &self,
-        _locked: &Locked,
-        state_dir: &Path,
-        attempt: AttemptId,
-    ) -> Result<(), disk::Error> {
+    pub fn write(&self, _locked: &Locked, state_dir: &Path, attempt: AttemptId) -> Result<(), disk::Error> {
         let watch = self.watch.map(|watch| WatchDocument {
             window: watch.window,
             boot: watch.since.boot.to_string(),
-            since_boot_millis: u64::try_from(watch.since.since_boot.as_millis())
-                .unwrap_or(u64::MAX),
+            since_boot_millis: u64::try_from(watch.since.since_boot.as_millis()).unwrap_or(u64::MAX),
         });
         let document = Document {
             attempt: attempt.to_string(),
@@ -134,9 +127,7 @@ mod tests {
     #[test]
     fn notes_belong_to_one_attempt_and_broken_ones_are_forgotten() {
         let dir = tempfile::tempdir().unwrap();
-        let locked = Journal::new(dir.path())
-            .lock(Duration::from_secs(5))
-            .unwrap();
+        let locked = Journal::new(dir.path()).lock(Duration::from_secs(5)).unwrap();
         let since = Moment {
             boot: Uuid::from_u128(3),
             since_boot: Duration::from_millis(1500),

@@ -98,12 +98,7 @@ pub async fn run(layout: Layout, version: Version, config: Config) -> Result<(),
     Ok(())
 }
 
-fn options(
-    layout: &Layout,
-    config: &Config,
-    credentials: CredentialStore,
-    status: watch::Sender<Status>,
-) -> Options {
+fn options(layout: &Layout, config: &Config, credentials: CredentialStore, status: watch::Sender<Status>) -> Options {
     let local_addresses = match config.private_downloads {
         PrivateDownloads::Refused => LocalAddresses::Refused,
         PrivateDownloads::Allowed => LocalAddresses::Allowed,
@@ -132,19 +127,13 @@ fn credential_store(layout: &Layout) -> CredentialStore {
 }
 
 /// The host's configuration has the last word on where the control plane is.
-fn moved(
-    mut credentials: Credentials,
-    config: &Config,
-    store: &CredentialStore,
-) -> Result<Credentials, Failure> {
+fn moved(mut credentials: Credentials, config: &Config, store: &CredentialStore) -> Result<Credentials, Failure> {
     if let Some(endpoint) = &config.endpoint
         && credentials.endpoints != [endpoint.clone()]
     {
         tracing::info!(%endpoint, "the control plane has moved, says the configuration");
         credentials.endpoints = vec![endpoint.clone()];
-        store
-            .save(&credentials)
-            .map_err(|error| Failure::because(&error))?;
+        store.save(&credentials).map_err(|error| Failure::because(&error))?;
     }
     Ok(credentials)
 }

@@ -66,9 +66,7 @@ impl Manager {
     pub fn of_this_process(layout: &Layout) -> Self {
         if env::var_os(SUPERVISED).is_some() {
             Self::Supervisor(supervise::Child::new(layout))
-        } else if Path::new("/run/systemd/system").is_dir()
-            && env::var_os("NOTIFY_SOCKET").is_some()
-        {
+        } else if Path::new("/run/systemd/system").is_dir() && env::var_os("NOTIFY_SOCKET").is_some() {
             Self::Systemd(systemd::Systemd::default())
         } else {
             Self::Nobody

@@ -88,19 +88,14 @@ fn collect(
         .map(|found| found.endpoints.iter().map(ToString::to_string).collect());
     Status {
         version: version.to_string(),
-        executor: credentials
-            .as_ref()
-            .ok()
-            .map(|found| found.executor.to_string()),
+        executor: credentials.as_ref().ok().map(|found| found.executor.to_string()),
         endpoints: endpoints.unwrap_or_default(),
         service_manager,
         unit,
         open_attempt: state.open.as_ref().map(|open| describe(open, &facts)),
         binary: binary(layout.binary().display().to_string(), facts.live),
         previous: binary(layout.previous().display().to_string(), facts.previous),
-        confirmed_version: state
-            .confirmed
-            .map(|confirmed| confirmed.version.to_string()),
+        confirmed_version: state.confirmed.map(|confirmed| confirmed.version.to_string()),
         floor: state.floor.map(|floor| floor.to_string()),
         pinned: pin::reason(layout),
         holds: state
@@ -141,16 +136,11 @@ fn binary(path: String, content: Content) -> Binary {
         Content::Missing => (None, Some("missing".to_owned())),
         Content::Unreadable(why) => (None, Some(why)),
     };
-    Binary {
-        path,
-        sha256,
-        problem,
-    }
+    Binary { path, sha256, problem }
 }
 
 fn text(status: &Status) -> String {
-    let or =
-        |value: &Option<String>, other: &str| value.clone().unwrap_or_else(|| other.to_owned());
+    let or = |value: &Option<String>, other: &str| value.clone().unwrap_or_else(|| other.to_owned());
     let mut lines = vec![
         ("version", status.version.clone()),
         ("executor", or(&status.executor, "not enrolled")),
@@ -158,17 +148,11 @@ fn text(status: &Status) -> String {
         (
             "run by",
             match &status.unit {
-                Some(unit) => format!(
-                    "{} ({}, {})",
-                    status.service_manager, unit.active_state, unit.sub_state
-                ),
+                Some(unit) => format!("{} ({}, {})", status.service_manager, unit.active_state, unit.sub_state),
                 None => status.service_manager.to_owned(),
             },
         ),
-        (
-            "binary",
-            or(&status.binary.sha256, &or(&status.binary.problem, "")),
-        ),
+        ("binary", or(&status.binary.sha256, &or(&status.binary.problem, ""))),
         (
             "previous",
             or(&status.previous.sha256, &or(&status.previous.problem, "")),
@@ -218,22 +202,10 @@ mod tests {
     fn an_open_upgrade_and_its_way_back_are_told_in_both_forms() {
         let bench = Bench::new("old");
         bench.swap_in("new");
-        let status = collect(
-            &bench.layout,
-            &version("1.1.0"),
-            bench.state(),
-            "systemd",
-            None,
-        );
+        let status = collect(&bench.layout, &version("1.1.0"), bench.state(), "systemd", None);
         let printed = text(&status);
-        assert!(
-            printed.contains("1.0.0 → 1.1.0, swapped, 0 start(s)"),
-            "{printed}"
-        );
-        assert!(
-            printed.contains("version 1.0.0 can be put back"),
-            "{printed}"
-        );
+        assert!(printed.contains("1.0.0 → 1.1.0, swapped, 0 start(s)"), "{printed}");
+        assert!(printed.contains("version 1.0.0 can be put back"), "{printed}");
         assert!(printed.contains("not enrolled"), "{printed}");
         let json = serde_json::to_value(&status).unwrap();
         assert_eq!(json["open_attempt"]["step"], "swapped");

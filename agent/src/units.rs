@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use crate::layout::{self, Layout};
 use crate::service_manager::contract::{
-    DEAD_MAN_PERIOD, RESTART_PAUSE, START_LIMIT_BURST, START_LIMIT_INTERVAL, START_TIMEOUT,
-    STOP_TIMEOUT,
+    DEAD_MAN_PERIOD, RESTART_PAUSE, START_LIMIT_BURST, START_LIMIT_INTERVAL, START_TIMEOUT, STOP_TIMEOUT,
 };
 
 /// Where administrators' and our units go.
@@ -58,11 +57,7 @@ pub fn all(layout: &Layout) -> Vec<Unit> {
 fn agent(layout: &Layout) -> String {
     let (binary, previous, flags) = words(layout);
     let (interval, burst) = (START_LIMIT_INTERVAL.as_secs(), START_LIMIT_BURST);
-    let (start, stop, pause) = (
-        START_TIMEOUT.as_secs(),
-        STOP_TIMEOUT.as_secs(),
-        RESTART_PAUSE.as_secs(),
-    );
+    let (start, stop, pause) = (START_TIMEOUT.as_secs(), STOP_TIMEOUT.as_secs(), RESTART_PAUSE.as_secs());
     format!(
         "\
 # Written by `novacula-agent install`. Change it with a drop-in: systemctl edit novacula-agent.service
@@ -239,12 +234,7 @@ mod tests {
                 std::fs::write(&path, &unit.text).unwrap();
             }
             let found = std::fs::read_to_string(&path).unwrap_or_default();
-            assert_eq!(
-                found,
-                unit.text,
-                "{}: run it with NOVACULA_UPDATE=1",
-                path.display()
-            );
+            assert_eq!(found, unit.text, "{}: run it with NOVACULA_UPDATE=1", path.display());
         }
     }
 
@@ -272,9 +262,7 @@ mod tests {
         for unit in all(&layout) {
             for line in unit.text.lines().filter(|line| line.starts_with("Exec")) {
                 assert!(
-                    line.ends_with(
-                        "--binary /srv/agent --state-dir /srv/state --config /srv/agent.toml"
-                    ),
+                    line.ends_with("--binary /srv/agent --state-dir /srv/state --config /srv/agent.toml"),
                     "{line}"
                 );
             }
@@ -313,10 +301,7 @@ mod tests {
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        let ours: Vec<_> = said
-            .lines()
-            .filter(|line| line.contains("novacula"))
-            .collect();
+        let ours: Vec<_> = said.lines().filter(|line| line.contains("novacula")).collect();
         assert!(ours.is_empty(), "{ours:#?}");
     }
 }

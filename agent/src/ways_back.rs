@@ -32,10 +32,7 @@ const FORGET_AFTER: Duration = Duration::from_secs(3600);
 pub async fn before_start(layout: &Layout) -> Result<(), Failure> {
     let invocation = std::env::var("INVOCATION_ID").ok();
     match steps::before_start(layout, &Manager::of_host(layout), invocation.as_deref()).await {
-        Ok(Some(done)) => tracing::warn!(
-            ?done,
-            "the start was one too many, or a rollback was interrupted"
-        ),
+        Ok(Some(done)) => tracing::warn!(?done, "the start was one too many, or a rollback was interrupted"),
         Ok(None) => {}
         Err(error) => return Err(Failure::because(&error)),
     }
@@ -52,23 +49,17 @@ pub async fn dead_man(layout: &Layout) -> Result<(), Failure> {
     if is_stopped(&manager).await {
         return Ok(());
     }
-    let looked = steps::look(layout, &manager, config.dead_man_window, async || {
-        probe(layout).await
-    })
-    .await;
+    let looked = steps::look(layout, &manager, config.dead_man_window, async || probe(layout).await).await;
     match looked.map_err(|error| Failure::because(&error))? {
         Looked::Nothing => return Ok(()),
-        Looked::Wake => tracing::warn!(
-            "the new version is silent and the old code reaches the control plane: waking it"
-        ),
+        Looked::Wake => {
+            tracing::warn!("the new version is silent and the old code reaches the control plane: waking it")
+        }
         Looked::Back(version) => {
             tracing::warn!(%version, "the new version stayed silent: the old version is back")
         }
     }
-    manager
-        .restart()
-        .await
-        .map_err(|error| Failure::because(&error))
+    manager.restart().await.map_err(|error| Failure::because(&error))
 }
 
 /// Whether a person stopped the agent: silence is what they wanted then.
@@ -106,14 +97,8 @@ pub async fn probe(layout: &Layout) -> Probed {
 /// When systemd does not start the unit.
 pub async fn rollback_on_failure(layout: &Layout) -> Result<(), Failure> {
     let systemd = Systemd::default();
-    let status = systemd
-        .status()
-        .await
-        .map_err(|error| Failure::because(&error))?;
-    if matches!(
-        status.active_state.as_str(),
-        "active" | "activating" | "reloading"
-    ) {
+    let status = systemd.status().await.map_err(|error| Failure::because(&error))?;
+    if matches!(status.active_state.as_str(), "active" | "activating" | "reloading") {
         tracing::info!("the agent runs; nothing is left to do");
         return Ok(());
     }
@@ -134,15 +119,10 @@ pub async fn rollback_on_failure(layout: &Layout) -> Result<(), Failure> {
             tracing::warn!(%version, "a crash loop: the old version is back");
             forget_crash_loops(Path::new(RUNTIME_DIR));
         }
-        Ok(Done::NothingOpen | Done::ChangedLocally) => {
-            pause("a crash loop that no upgrade caused").await
-        }
+        Ok(Done::NothingOpen | Done::ChangedLocally) => pause("a crash loop that no upgrade caused").await,
         Err(error) => pause(&format!("a crash loop and no way back: {}", chain(&error))).await,
     }
-    systemd
-        .start()
-        .await
-        .map_err(|error| Failure::because(&error))
+    systemd.start().await.map_err(|error| Failure::because(&error))
 }
 
 fn systemd_manager(systemd: &Systemd) -> Manager {
@@ -203,9 +183,7 @@ pub async fn by_a_person(layout: &Layout, reason: Option<&str>) -> Result<(), Fa
     };
     let done = steps::go_back(layout, &manager, &by_hand(message)).await;
     match done.map_err(|error| Failure::because(&error))? {
-        Done::Back(version) | Done::WasBack(version) => {
-            tell(&format!("version {version} is back in place"))
-        }
+        Done::Back(version) | Done::WasBack(version) => tell(&format!("version {version} is back in place")),
         Done::NothingOpen => {
             confirmed_back(layout)?;
             tell("the last known good binary is back in place");
@@ -220,10 +198,7 @@ pub async fn by_a_person(layout: &Layout, reason: Option<&str>) -> Result<(), Fa
         tell("no service manager runs it: start it yourself");
         return Ok(());
     }
-    manager
-        .restart()
-        .await
-        .map_err(|error| Failure::because(&error))?;
+    manager.restart().await.map_err(|error| Failure::because(&error))?;
     tell("restarting");
     Ok(())
 }
@@ -312,9 +287,6 @@ mod tests {
         confirmed_back(&bench.layout).unwrap();
         assert_eq!(bench.live(), "old");
         let nothing = confirmed_back(&bench.layout).unwrap_err();
-        assert!(
-            nothing.message.contains("nothing to go back to"),
-            "{nothing}"
-        );
+        assert!(nothing.message.contains("nothing to go back to"), "{nothing}");
     }
 }

@@ -15,8 +15,7 @@ use domain::attempt::{ErrorCode, Outcome, Stage};
 use domain::{AttemptId, Generation, Timestamp, Version};
 use executor_sdk::Journal;
 use executor_sdk::fault::{
-    DISK_CREATED, DISK_RENAMED, DISK_SYNCED, DISK_WRITTEN, JOURNAL_AFTER_WRITE,
-    JOURNAL_BEFORE_WRITE,
+    DISK_CREATED, DISK_RENAMED, DISK_SYNCED, DISK_WRITTEN, JOURNAL_AFTER_WRITE, JOURNAL_BEFORE_WRITE,
 };
 use executor_sdk::journal::{OpenAttempt, RollbackCause, State, Step};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -45,16 +44,14 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
     for point in swap_points() {
-        trials.push(Trial::test(
-            format!("swap_killed_at_{}", name(&point)),
-            move || swap_killed_at(&point),
-        ));
+        trials.push(Trial::test(format!("swap_killed_at_{}", name(&point)), move || {
+            swap_killed_at(&point)
+        }));
     }
     for point in back_points() {
-        trials.push(Trial::test(
-            format!("way_back_killed_at_{}", name(&point)),
-            move || back_killed_at(&point),
-        ));
+        trials.push(Trial::test(format!("way_back_killed_at_{}", name(&point)), move || {
+            back_killed_at(&point)
+        }));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -65,12 +62,7 @@ fn name(point: &str) -> String {
 
 /// The agent's own points, and those of the two journal writes around them.
 fn swap_points() -> Vec<String> {
-    with_journal(
-        SWAP_POINTS
-            .iter()
-            .filter(|point| **point != SWAP_RESTARTING),
-        2,
-    )
+    with_journal(SWAP_POINTS.iter().filter(|point| **point != SWAP_RESTARTING), 2)
 }
 
 fn back_points() -> Vec<String> {
@@ -110,12 +102,7 @@ fn attempt(layout: &Layout, incoming: &Path) -> OpenAttempt {
         Content::Missing | Content::Unreadable(_) => None,
     };
     let id = AttemptId::new(Uuid::from_u128(1));
-    let mut open = OpenAttempt::new(
-        id,
-        Generation::default(),
-        version("1.0.0"),
-        version("1.1.0"),
-    );
+    let mut open = OpenAttempt::new(id, Generation::default(), version("1.0.0"), version("1.1.0"));
     open.old_sha256 = digest(layout.binary());
     open.new_sha256 = digest(incoming);
     open
@@ -133,9 +120,7 @@ fn cause() -> RollbackCause {
 fn child(task: &str) -> ExitCode {
     let (what, directory) = task.split_once(':').expect("task:directory");
     let layout = layout(Path::new(directory));
-    let locked = Journal::new(layout.state_dir())
-        .lock(PATIENCE)
-        .expect("the lock");
+    let locked = Journal::new(layout.state_dir()).lock(PATIENCE).expect("the lock");
     let done = if what == "swap" {
         let path = incoming(&layout);
         let file = File::open(&path).expect("the incoming file");
@@ -153,11 +138,7 @@ fn child(task: &str) -> ExitCode {
     } else {
         put_back(&layout, &locked, &cause(), Vec::new(), Timestamp::EPOCH).is_ok()
     };
-    if done {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn incoming(layout: &Layout) -> PathBuf {
@@ -208,9 +189,7 @@ fn start(layout: &Layout) -> Result<Recovered, Failed> {
     } else {
         version("1.0.0")
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(recover(layout, &Manager::Nobody, &own, None))?)
 }
 
@@ -221,11 +200,7 @@ fn swap_killed_at(point: &str) -> Result<(), Failed> {
         return Err(format!("not killed at {point}: ended with {code:?}").into());
     }
     start(&layout)?;
-    let (live, previous, state) = (
-        text(layout.binary()),
-        text(&layout.previous()),
-        state(&layout),
-    );
+    let (live, previous, state) = (text(layout.binary()), text(&layout.previous()), state(&layout));
     if live == NEW {
         assert_eq!(previous, OLD, "fully new: .prev is the old version");
         let open = state.open.ok_or("the new version is on probation")?;
@@ -234,12 +209,7 @@ fn swap_killed_at(point: &str) -> Result<(), Failed> {
         assert_eq!(live, OLD, "neither old nor new");
         assert!(previous == OLDER || previous == OLD, "{previous:?}");
         assert!(state.open.is_none(), "an interrupted attempt is over");
-        assert!(
-            state
-                .unsent
-                .iter()
-                .all(|sent| sent.report.outcome == Outcome::Failed)
-        );
+        assert!(state.unsent.iter().all(|sent| sent.report.outcome == Outcome::Failed));
     }
     for left in [layout.previous_new(), layout.back()] {
         assert!(!left.exists(), "{} is left", left.display());
@@ -258,20 +228,13 @@ fn back_killed_at(point: &str) -> Result<(), Failed> {
     start(&layout)?;
     assert_eq!(run_child("back", dir.path(), None), Some(0));
     assert_eq!(
-        (
-            text(layout.binary()).as_str(),
-            text(&layout.previous()).as_str()
-        ),
+        (text(layout.binary()).as_str(), text(&layout.previous()).as_str()),
         (OLD, OLD)
     );
     start(&layout)?;
     let state = state(&layout);
     assert!(state.open.is_none());
-    assert_eq!(
-        state.unsent.len(),
-        1,
-        "one outcome, however often it was taken up"
-    );
+    assert_eq!(state.unsent.len(), 1, "one outcome, however often it was taken up");
     let report = &state.unsent[0].report;
     assert_eq!(
         (report.outcome, report.error_code),

@@ -95,19 +95,13 @@ fn child() -> ExitCode {
         _ => sd_notify::notify(&[sd_notify::NotifyState::Ready]).expect("the parent listens"),
     }
     // Tells the test that it is up.
-    fs::write(
-        directory.join(format!("up-{part}")),
-        std::process::id().to_string(),
-    )
-    .expect("a note");
+    fs::write(directory.join(format!("up-{part}")), std::process::id().to_string()).expect("a note");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
     match part {
-        "ask" => runtime
-            .block_on(manager.restart())
-            .expect("the parent listens"),
+        "ask" => runtime.block_on(manager.restart()).expect("the parent listens"),
         "confirm" => manager.confirmed().expect("the parent listens"),
         _ => {}
     }
@@ -132,12 +126,7 @@ impl Stage {
         if open {
             let id = AttemptId::new(Uuid::from_u128(5));
             let version = |text: &str| text.parse().expect("a version");
-            let mut attempt = OpenAttempt::new(
-                id,
-                Generation::default(),
-                version("1.0.0"),
-                version("1.1.0"),
-            );
+            let mut attempt = OpenAttempt::new(id, Generation::default(), version("1.0.0"), version("1.1.0"));
             attempt.old_sha256 = digest(&layout.previous());
             attempt.new_sha256 = digest(layout.binary());
             attempt.step = Step::Swapped;
@@ -152,11 +141,7 @@ impl Stage {
             .stderr(Stdio::null())
             .spawn()
             .expect("a parent");
-        Self {
-            dir,
-            layout,
-            parent,
-        }
+        Self { dir, layout, parent }
     }
 
     fn state(&self) -> State {
@@ -169,9 +154,7 @@ impl Stage {
         let begin = Instant::now();
         while !done() {
             if begin.elapsed() > LIMIT {
-                return Err(
-                    format!("waited in vain for: {what}; journal: {:?}", self.state()).into(),
-                );
+                return Err(format!("waited in vain for: {what}; journal: {:?}", self.state()).into());
             }
             // Looks again soon; what counts is the condition.
             std::thread::park_timeout(Duration::from_millis(10));
@@ -203,10 +186,7 @@ impl Stage {
             (Outcome::RolledBack, Some(code)),
             "{report:?}"
         );
-        assert_eq!(
-            digest(self.layout.binary()),
-            digest(&self.layout.previous())
-        );
+        assert_eq!(digest(self.layout.binary()), digest(&self.layout.previous()));
         assert_eq!(self.stop(), Some(10));
         Ok(state)
     }
@@ -221,12 +201,8 @@ impl Drop for Stage {
 
 fn play(path: &Path, part: &str) {
     fs::copy("/proc/self/exe", path).expect("a copy");
-    let mut file = OpenOptions::new()
-        .append(true)
-        .open(path)
-        .expect("the copy");
-    file.write_all(format!("{PART}{part}\n").as_bytes())
-        .expect("its part");
+    let mut file = OpenOptions::new().append(true).open(path).expect("the copy");
+    file.write_all(format!("{PART}{part}\n").as_bytes()).expect("its part");
 }
 
 fn digest(path: &Path) -> Option<domain::Sha256> {
@@ -248,16 +224,12 @@ fn crash_loop() -> Result<(), Failed> {
 }
 
 fn clean_exit() -> Result<(), Failed> {
-    Stage::set("exit", true)
-        .came_back(ErrorCode::CleanExit)
-        .map(drop)
+    Stage::set("exit", true).came_back(ErrorCode::CleanExit).map(drop)
 }
 
 fn silent() -> Result<(), Failed> {
     // It becomes ready and never notes its start in the journal.
-    Stage::set("silent", true)
-        .came_back(ErrorCode::Hang)
-        .map(drop)
+    Stage::set("silent", true).came_back(ErrorCode::Hang).map(drop)
 }
 
 fn restart() -> Result<(), Failed> {
@@ -283,9 +255,6 @@ fn stopped() -> Result<(), Failed> {
     stage.up("old")?;
     let pid = fs::read_to_string(stage.dir.path().join("up-old"))?;
     assert_eq!(stage.stop(), Some(10));
-    assert!(
-        !Path::new("/proc").join(pid.trim()).exists(),
-        "the child is gone"
-    );
+    assert!(!Path::new("/proc").join(pid.trim()).exists(), "the child is gone");
     Ok(())
 }

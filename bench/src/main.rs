@@ -1,2 +1,107 @@
-//! Placeholder.
-fn main() {}
+//! `cargo bench-fleet`: how long from the commit of an upgrade to its receipt, for a fleet that holds streams, beside the
+//! same fleet that asks every 5 s as it did before Novacula, in the same run on the same machine.
+//!
+//! Everything is real but the hosts: one control plane over its embedded store, full durability, mutual TLS, one enrolled identity and one
+//! connection an executor. Control plane and fleet share this process and its cores, so that both clocks are one; figures are upper bounds.
+//! Compare the ratio, not the microseconds: machines differ.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
+
+mod figures;
+
+mod fleet;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser;
+use harness::catalog::Draft;
+use harness::control_plane::ControlPlane;
+
+use crate::figures::Figures;
+use crate::fleet::Fleet;
+
+/// What the fleet did before: each executor asks this often.
+const POLL_EVERY: Duration = Duration::from_secs(5);
+
+/// Commit to receipt of one upgrade per executor: streams beside polling
+#[derive(Debug, Parser)]
+struct Args {
+    /// Executors
+    #[arg(long, default_value_t = 1000)]
+    executors: usize,
+    /// Between two requests; they are spread so that the delay of one is measured, not a queue's
+    #[arg(long, default_value_t = 5, value_name = "MS")]
+    pace_ms: u64,
+}
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let ran = runtime
+        .context("start the runtime")
+        .and_then(|runtime| runtime.block_on(run(&Args::parse())));
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench-fleet: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &Args) -> anyhow::Result<()> {
+    let pace = Duration::from_millis(args.pace_ms);
+    let plane = ControlPlane::start().await?;
+    for (sequence, version) in [(1, "1.1.0"), (2, "1.2.0")] {
+        plane
+            .release(&Draft::new(version, sequence))
+            .await
+            .context("publish a release")?;
+    }
+    eprintln!("enrolling {} executors ...", args.executors);
+    let before = resident_kib()?;
+    let fleet = Fleet::enrol(&plane, args.executors).await?;
+
+    eprintln!("opening {} streams ...", args.executors);
+    let mut streaming = fleet.stream().await?;
+    let connected = resident_kib()?;
+    eprintln!("one upgrade each, pushed ...");
+    let pushed = Figures::of(streaming.upgrade_each(&plane, "1.1.0", pace).await?);
+    streaming.stop().await;
+
+    eprintln!("one upgrade each, polled every {POLL_EVERY:?} ...");
+    let mut polling = fleet.poll(POLL_EVERY).await?;
+    let polled = Figures::of(polling.upgrade_each(&plane, "1.2.0", pace).await?);
+    polling.stop().await;
+    plane.stop().await?;
+
+    println!(
+        "commit to receipt, {} executors over mTLS, one upgrade each, embedded store",
+        args.executors
+    );
+    println!("{:<22} {:>12} {:>12} {:>12} {:>8}", "", "p50", "p99", "max", "heard");
+    pushed.print("streams (pushed)");
+    polled.print("polling every 5 s");
+    println!(
+        "polling / streams      {:>12.0}x {:>11.0}x",
+        polled.p50() / pushed.p50(),
+        polled.p99() / pushed.p99()
+    );
+    println!(
+        "resident, control plane and fleet together: {} MiB before, {} MiB with every stream open",
+        before / 1024,
+        connected / 1024
+    );
+    Ok(())
+}
+
+/// This process's resident memory (`VmRSS` of proc(5)), in KiB.
+fn resident_kib() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .context("VmRSS in /proc/self/status")?;
+    line.trim().trim_end_matches("kB").trim().parse().context("read VmRSS")
+}

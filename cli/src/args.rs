@@ -38,13 +38,7 @@ pub(crate) struct Connection {
     #[arg(long, global = true, env = "NOVACULA_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// Organization for short names, `acme`
-    #[arg(
-        long,
-        short = 'O',
-        global = true,
-        env = "NOVACULA_ORGANIZATION",
-        value_name = "ID"
-    )]
+    #[arg(long, short = 'O', global = true, env = "NOVACULA_ORGANIZATION", value_name = "ID")]
     pub(crate) organization: Option<String>,
     /// Context of the configuration file to use
     #[arg(long, global = true, env = "NOVACULA_CONTEXT", value_name = "NAME")]
@@ -544,8 +538,7 @@ mod tests {
 
     #[test]
     fn usage_errors_end_with_2() {
-        let error = Args::try_parse_from(["novacula", "upgrade", "request", "web-1"])
-            .expect_err("no version");
+        let error = Args::try_parse_from(["novacula", "upgrade", "request", "web-1"]).expect_err("no version");
         assert_eq!(error.exit_code(), 2);
     }
 }

@@ -67,25 +67,16 @@ impl Session {
 pub(crate) async fn run(args: Args) -> Result<(), Error> {
     match args.command {
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Args::command(),
-                "novacula",
-                &mut std::io::stdout(),
-            );
+            clap_complete::generate(shell, &mut Args::command(), "novacula", &mut std::io::stdout());
             Ok(())
         }
         Command::Login(login) => login::login(&args.connection, &login).await,
         Command::Context(command) => login::context(&args.connection, &command),
         Command::Whoami => login::whoami(&Session::new(&args.connection)?).await,
-        Command::Executor(command) => {
-            executor::run(&Session::new(&args.connection)?, command).await
-        }
+        Command::Executor(command) => executor::run(&Session::new(&args.connection)?, command).await,
         Command::Upgrade(command) => upgrade::run(&Session::new(&args.connection)?, command).await,
         Command::Release(command) => release::run(&Session::new(&args.connection)?, command).await,
-        Command::Organization(command) => {
-            organization::run(&Session::new(&args.connection)?, command).await
-        }
+        Command::Organization(command) => organization::run(&Session::new(&args.connection)?, command).await,
         Command::JoinToken(command) => token::join(&Session::new(&args.connection)?, command).await,
         Command::Token(command) => token::run(&Session::new(&args.connection)?, command).await,
         Command::Event(command) => event::run(&Session::new(&args.connection)?, command).await,

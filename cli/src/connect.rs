@@ -33,14 +33,9 @@ pub(crate) struct Bearer {
 }
 
 impl Interceptor for Bearer {
-    fn call(
-        &mut self,
-        mut request: tonic::Request<()>,
-    ) -> Result<tonic::Request<()>, tonic::Status> {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
         if let Some(header) = &self.header {
-            request
-                .metadata_mut()
-                .insert("authorization", header.clone());
+            request.metadata_mut().insert("authorization", header.clone());
         }
         Ok(request)
     }
@@ -49,17 +44,10 @@ impl Interceptor for Bearer {
 /// Opens the channel.
 pub(crate) async fn open(settings: &Settings, timeout: Option<Duration>) -> Result<Api, Error> {
     let uri = parse_server(&settings.server)?;
-    let host = uri
-        .host()
-        .unwrap_or_default()
-        .trim_matches(['[', ']'])
-        .to_owned();
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let port = uri.port_u16().unwrap_or(443);
-    let name = ServerName::try_from(host.clone()).map_err(|_| {
-        Error::Config(format!(
-            "--server: {host:?} is neither a host name nor an address"
-        ))
-    })?;
+    let name = ServerName::try_from(host.clone())
+        .map_err(|_| Error::Config(format!("--server: {host:?} is neither a host name nor an address")))?;
     let tls = TlsConnector::from(Arc::new(tls_config(settings.ca.as_deref())?));
 
     let mut endpoint = Endpoint::from(uri)
@@ -122,23 +110,21 @@ fn parse_server(server: &str) -> Result<Uri, Error> {
 fn tls_config(ca: Option<&Path>) -> Result<rustls::ClientConfig, Error> {
     let Some(path) = ca else {
         return Err(Error::Config(
-            "no authority to trust: give --ca <data-dir>/ca.pem, set NOVACULA_CA, or use a context (novacula login)".to_owned(),
+            "no authority to trust: give --ca <data-dir>/ca.pem, set NOVACULA_CA, or use a context (novacula login)"
+                .to_owned(),
         ));
     };
     let pem = fs::read(path).map_err(|error| Error::file("read", path, error))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate
-            .map_err(|error| Error::Config(format!("{}: not PEM: {error}", path.display())))?;
+        let certificate =
+            certificate.map_err(|error| Error::Config(format!("{}: not PEM: {error}", path.display())))?;
         roots
             .add(certificate)
             .map_err(|error| Error::Config(format!("{}: {error}", path.display())))?;
     }
     if roots.is_empty() {
-        return Err(Error::Config(format!(
-            "{} holds no certificate",
-            path.display()
-        )));
+        return Err(Error::Config(format!("{} holds no certificate", path.display())));
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
@@ -165,11 +151,6 @@ mod tests {
 
     #[test]
     fn without_an_authority_it_says_how_to_give_one() {
-        assert!(
-            tls_config(None)
-                .expect_err("none")
-                .to_string()
-                .contains("--ca")
-        );
+        assert!(tls_config(None).expect_err("none").to_string().contains("--ca"));
     }
 }

@@ -78,9 +78,8 @@ impl File {
     /// Reads the file; an absent one is empty.
     pub(crate) fn load(path: &Path) -> Result<Self, Error> {
         match fs::read_to_string(path) {
-            Ok(text) => toml::from_str(&text).map_err(|error| {
-                Error::Config(format!("{}: {}", path.display(), error.to_string().trim()))
-            }),
+            Ok(text) => toml::from_str(&text)
+                .map_err(|error| Error::Config(format!("{}: {}", path.display(), error.to_string().trim()))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(Error::file("read", path, error)),
         }
@@ -88,8 +87,7 @@ impl File {
 
     /// Writes the file, whole or not at all.
     pub(crate) fn save(&self, path: &Path) -> Result<(), Error> {
-        let text = toml::to_string_pretty(self)
-            .map_err(|error| Error::local("print the configuration", error))?;
+        let text = toml::to_string_pretty(self).map_err(|error| Error::local("print the configuration", error))?;
         write_private(path, text.as_bytes())
     }
 
@@ -184,9 +182,7 @@ mod tests {
         fs::write(&path, "[contexts.a]\nsever = \"x\"\n").expect("writes");
         let error = File::load(&path).expect_err("unknown key");
         assert!(error.to_string().contains("sever"), "{error}");
-        let error = File::default()
-            .pick(Some("prod"))
-            .expect_err("unknown context");
+        let error = File::default().pick(Some("prod")).expect_err("unknown context");
         assert!(error.to_string().contains("prod"), "{error}");
     }
 
@@ -208,10 +204,7 @@ mod tests {
         );
         file.save(&path).expect("saves");
         assert_eq!(File::load(&path).expect("loads"), file);
-        assert_eq!(
-            fs::metadata(&path).expect("exists").permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).expect("exists").permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
@@ -219,12 +212,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("token");
         fs::write(&path, "\n").expect("writes");
-        assert!(
-            read_token(&path)
-                .expect_err("empty")
-                .to_string()
-                .contains("token")
-        );
+        assert!(read_token(&path).expect_err("empty").to_string().contains("token"));
         fs::write(&path, "  nvt_x_1 \nrest").expect("writes");
         assert_eq!(read_token(&path).expect("reads").as_str(), "nvt_x_1");
     }

@@ -53,10 +53,7 @@ pub(crate) enum Error {
 
 impl Error {
     /// A failure on this machine.
-    pub(crate) fn local(
-        doing: &'static str,
-        source: impl Into<Box<dyn StdError + Send + Sync>>,
-    ) -> Self {
+    pub(crate) fn local(doing: &'static str, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Local {
             doing,
             source: source.into(),
@@ -64,11 +61,7 @@ impl Error {
     }
 
     /// A failure with a file of ours.
-    pub(crate) fn file(
-        doing: &'static str,
-        path: impl Into<PathBuf>,
-        source: std::io::Error,
-    ) -> Self {
+    pub(crate) fn file(doing: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::File {
             doing,
             path: path.into(),
@@ -109,10 +102,7 @@ impl From<tonic::Status> for Error {
             };
         }
         if status.code() == Code::DeadlineExceeded {
-            return Self::TimedOut(format!(
-                "{}; ask again, or raise --timeout",
-                status.message()
-            ));
+            return Self::TimedOut(format!("{}; ask again, or raise --timeout", status.message()));
         }
         let mut text = status.message().to_owned();
         if let Some(info) = info {

@@ -88,17 +88,12 @@ mod tests {
         let full = "organizations/other/executors/web-1";
         assert_eq!(names.executor(full).expect("keeps"), full);
         assert_eq!(Names::release("agent-1.2.0"), "releases/agent-1.2.0");
-        assert_eq!(
-            Names::new(None).token("t1").expect("installation"),
-            "tokens/t1"
-        );
+        assert_eq!(Names::new(None).token("t1").expect("installation"), "tokens/t1");
     }
 
     #[test]
     fn a_missing_organization_says_how_to_give_one() {
-        let error = Names::new(None)
-            .executor("web-1")
-            .expect_err("no organization");
+        let error = Names::new(None).executor("web-1").expect_err("no organization");
         assert!(error.to_string().contains("--organization"));
         assert_eq!(error.exit_code(), 78);
     }

@@ -49,8 +49,7 @@ impl Printer {
     ) -> Result<(), Error> {
         if self.is_json() {
             let values = messages.iter().map(json).collect::<Result<Vec<_>, _>>()?;
-            let text = serde_json::to_string_pretty(&values)
-                .map_err(|error| Error::local("print JSON", error))?;
+            let text = serde_json::to_string_pretty(&values).map_err(|error| Error::local("print JSON", error))?;
             return line(&text);
         }
         line(&table(header, messages.iter().map(row)))
@@ -92,13 +91,8 @@ pub(crate) fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) ->
 /// Lines of `name: value`, aligned; empty values are left out.
 pub(crate) fn facts(facts: &[(&str, String)]) -> String {
     let shown = facts.iter().filter(|(_, value)| !value.is_empty());
-    let width = shown
-        .clone()
-        .map(|(name, _)| name.len() + 1)
-        .max()
-        .unwrap_or_default();
-    let lines =
-        shown.map(|(name, value)| format!("{:width$} {}", format!("{name}:"), printable(value)));
+    let width = shown.clone().map(|(name, _)| name.len() + 1).max().unwrap_or_default();
+    let lines = shown.map(|(name, value)| format!("{:width$} {}", format!("{name}:"), printable(value)));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -118,8 +112,7 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// Writes one line to stdout. A reader that went away (`| head`) is the end, not an error worth a trace.
 pub(crate) fn line(text: &str) -> Result<(), Error> {
-    writeln!(io::stdout().lock(), "{text}")
-        .map_err(|error| Error::file("write", "standard output", error))
+    writeln!(io::stdout().lock(), "{text}").map_err(|error| Error::file("write", "standard output", error))
 }
 
 fn json<M: Message + Name>(message: &M) -> Result<serde_json::Value, Error> {
@@ -163,8 +156,6 @@ mod tests {
     #[test]
     fn escapes_of_a_terminal_do_not_reach_it() {
         assert_eq!(printable("a\u{1b}[2Jb\rc\nd"), "a\u{fffd}[2Jb\u{fffd}c\nd");
-        assert!(
-            !table(&["a"], std::iter::once(vec!["x\u{1b}]0;y\u{7}".to_owned()])).contains('\u{1b}')
-        );
+        assert!(!table(&["a"], std::iter::once(vec!["x\u{1b}]0;y\u{7}".to_owned()])).contains('\u{1b}'));
     }
 }

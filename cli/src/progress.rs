@@ -15,12 +15,7 @@ use crate::output::{Printer, printable};
 const TICK: Duration = Duration::from_millis(120);
 
 /// Follows an attempt to its outcome. A stream that breaks is opened again: the attempt goes on whether we look or not.
-pub(crate) async fn follow(
-    api: &Api,
-    name: &str,
-    printer: Printer,
-    limit: Duration,
-) -> Result<v1::Attempt, Error> {
+pub(crate) async fn follow(api: &Api, name: &str, printer: Printer, limit: Duration) -> Result<v1::Attempt, Error> {
     let followed = tokio::time::timeout(limit, follow_for_ever(api, name, printer)).await;
     followed.unwrap_or_else(|_| {
         let limit = humantime::format_duration(limit);
@@ -60,9 +55,7 @@ async fn watch_once(
     name: &str,
     screen: &mut Screen,
 ) -> Result<Option<v1::Attempt>, Error> {
-    let request = v1::WatchAttemptRequest {
-        name: name.to_owned(),
-    };
+    let request = v1::WatchAttemptRequest { name: name.to_owned() };
     let mut stream = client.watch_attempt(request).await?.into_inner();
     while let Some(response) = stream.message().await? {
         let Some(attempt) = response.attempt else {
@@ -89,10 +82,7 @@ pub(crate) fn phase(attempt: &v1::Attempt) -> String {
 pub(crate) fn outcome(attempt: &v1::Attempt) -> String {
     match attempt.outcome() {
         v1::Outcome::Unspecified => "-".to_owned(),
-        outcome => outcome
-            .as_str_name()
-            .trim_start_matches("OUTCOME_")
-            .to_lowercase(),
+        outcome => outcome.as_str_name().trim_start_matches("OUTCOME_").to_lowercase(),
     }
 }
 

@@ -80,11 +80,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn control_plane(
-    story: &mut Story,
-    binaries: &Binaries,
-    folder: &Path,
-) -> anyhow::Result<(Process, Novacula)> {
+fn control_plane(story: &mut Story, binaries: &Binaries, folder: &Path) -> anyhow::Result<(Process, Novacula)> {
     story.chapter("A control plane, with an authority of its own");
     let binary = binaries.path("novacula-server")?;
     let (data, tokens) = (folder.join("server"), folder.join("tokens"));
@@ -175,12 +171,7 @@ fn enrolled_agent(
     Ok(agent)
 }
 
-fn releases(
-    story: &mut Story,
-    binaries: &Binaries,
-    novacula: &Novacula,
-    folder: &Path,
-) -> anyhow::Result<()> {
+fn releases(story: &mut Story, binaries: &Binaries, novacula: &Novacula, folder: &Path) -> anyhow::Result<()> {
     story.chapter("Two releases, signed with this checkout's development key");
     for (binary, version) in [("demo-agent-1-1-0", "1.1.0"), ("demo-agent-1-2-0", "1.2.0")] {
         release::publish(novacula, binaries.path(binary)?, version, folder)?;
@@ -195,10 +186,7 @@ fn releases(
 fn good_upgrade(story: &mut Story, novacula: &Novacula) -> anyhow::Result<()> {
     story.chapter("Upgrade to 1.1.0");
     story.command("novacula upgrade request web-1 1.1.0 --wait");
-    let output = novacula.output(
-        As::Owner,
-        &["upgrade", "request", "web-1", "1.1.0", "--wait"],
-    )?;
+    let output = novacula.output(As::Owner, &["upgrade", "request", "web-1", "1.1.0", "--wait"])?;
     story.quote(&String::from_utf8_lossy(&output.stderr));
     if !output.status.success() {
         bail!("the upgrade ended with {}", output.status);
@@ -219,10 +207,7 @@ fn good_upgrade(story: &mut Story, novacula: &Novacula) -> anyhow::Result<()> {
 fn bad_upgrade(story: &mut Story, novacula: &Novacula) -> anyhow::Result<()> {
     story.chapter("Upgrade to 1.2.0, which cannot start");
     story.command("novacula upgrade request web-1 1.2.0 --wait");
-    let output = novacula.output(
-        As::Owner,
-        &["upgrade", "request", "web-1", "1.2.0", "--wait"],
-    )?;
+    let output = novacula.output(As::Owner, &["upgrade", "request", "web-1", "1.2.0", "--wait"])?;
     story.quote(&String::from_utf8_lossy(&output.stderr));
     let attempt = newest(novacula)?;
     if output.status.success() || text(&attempt, "outcome") != "OUTCOME_ROLLED_BACK" {
@@ -260,10 +245,7 @@ fn farewell(story: &mut Story, novacula: &Novacula, server: &Process, agent: &Pr
         story.tell("cargo demo --keep leaves it running and prints the novacula and grpcurl lines to play with");
     }
     story.tell("README.md says how to run it for real; the web page comes in a later release");
-    story.tell(&format!(
-        "the story took {:.0} s",
-        story.elapsed().as_secs_f64()
-    ));
+    story.tell(&format!("the story took {:.0} s", story.elapsed().as_secs_f64()));
 }
 
 /// The newest attempt, log tail included.
@@ -289,8 +271,7 @@ fn micros(time: &str) -> anyhow::Result<i64> {
         .context("a time in UTC")?;
     let mut parts = clock.split(':');
     let mut next = || parts.next().context("hours, minutes and seconds");
-    let (hours, minutes, seconds): (i64, i64, f64) =
-        (next()?.parse()?, next()?.parse()?, next()?.parse()?);
+    let (hours, minutes, seconds): (i64, i64, f64) = (next()?.parse()?, next()?.parse()?, next()?.parse()?);
     #[expect(clippy::cast_possible_truncation, reason = "under 60 million")]
     let seconds = (seconds * 1e6).round() as i64;
     Ok((hours * 60 + minutes) * 60_000_000 + seconds)
@@ -318,12 +299,15 @@ impl Host {
         for part in ["bin", "state"] {
             let path = root.join(part);
             fs::create_dir_all(&path).context("make the host's folders")?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
-                .context("set the host's modes")?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).context("set the host's modes")?;
         }
         let config = root.join("agent.toml");
         // A demo's host forgets everything at the end, and says so: state on a temporary file system is refused otherwise.
-        fs::write(&config, "[upgrade]\nallow_volatile_state = true\ndead_man_window = \"5s\"\n").context("write the host's settings")?;
+        fs::write(
+            &config,
+            "[upgrade]\nallow_volatile_state = true\ndead_man_window = \"5s\"\n",
+        )
+        .context("write the host's settings")?;
         Ok(Self {
             binary: root.join("bin/novacula-agent"),
             state: root.join("state"),

@@ -39,14 +39,8 @@ impl Novacula {
         command
             .args(["--server", &self.server, "--organization", "acme", "--ca"])
             .arg(&self.ca);
-        command
-            .arg("--token-file")
-            .arg(self.token_file(role))
-            .args(arguments);
-        command
-            .stdin(Stdio::null())
-            .output()
-            .context("run novacula")
+        command.arg("--token-file").arg(self.token_file(role)).args(arguments);
+        command.stdin(Stdio::null()).output().context("run novacula")
     }
 
     /// Runs it; it has to succeed.
@@ -54,22 +48,14 @@ impl Novacula {
         let output = self.output(role, arguments)?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            bail!(
-                "novacula {} ended with {}:\n{said}",
-                arguments.join(" "),
-                output.status
-            );
+            bail!("novacula {} ended with {}:\n{said}", arguments.join(" "), output.status);
         }
         String::from_utf8(output.stdout).context("read novacula's output")
     }
 
     /// Runs it with `--output json`.
     pub(crate) fn json(&self, role: As, arguments: &[&str]) -> anyhow::Result<Value> {
-        let arguments: Vec<&str> = arguments
-            .iter()
-            .copied()
-            .chain(["--output", "json"])
-            .collect();
+        let arguments: Vec<&str> = arguments.iter().copied().chain(["--output", "json"]).collect();
         serde_json::from_str(&self.succeed(role, &arguments)?).context("read novacula's JSON")
     }
 

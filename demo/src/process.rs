@@ -21,19 +21,11 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts it; its output goes to `<folder>/<name>.log`.
-    pub(crate) fn start(
-        name: &'static str,
-        command: &mut Command,
-        folder: &Path,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn start(name: &'static str, command: &mut Command, folder: &Path) -> anyhow::Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let file = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         let other = file.try_clone().context("share the log")?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(file)
-            .stderr(other)
-            .spawn();
+        let child = command.stdin(Stdio::null()).stdout(file).stderr(other).spawn();
         Ok(Self {
             name,
             child: child.with_context(|| format!("start {name}"))?,
@@ -94,8 +86,7 @@ pub(crate) struct Readiness {
 impl Readiness {
     pub(crate) fn new(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join("notify");
-        let socket =
-            UnixDatagram::bind(&path).with_context(|| format!("bind {}", path.display()))?;
+        let socket = UnixDatagram::bind(&path).with_context(|| format!("bind {}", path.display()))?;
         socket
             .set_read_timeout(Some(Duration::from_millis(200)))
             .context("limit waiting")?;
@@ -112,9 +103,7 @@ impl Readiness {
         while began.elapsed() < limit {
             process.alive()?;
             if let Ok(n) = self.socket.recv(&mut message)
-                && message[..n]
-                    .split(|byte| *byte == b'\n')
-                    .any(|line| line == b"READY=1")
+                && message[..n].split(|byte| *byte == b'\n').any(|line| line == b"READY=1")
             {
                 return Ok(());
             }

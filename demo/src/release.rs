@@ -10,12 +10,7 @@ use crate::build::workspace;
 use crate::novacula::{As, Novacula};
 
 /// Signs `binary` as `version` and publishes it.
-pub(crate) fn publish(
-    novacula: &Novacula,
-    binary: &Path,
-    version: &str,
-    folder: &Path,
-) -> anyhow::Result<()> {
+pub(crate) fn publish(novacula: &Novacula, binary: &Path, version: &str, folder: &Path) -> anyhow::Result<()> {
     let file = folder.join(format!("novacula-agent-{version}"));
     fs::copy(binary, &file).context("copy the release's binary")?;
     let path = file.to_str().context("a path of text")?;
@@ -28,10 +23,7 @@ pub(crate) fn publish(
         As::Publisher,
         &["release", "create", "agent", version, "--notes-file", notes],
     )?;
-    let line = novacula.succeed(
-        As::Publisher,
-        &["release", "manifest", path, "--version", version],
-    )?;
+    let line = novacula.succeed(As::Publisher, &["release", "manifest", path, "--version", version])?;
     sign(&file, line.trim_end())?;
     novacula.succeed(As::Publisher, &["release", "upload", &release, path])?;
     novacula.succeed(As::Publisher, &["release", "publish", &release])?;

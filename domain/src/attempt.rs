@@ -21,10 +21,7 @@ pub mod effect;
 
 pub mod restore;
 
-pub use next::{
-    Action, Input, Next, OutcomeWaiting, Policy, next, next_deadline, outcome_waiting,
-    remaining_ttl,
-};
+pub use next::{Action, Input, Next, OutcomeWaiting, Policy, next, next_deadline, outcome_waiting, remaining_ttl};
 pub use outcome::{Ending, ErrorCode, Outcome, OutcomeSource, Report, Stage};
 pub use request::{Decision, Request, Situation, request};
 pub use state::{Attempt, Phase};

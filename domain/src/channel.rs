@@ -50,9 +50,7 @@ impl FromStr for Channel {
     type Err = Error;
 
     fn from_str(value: &str) -> Result<Self, Error> {
-        let known = Self::ALL
-            .into_iter()
-            .find(|channel| channel.as_str() == value);
+        let known = Self::ALL.into_iter().find(|channel| channel.as_str() == value);
         known.ok_or_else(|| Error(value.chars().take(80).collect()))
     }
 }

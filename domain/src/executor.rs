@@ -158,10 +158,7 @@ impl FromStr for Platform {
 
     fn from_str(value: &str) -> Result<Self, Error> {
         let word = |text: &str| {
-            (1..=16).contains(&text.len())
-                && text
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            (1..=16).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
         };
         match value.split_once('/') {
             Some((os, arch)) if word(os) && word(arch) => Ok(Self {

@@ -32,9 +32,7 @@ pub(crate) fn at(seconds: u64) -> Timestamp {
 pub(crate) fn executor(running: &str) -> Executor {
     Executor {
         uid: ExecutorUid::new(Uuid::from_u128(1)),
-        name: "organizations/acme/executors/web-1"
-            .parse()
-            .expect("a name"),
+        name: "organizations/acme/executors/web-1".parse().expect("a name"),
         revision: Revision::default(),
         state: State::Active,
         kind: Some(Kind::Agent),

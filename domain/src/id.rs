@@ -18,9 +18,7 @@ pub const NAME_MAX: usize = 63;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Not a label.
-    #[error(
-        "{what} {value:?} is not 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit"
-    )]
+    #[error("{what} {value:?} is not 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit")]
     Label {
         /// Which noun.
         what: &'static str,
@@ -50,8 +48,7 @@ fn cut(value: &str) -> String {
 }
 
 fn is_label(value: &str) -> bool {
-    let edge =
-        |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let edge = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let bytes = value.as_bytes();
     bytes.len() <= NAME_MAX
         && edge(bytes.first())
@@ -248,11 +245,7 @@ pub struct ExecutorName {
 
 impl fmt::Display for ExecutorName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "organizations/{}/executors/{}",
-            self.organization, self.executor
-        )
+        write!(f, "organizations/{}/executors/{}", self.organization, self.executor)
     }
 }
 
@@ -294,13 +287,10 @@ impl FromStr for AttemptName {
 
     fn from_str(value: &str) -> Result<Self, Error> {
         const FORM: &str = "organizations/{organization}/executors/{executor}/attempts/{uuid}";
-        let (executor, attempt) =
-            value
-                .split_once("/attempts/")
-                .ok_or_else(|| Error::Resource {
-                    form: FORM,
-                    value: cut(value),
-                })?;
+        let (executor, attempt) = value.split_once("/attempts/").ok_or_else(|| Error::Resource {
+            form: FORM,
+            value: cut(value),
+        })?;
         Ok(Self {
             executor: executor.parse()?,
             attempt: attempt.parse()?,
@@ -370,50 +360,25 @@ mod tests {
         for good in ["a", "web-1", "0", &"a".repeat(63)] {
             assert!(ExecutorId::new(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "-a",
-            "a-",
-            "A",
-            "a.b",
-            "a/b",
-            "..",
-            "a b",
-            "ä",
-            &"a".repeat(64),
-        ] {
+        for bad in ["", "-a", "a-", "A", "a.b", "a/b", "..", "a b", "ä", &"a".repeat(64)] {
             assert!(ExecutorId::new(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn resource_names_round_trip() {
-        let text =
-            "organizations/acme/executors/web-1/attempts/0190163d-8694-739b-aea5-966c26f8ad91";
-        assert_eq!(
-            text.parse::<AttemptName>().expect("parses").to_string(),
-            text
-        );
+        let text = "organizations/acme/executors/web-1/attempts/0190163d-8694-739b-aea5-966c26f8ad91";
+        assert_eq!(text.parse::<AttemptName>().expect("parses").to_string(), text);
         let text = "releases/agent-1.2.0-rc.1";
         assert_eq!(
-            ReleaseId::parse_resource_name(text)
-                .expect("parses")
-                .resource_name(),
+            ReleaseId::parse_resource_name(text).expect("parses").resource_name(),
             text
         );
     }
 
     #[test]
     fn a_uuid_has_one_spelling() {
-        assert!(
-            "0190163D-8694-739B-AEA5-966C26F8AD91"
-                .parse::<AttemptId>()
-                .is_err()
-        );
-        assert!(
-            "0190163d8694739baea5966c26f8ad91"
-                .parse::<AttemptId>()
-                .is_err()
-        );
+        assert!("0190163D-8694-739B-AEA5-966C26F8AD91".parse::<AttemptId>().is_err());
+        assert!("0190163d8694739baea5966c26f8ad91".parse::<AttemptId>().is_err());
     }
 }

@@ -78,11 +78,7 @@ impl FromStr for JoinSecret {
 
     fn from_str(value: &str) -> Result<Self, Error> {
         let (word, endpoint) = value.split_once('@').ok_or(Error::Form)?;
-        let parts: Vec<&str> = word
-            .strip_prefix(PREFIX)
-            .ok_or(Error::Form)?
-            .split('_')
-            .collect();
+        let parts: Vec<&str> = word.strip_prefix(PREFIX).ok_or(Error::Form)?.split('_').collect();
         let [token, authority, secret] = parts[..] else {
             return Err(Error::Form);
         };
@@ -129,10 +125,7 @@ impl FromStr for Endpoint {
             .ok()
             .filter(|port| plain && *port != 0)
             .ok_or(Error::Endpoint)?;
-        let fits = match host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-        {
+        let fits = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             Some(address) => address.parse::<Ipv6Addr>().is_ok(),
             None => is_host(host),
         };
@@ -152,9 +145,7 @@ fn is_host(host: &str) -> bool {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     host.len() <= HOST_MAX && host.split('.').all(label)
 }

@@ -55,8 +55,8 @@ pub use digest::Sha256;
 pub use executor::{Executor, Kind, Platform};
 pub use hold::Hold;
 pub use id::{
-    AttemptId, AttemptName, Epoch, ExecutorId, ExecutorName, ExecutorUid, Generation, InstanceId,
-    JoinTokenId, OrganizationId, ReleaseId, RequestId, Revision, TokenId,
+    AttemptId, AttemptName, Epoch, ExecutorId, ExecutorName, ExecutorUid, Generation, InstanceId, JoinTokenId,
+    OrganizationId, ReleaseId, RequestId, Revision, TokenId,
 };
 pub use join::JoinSecret;
 pub use manifest::Manifest;

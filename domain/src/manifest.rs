@@ -137,9 +137,7 @@ impl fmt::Display for Manifest {
                     platform.arch()
                 )?;
             }
-            Subject::Operator { image, digest } => {
-                write!(f, " image={image} digest=sha256:{digest}")?
-            }
+            Subject::Operator { image, digest } => write!(f, " image={image} digest=sha256:{digest}")?,
         }
         write!(f, " sequence={} floor={}", self.sequence, self.floor)
     }
@@ -150,9 +148,7 @@ impl FromStr for Manifest {
 
     fn from_str(line: &str) -> Result<Self, Error> {
         // Bytes below the space and above the tilde never reach the rest of the parser: no line break, tab or escape.
-        if !(1..=LINE_MAX).contains(&line.len())
-            || !line.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-        {
+        if !(1..=LINE_MAX).contains(&line.len()) || !line.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             return Err(Error::Form);
         }
         let mut fields = Fields(line.strip_prefix(HEADER).ok_or(Error::Header)?.split(' '));
@@ -182,13 +178,8 @@ struct Fields<'a>(std::str::Split<'a, char>);
 impl<'a> Fields<'a> {
     fn text(&mut self, key: &'static str) -> Result<&'a str, Error> {
         let found = self.0.next().unwrap_or("");
-        let value = found
-            .strip_prefix(key)
-            .and_then(|rest| rest.strip_prefix('='));
-        value.ok_or_else(|| Error::Key {
-            key,
-            found: cut(found),
-        })
+        let value = found.strip_prefix(key).and_then(|rest| rest.strip_prefix('='));
+        value.ok_or_else(|| Error::Key { key, found: cut(found) })
     }
 
     fn parsed<T>(&mut self, key: &'static str) -> Result<T, Error>
@@ -196,12 +187,10 @@ impl<'a> Fields<'a> {
         T: FromStr,
         T::Err: fmt::Display,
     {
-        self.text(key)?
-            .parse()
-            .map_err(|error: T::Err| Error::Value {
-                key,
-                why: error.to_string(),
-            })
+        self.text(key)?.parse().map_err(|error: T::Err| Error::Value {
+            key,
+            why: error.to_string(),
+        })
     }
 
     /// A number from 1, in decimal, without sign or leading zeros: `007` and `+7` would be second spellings of 7.
@@ -248,12 +237,10 @@ impl<'a> Fields<'a> {
             key: "digest",
             why: format!("{:?} does not begin with \"sha256:\"", cut(digest)),
         })?;
-        let digest = digest
-            .parse()
-            .map_err(|error: crate::digest::Error| Error::Value {
-                key: "digest",
-                why: error.to_string(),
-            })?;
+        let digest = digest.parse().map_err(|error: crate::digest::Error| Error::Value {
+            key: "digest",
+            why: error.to_string(),
+        })?;
         Ok(Subject::Operator {
             image: image.to_owned(),
             digest,
@@ -278,10 +265,7 @@ impl<'a> Fields<'a> {
 /// [`Error::Value`] of the key `file`.
 pub fn check_file(name: &str) -> Result<(), Error> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    let begins = name
-        .bytes()
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let begins = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     if begins && name.len() <= FILE_MAX && name.bytes().all(allowed) {
         return Ok(());
     }
@@ -313,23 +297,17 @@ pub fn check_image(image: &str) -> Result<(), Error> {
     let (name, port) = host
         .split_once(':')
         .map_or((host, None), |(name, port)| (name, Some(port)));
-    if !(name.contains('.') || port.is_some() || name == "localhost")
-        || !name.split('.').all(is_component)
-    {
+    if !(name.contains('.') || port.is_some() || name == "localhost") || !name.split('.').all(is_component) {
         return Err(refused("does not begin with a registry's host name"));
     }
-    if port.is_some_and(|port| {
-        port.starts_with('0') || port.parse::<u16>().is_err() || port.starts_with('+')
-    }) {
+    if port.is_some_and(|port| port.starts_with('0') || port.parse::<u16>().is_err() || port.starts_with('+')) {
         return Err(refused("has a port that is not 1 to 65535"));
     }
     let component = |part: &str| part.split(['.', '_']).all(is_component);
     if path.split('/').all(component) {
         Ok(())
     } else {
-        Err(refused(
-            "has a path that is not of a-z, 0-9, '.', '_', '-', '/'",
-        ))
+        Err(refused("has a path that is not of a-z, 0-9, '.', '_', '-', '/'"))
     }
 }
 

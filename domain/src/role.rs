@@ -46,9 +46,7 @@ impl Role {
                 matches!(self, Self::Owner(own) | Self::Admin(own) | Self::Member(own) if within(own))
             }
             Demand::Deploy => matches!(self, Self::Owner(own) | Self::Admin(own) if within(own)),
-            Demand::Own => {
-                matches!(self, Self::Owner(own) if within(own)) || *self == Self::InstallationAdmin
-            }
+            Demand::Own => matches!(self, Self::Owner(own) if within(own)) || *self == Self::InstallationAdmin,
             Demand::Publish => *self == Self::Publisher,
             Demand::Install => *self == Self::InstallationAdmin,
         }

@@ -30,9 +30,7 @@ pub struct BearerToken {
 
 /// The text is no bearer token. It does not repeat the text, which may be nearly a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a bearer token is nvt_<id>_<64 lower-case hexadecimal digits>, as `token create` printed it"
-)]
+#[error("a bearer token is nvt_<id>_<64 lower-case hexadecimal digits>, as `token create` printed it")]
 pub struct Error;
 
 impl Secret {
@@ -85,9 +83,7 @@ impl BearerToken {
     #[must_use]
     pub fn reveal(&self) -> Zeroizing<String> {
         // Its final size at once: a String that grows leaves copies behind.
-        let mut text = Zeroizing::new(String::with_capacity(
-            BEARER.len() + self.token.as_str().len() + 1 + 64,
-        ));
+        let mut text = Zeroizing::new(String::with_capacity(BEARER.len() + self.token.as_str().len() + 1 + 64));
         text.push_str(BEARER);
         text.push_str(self.token.as_str());
         text.push('_');

@@ -61,10 +61,7 @@ pub fn targets(executor: &Executor, catalog: &[Release]) -> Vec<Target> {
         release: release.id.clone(),
         channel: release.channel,
         direction: view.direction(release),
-        blocked: view
-            .reachable(release)
-            .and_then(|()| admitted.clone())
-            .err(),
+        blocked: view.reachable(release).and_then(|()| admitted.clone()).err(),
         release_notes: release.notes.clone(),
         held: executor.hold_on(&release.id.version).is_some(),
     };
@@ -75,9 +72,7 @@ pub fn targets(executor: &Executor, catalog: &[Release]) -> Vec<Target> {
         .collect();
     rows.sort_by(|one, other| match (one.direction, other.direction) {
         (Direction::Upgrade, Direction::Upgrade) => one.release.cmp(&other.release),
-        (Direction::Downgrade, Direction::Downgrade) => {
-            Reverse(&one.release).cmp(&Reverse(&other.release))
-        }
+        (Direction::Downgrade, Direction::Downgrade) => Reverse(&one.release).cmp(&Reverse(&other.release)),
         (Direction::Upgrade, Direction::Downgrade) => std::cmp::Ordering::Less,
         (Direction::Downgrade, Direction::Upgrade) => std::cmp::Ordering::Greater,
     });
@@ -88,14 +83,9 @@ pub fn targets(executor: &Executor, catalog: &[Release]) -> Vec<Target> {
 ///
 /// # Errors
 /// The rule that forbids it, with its values; of releases that have no row too.
-pub fn direct<'a>(
-    executor: &Executor,
-    catalog: &'a [Release],
-    version: &Version,
-) -> Result<&'a Release, Refusal> {
+pub fn direct<'a>(executor: &Executor, catalog: &'a [Release], version: &Version) -> Result<&'a Release, Refusal> {
     let view = View::new(executor, catalog)?;
-    let of_kind =
-        |release: &&Release| release.id.kind == view.kind && release.id.version == *version;
+    let of_kind = |release: &&Release| release.id.kind == view.kind && release.id.version == *version;
     let release = catalog.iter().find(of_kind).ok_or_else(|| {
         if catalog.iter().any(|release| release.id.version == *version) {
             let message = format!(
@@ -125,9 +115,7 @@ pub fn direct<'a>(
 /// [`Reason::ExecutorDeactivated`], [`Reason::ExecutorNeverSynced`], [`Reason::DuplicateIdentity`] or
 /// [`Reason::ExecutorPinned`].
 pub fn admission(executor: &Executor) -> Result<(), Refusal> {
-    let refused = |reason, message: String| {
-        Err(Refusal::new(reason, message).with("executor", &executor.name))
-    };
+    let refused = |reason, message: String| Err(Refusal::new(reason, message).with("executor", &executor.name));
     if executor.state == State::Deactivated {
         return refused(
             Reason::ExecutorDeactivated,
@@ -149,10 +137,7 @@ pub fn admission(executor: &Executor) -> Result<(), Refusal> {
         return refused(Reason::DuplicateIdentity, message);
     }
     if let Some(why) = &executor.pinned {
-        let message = format!(
-            "{} is pinned on its host ({why}); unpin it there first",
-            executor.name
-        );
+        let message = format!("{} is pinned on its host ({why}); unpin it there first", executor.name);
         return refused(Reason::ExecutorPinned, message);
     }
     Ok(())
@@ -178,10 +163,7 @@ impl<'a> View<'a> {
                 catalog,
             }),
             (None, _) | (_, None) => {
-                let message = format!(
-                    "{} has not synced yet: its kind and version are unknown",
-                    executor.name
-                );
+                let message = format!("{} has not synced yet: its kind and version are unknown", executor.name);
                 Err(Refusal::new(Reason::ExecutorNeverSynced, message))
             }
         }
@@ -263,19 +245,15 @@ impl<'a> View<'a> {
         if let Some(floor) = &self.executor.floor
             && version < floor
         {
-            let message = format!(
-                "version {version} is below {floor}, the lowest version that this executor still accepts"
-            );
+            let message =
+                format!("version {version} is below {floor}, the lowest version that this executor still accepts");
             return Err(Refusal::new(Reason::BelowFloor, message)
                 .with("target_version", version)
                 .with("floor", floor));
         }
         let (found, platform) = match (self.kind, &self.executor.platform) {
             (Kind::Operator, _) => (release.operator_artifact().is_some(), "an image".to_owned()),
-            (Kind::Agent, Some(platform)) => (
-                release.agent_artifact(platform).is_some(),
-                platform.to_string(),
-            ),
+            (Kind::Agent, Some(platform)) => (release.agent_artifact(platform).is_some(), platform.to_string()),
             (Kind::Agent, None) => (false, "an unknown platform".to_owned()),
         };
         if !found {
@@ -295,16 +273,9 @@ impl<'a> View<'a> {
             Direction::Downgrade => ("downgrade", self.running.major().saturating_sub(1)),
         };
         let step = |other: &&Release| {
-            other.id.version.major() == next
-                && self.sees(other).is_ok()
-                && self.deliverable(other).is_ok()
+            other.id.version.major() == next && self.sees(other).is_ok() && self.deliverable(other).is_ok()
         };
-        let via = self
-            .catalog
-            .iter()
-            .filter(step)
-            .map(|other| &other.id.version)
-            .max();
+        let via = self.catalog.iter().filter(step).map(|other| &other.id.version).max();
         let mut message = format!("requires {word} to {next}.x first");
         if via.is_none() {
             message.push_str(&format!(", and no {next}.x is available to this executor"));

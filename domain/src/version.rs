@@ -98,11 +98,7 @@ mod tests {
             "2.0.0-rc.1",
             "2.0.0",
         ];
-        assert!(
-            rising
-                .windows(2)
-                .all(|pair| version(pair[0]) < version(pair[1]))
-        );
+        assert!(rising.windows(2).all(|pair| version(pair[0]) < version(pair[1])));
         assert_eq!(version("1.9.9").major_distance(&version("2.0.0-rc.1")), 1);
     }
 

@@ -34,9 +34,7 @@ impl Executor for Myself {
     fn describe(&self) -> Description {
         Description::new(
             Kind::Agent,
-            env!("CARGO_PKG_VERSION")
-                .parse()
-                .expect("cargo's versions are SemVer"),
+            env!("CARGO_PKG_VERSION").parse().expect("cargo's versions are SemVer"),
         )
     }
 
@@ -88,11 +86,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         binary: env::current_exe()?,
         journal: Journal::new(&state),
     });
-    driver::run(
-        myself,
-        driver::Options::new(&state),
-        CancellationToken::new(),
-    )
-    .await?;
+    driver::run(myself, driver::Options::new(&state), CancellationToken::new()).await?;
     Ok(())
 }

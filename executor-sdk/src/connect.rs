@@ -89,9 +89,7 @@ pub fn tls(credentials: &Credentials) -> Result<Arc<ClientConfig>, Error> {
     for authority in credentials.trust() {
         roots.add(authority).map_err(Error::Credentials)?;
     }
-    let config = builder()
-        .map_err(Error::Credentials)?
-        .with_root_certificates(roots);
+    let config = builder().map_err(Error::Credentials)?.with_root_certificates(roots);
     let config = config
         .with_client_auth_cert(credentials.chain(), credentials.key())
         .map_err(Error::Credentials)?;
@@ -99,9 +97,7 @@ pub fn tls(credentials: &Credentials) -> Result<Arc<ClientConfig>, Error> {
 }
 
 /// The TLS client of enrolment: no certificate yet, and a verifier of its own.
-pub(crate) fn tls_without_identity(
-    verifier: Arc<dyn ServerCertVerifier>,
-) -> Result<Arc<ClientConfig>, Error> {
+pub(crate) fn tls_without_identity(verifier: Arc<dyn ServerCertVerifier>) -> Result<Arc<ClientConfig>, Error> {
     let config = builder().map_err(Error::Credentials)?;
     Ok(finished(
         config
@@ -116,8 +112,7 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 }
 
 fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, rustls::Error> {
-    ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
+    ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&rustls::version::TLS13])
 }
 
 fn finished(mut config: ClientConfig) -> Arc<ClientConfig> {
@@ -139,9 +134,7 @@ pub async fn dial(endpoint: &Endpoint, tls: Arc<ClientConfig>) -> Result<Connect
     };
     // For tonic the scheme says that it need not do TLS itself; `origin` is what requests carry.
     let plain = format!("http://{endpoint}");
-    let secure = format!("https://{endpoint}")
-        .parse()
-        .map_err(|_| failed(Cause::Name))?;
+    let secure = format!("https://{endpoint}").parse().map_err(|_| failed(Cause::Name))?;
     let name = ServerName::try_from(endpoint.host().to_owned()).map_err(|_| failed(Cause::Name))?;
     let plain = Channel::from_shared(plain)
         .map_err(|_| failed(Cause::Name))?
@@ -150,8 +143,7 @@ pub async fn dial(endpoint: &Endpoint, tls: Arc<ClientConfig>) -> Result<Connect
         .initial_connection_window_size(CONNECTION_WINDOW);
     let note = Note::default();
     let noted = note.clone();
-    let connector =
-        service_fn(move |uri| connect(uri, name.clone(), Arc::clone(&tls), noted.clone()));
+    let connector = service_fn(move |uri| connect(uri, name.clone(), Arc::clone(&tls), noted.clone()));
     match tokio::time::timeout(DIAL_DEADLINE, plain.connect_with_connector(connector)).await {
         Ok(Ok(channel)) => Ok(Connection {
             endpoint: endpoint.clone(),
@@ -175,9 +167,7 @@ async fn connect(
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let tcp = connector.call(uri).await?;
-    let tls = TlsConnector::from(tls)
-        .connect(name, tcp.into_inner())
-        .await?;
+    let tls = TlsConnector::from(tls).connect(name, tcp.into_inner()).await?;
     Ok(TokioIo::new(Noting::new(tls, note)))
 }
 
@@ -213,10 +203,7 @@ impl Connection {
     #[must_use]
     pub fn error(&self, status: &tonic::Status) -> Error {
         use tonic_types::StatusExt as _;
-        let reason = status
-            .get_error_details()
-            .error_info()
-            .map(|info| info.reason.clone());
+        let reason = status.get_error_details().error_info().map(|info| info.reason.clone());
         // A status that was made on this side of the wire has the transport's error as its source; one from the wire has none.
         if std::error::Error::source(status).is_some() && reason.is_none() {
             return self.failed(self.note.read().unwrap_or_else(|| Cause::of(status)));

@@ -127,12 +127,7 @@ impl Credentials {
     ///
     /// # Errors
     /// [`Error::Unusable`] that says which part is wrong.
-    pub fn new(
-        identity: Identity,
-        key: &PendingKey,
-        chain: String,
-        trust: String,
-    ) -> Result<Self, Error> {
+    pub fn new(identity: Identity, key: &PendingKey, chain: String, trust: String) -> Result<Self, Error> {
         let Identity {
             uid,
             executor,
@@ -174,8 +169,7 @@ impl Credentials {
     }
 
     pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
-        PrivateKeyDer::from_pem_slice(self.key.as_bytes())
-            .expect("checked when it was put together")
+        PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("checked when it was put together")
     }
 
     /// Reads the form on disk.
@@ -183,27 +177,20 @@ impl Credentials {
     /// # Errors
     /// A sentence that says what is wrong.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let mut document: Document = serde_json::from_slice(bytes)
-            .map_err(|error| format!("it is not a set of credentials: {error}"))?;
+        let mut document: Document =
+            serde_json::from_slice(bytes).map_err(|error| format!("it is not a set of credentials: {error}"))?;
         if document.format != FORMAT {
             return Err(format!(
                 "it has format {}, and this release reads format {FORMAT}",
                 document.format
             ));
         }
-        let uid = document
-            .uid
-            .parse()
-            .map_err(|error| format!("uid: {error}"))?;
+        let uid = document.uid.parse().map_err(|error| format!("uid: {error}"))?;
         let executor = document
             .executor
             .parse()
             .map_err(|error| format!("executor: {error}"))?;
-        let endpoints: Result<Vec<Endpoint>, _> = document
-            .endpoints
-            .iter()
-            .map(|endpoint| endpoint.parse())
-            .collect();
+        let endpoints: Result<Vec<Endpoint>, _> = document.endpoints.iter().map(|endpoint| endpoint.parse()).collect();
         let endpoints = endpoints.map_err(|error| format!("endpoints: {error}"))?;
         let key = Zeroizing::new(mem::take(&mut document.private_key));
         let (chain, trust) = (
@@ -224,17 +211,14 @@ impl Credentials {
         if endpoints.is_empty() {
             return Err("it names no endpoint".to_owned());
         }
-        let pair = KeyPair::from_pem(&key)
-            .map_err(|_| "its private key is not PKCS#8 in PEM".to_owned())?;
+        let pair = KeyPair::from_pem(&key).map_err(|_| "its private key is not PKCS#8 in PEM".to_owned())?;
         if certificates(&trust)?.is_empty() {
             return Err("its trust bundle is empty".to_owned());
         }
         let certificates = certificates(&chain)?;
-        let leaf = certificates
-            .first()
-            .ok_or("its certificate chain is empty")?;
-        let (_, leaf) = X509Certificate::from_der(leaf)
-            .map_err(|error| format!("its certificate cannot be read: {error}"))?;
+        let leaf = certificates.first().ok_or("its certificate chain is empty")?;
+        let (_, leaf) =
+            X509Certificate::from_der(leaf).map_err(|error| format!("its certificate cannot be read: {error}"))?;
         if leaf.public_key().subject_public_key.data.as_ref() != pair.public_key_raw() {
             return Err("its certificate is for another key".to_owned());
         }

@@ -80,9 +80,7 @@ pub(crate) fn keep_last(directory: &Path, name: &str, last: &str) -> Result<(), 
             Ok(()) => Ok(()),
         }?;
         match fs::rename(&linking, &kept) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(("rename into place", source))
-            }
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(("rename into place", source)),
             _ => Ok(()),
         }
     };
@@ -95,10 +93,7 @@ pub(crate) fn keep_last(directory: &Path, name: &str, last: &str) -> Result<(), 
 
 /// Reads a file of at most `most` bytes.
 pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(no_follow())
-        .open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(no_follow()).open(path)?;
     let mut bytes = Vec::new();
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length <= most) {
@@ -149,6 +144,5 @@ pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
 
 /// O_NOFOLLOW, in the type that the standard library takes.
 pub(crate) fn no_follow() -> i32 {
-    i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits())
-        .expect("O_NOFOLLOW is a small number on every Linux")
+    i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).expect("O_NOFOLLOW is a small number on every Linux")
 }

@@ -125,11 +125,7 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error`], before the first connection only.
-pub async fn run<E: Executor>(
-    executor: Arc<E>,
-    options: Options,
-    shutdown: CancellationToken,
-) -> Result<End, Error> {
+pub async fn run<E: Executor>(executor: Arc<E>, options: Options, shutdown: CancellationToken) -> Result<End, Error> {
     let (news, inbox) = mpsc::channel(NEWS);
     let mut driver = Driver::begin(executor, options, news)?;
     Ok(driver.turn(inbox, shutdown).await)
@@ -157,10 +153,7 @@ impl<E: Executor> Driver<E> {
             state.belongs_to(credentials.uid);
             state.clone()
         })?;
-        let connect_unnoted = state
-            .open
-            .as_ref()
-            .is_some_and(|open| open.step < Step::Connected);
+        let connect_unnoted = state.open.as_ref().is_some_and(|open| open.step < Step::Connected);
         let facts = facts(executor.as_ref(), state);
         let (machine, actions) = Machine::start(facts, clock::since_boot());
         let link = Link::new(&credentials)?;
@@ -233,11 +226,7 @@ impl<E: Executor> Driver<E> {
             self.renewal
                 .start(connection, &self.credentials, &self.options.credentials);
         }
-        if self
-            .machine
-            .next_wake()
-            .is_some_and(|at| at <= clock::since_boot())
-        {
+        if self.machine.next_wake().is_some_and(|at| at <= clock::since_boot()) {
             self.handle(Input::Tick).await;
         }
     }
@@ -289,13 +278,7 @@ impl<E: Executor> Driver<E> {
     async fn said(&mut self, response: Response) {
         let input = match response {
             Response::Desired(desired) => Input::Desired(desired),
-            Response::Proceed {
-                attempt,
-                generation,
-            } => Input::Proceed {
-                attempt,
-                generation,
-            },
+            Response::Proceed { attempt, generation } => Input::Proceed { attempt, generation },
             Response::Withdrawn { attempt, reason } => {
                 tracing::info!(%attempt, reason, "leave was not given");
                 Input::Withdrawn { attempt }
@@ -309,12 +292,7 @@ impl<E: Executor> Driver<E> {
 
     fn hello(&self) -> Hello {
         let about = self.executor.describe();
-        let floor = self
-            .options
-            .journal
-            .read()
-            .ok()
-            .and_then(|state| state.floor);
+        let floor = self.options.journal.read().ok().and_then(|state| state.floor);
         let introduction = self.machine.introduction();
         Hello {
             uid: self.credentials.uid,
@@ -329,11 +307,7 @@ impl<E: Executor> Driver<E> {
             open_attempt: introduction.open_attempt,
             phase: introduction.phase,
             // Their log tails come with the reports; sixteen of them would not fit into one message.
-            unsent_outcomes: introduction
-                .unsent_outcomes
-                .into_iter()
-                .map(without_log)
-                .collect(),
+            unsent_outcomes: introduction.unsent_outcomes.into_iter().map(without_log).collect(),
             pinned: about.pinned,
             channel: about.channel,
             channel_ceiling: about.channel_ceiling,

@@ -104,11 +104,7 @@ pub async fn renew(
     Ok(renewed)
 }
 
-fn enrolled(
-    join: &JoinSecret,
-    key: &PendingKey,
-    answer: v1::EnrollResponse,
-) -> Result<Credentials, Error> {
+fn enrolled(join: &JoinSecret, key: &PendingKey, answer: v1::EnrollResponse) -> Result<Credentials, Error> {
     let wrong = |field, why: String| Error::Answer { field, why };
     let identity = Identity {
         uid: answer
@@ -121,8 +117,7 @@ fn enrolled(
             .map_err(|error: domain::id::Error| wrong("executor", error.to_string()))?,
         endpoints: vec![join.endpoint.clone()],
     };
-    let trust = credentials::certificates(&answer.trust_bundle)
-        .map_err(|why| wrong("trust_bundle", why))?;
+    let trust = credentials::certificates(&answer.trust_bundle).map_err(|why| wrong("trust_bundle", why))?;
     if !trust
         .iter()
         .any(|authority| key_digest(authority) == Some(join.authority))
@@ -132,8 +127,7 @@ fn enrolled(
             "it lacks the authority that the join token names".to_owned(),
         ));
     }
-    let credentials =
-        Credentials::new(identity, key, answer.certificate_chain, answer.trust_bundle)?;
+    let credentials = Credentials::new(identity, key, answer.certificate_chain, answer.trust_bundle)?;
     connect::tls(&credentials)?;
     Ok(credentials)
 }
@@ -189,11 +183,7 @@ impl ServerCertVerifier for Pinned {
         let authority = authority.ok_or(CertificateError::UnknownIssuer)?;
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone().into_owned())?;
-        let verifier = WebPkiServerVerifier::builder_with_provider(
-            Arc::new(roots),
-            Arc::clone(&self.provider),
-        )
-        .build();
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider)).build();
         let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
         verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
@@ -222,8 +212,6 @@ impl ServerCertVerifier for Pinned {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

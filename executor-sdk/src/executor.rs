@@ -43,20 +43,13 @@ pub trait Executor: Send + Sync + 'static {
     ///
     /// # Errors
     /// A [`Failure`] only when the old version is fully in place and runs on.
-    fn apply(
-        &self,
-        prepared: Prepared,
-        leave: Leave,
-    ) -> impl Future<Output = Result<Applied, Failure>> + Send;
+    fn apply(&self, prepared: Prepared, leave: Leave) -> impl Future<Output = Result<Applied, Failure>> + Send;
 
     /// Brings back what ran before the attempt: asked by a person after leave was given.
     ///
     /// # Errors
     /// A [`Failure`] when nothing was changed and the present version runs on.
-    fn roll_back(
-        &self,
-        attempt: AttemptId,
-    ) -> impl Future<Output = Result<Applied, Failure>> + Send;
+    fn roll_back(&self, attempt: AttemptId) -> impl Future<Output = Result<Applied, Failure>> + Send;
 
     /// What is live now, of an attempt that the journal holds open: asked when the process starts, answered from the disk (or
     /// the cluster), never from a marker. The default compares [`Description::binary_sha256`] with the journal's hashes, or
@@ -202,11 +195,7 @@ impl Description {
         Self {
             kind,
             version,
-            platform: if kind == Kind::Agent {
-                built_for()
-            } else {
-                None
-            },
+            platform: if kind == Kind::Agent { built_for() } else { None },
             binary_sha256: None,
             pinned: None,
             channel: None,
@@ -238,10 +227,7 @@ impl Plan {
 impl Leave {
     /// Only a `proceed` on the stream makes one.
     pub(crate) const fn new(attempt: AttemptId, generation: Generation) -> Self {
-        Self {
-            attempt,
-            generation,
-        }
+        Self { attempt, generation }
     }
 
     /// For which attempt.

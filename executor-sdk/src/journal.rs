@@ -155,10 +155,7 @@ impl Journal {
                 }
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
                 Err(TryLockError::WouldBlock) if begin.elapsed() >= patience => {
-                    return Err(Error::Busy {
-                        path,
-                        waited: patience,
-                    });
+                    return Err(Error::Busy { path, waited: patience });
                 }
                 Err(TryLockError::WouldBlock) => wait(),
             }
@@ -169,11 +166,7 @@ impl Journal {
     ///
     /// # Errors
     /// As [`Journal::lock`] and [`Locked::update`].
-    pub fn update<T>(
-        &self,
-        patience: Duration,
-        change: impl FnOnce(&mut State) -> T,
-    ) -> Result<T, Error> {
+    pub fn update<T>(&self, patience: Duration, change: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
         self.lock(patience)?.update(change)
     }
 }
@@ -231,13 +224,7 @@ impl Locked {
         };
         disk::keep_last(&self.directory, FILE, LAST).map_err(failed)?;
         fault::reach(fault::JOURNAL_BEFORE_WRITE);
-        disk::replace(
-            &self.directory,
-            FILE,
-            &document::print(state),
-            Mode::Private,
-        )
-        .map_err(failed)?;
+        disk::replace(&self.directory, FILE, &document::print(state), Mode::Private).map_err(failed)?;
         fault::reach(fault::JOURNAL_AFTER_WRITE);
         Ok(())
     }
@@ -260,14 +247,8 @@ fn read(directory: &Path) -> Result<State, Error> {
     };
     document::parse(&bytes).map_err(|why| {
         let last = disk::read(&directory.join(LAST), MAX_BYTES).ok();
-        let last_good = last
-            .and_then(|bytes| document::parse(&bytes).ok())
-            .map(Box::new);
-        Error::Unusable {
-            path,
-            why,
-            last_good,
-        }
+        let last_good = last.and_then(|bytes| document::parse(&bytes).ok()).map(Box::new);
+        Error::Unusable { path, why, last_good }
     })
 }
 

@@ -17,7 +17,9 @@
 //!   hand, and waits for a fresh one.
 //! - A finished attempt that is desired again is not begun (so a refused artifact is not fetched in a loop) but reported
 //!   again: so a control plane that lost the report learns it.
-//! - An outcome is sent after each connect, and again now and then, until it is acknowledged.
+//! - An outcome is sent after each connect, and again now and then, until it is acknowledged. The last few are told once
+//!   more on every later stream, when it has been up for a while: what was acknowledged may have been forgotten since, by
+//!   a database that was restored, and what was then concluded from silence is corrected.
 //!
 //! The driver carries out the [`Action`]s in order, each finished before the next begins, except jobs: those it starts,
 //! and hands in how they went ([`Input::Job`]). Journal writes are actions, and what follows them may rely on them.
@@ -41,7 +43,7 @@ use domain::attempt::{ErrorCode, Outcome, Phase, Stage as ErrorStage};
 use domain::sync::{AttemptReport, Request};
 use domain::{AttemptId, Desired, Generation, Spec, Version};
 
-use self::stage::{Link, Order, Stage, Unsent};
+use self::stage::{Link, Order, Remembered, Stage, Unsent};
 
 /// An unanswered question for leave is asked again after this long: an answer takes one commit, milliseconds.
 pub const ASK_AGAIN: Duration = Duration::from_secs(5);
@@ -51,6 +53,14 @@ pub const REPORT_AGAIN: Duration = Duration::from_secs(30);
 
 /// A confirmation that could not be journalled is tried again after this long; the dead-man window is minutes.
 pub const CONFIRM_AGAIN: Duration = Duration::from_secs(10);
+
+/// The last few outcomes are told again, though they were acknowledged, when a stream has been up for this long: behind the rush of
+/// a fleet that connects at once.
+pub const TELL_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// An outcome older than this is not told again: a control plane may have pruned the attempt by then, and would take it
+/// for one that it had never known. A database is restored from a backup of last night, or of last week.
+pub const TELL_AGAIN_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Progress in bytes is said at most this often.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -69,7 +79,8 @@ pub struct Facts {
     pub open: Option<Open>,
     /// Outcomes that were not acknowledged, oldest first.
     pub unsent: Vec<AttemptReport>,
-    /// Outcomes of the last finished attempts that are still known, acknowledged or not; log tails may be left out.
+    /// Outcomes of the last finished attempts that are still known, acknowledged or not, oldest first; log tails may be left
+    /// out. Leave out what is older than [`TELL_AGAIN_FOR`] by the wall clock (an attempt's UUIDv7 says when it was asked).
     pub remembered: Vec<AttemptReport>,
     /// Attempts that ended here.
     pub finished: Vec<AttemptId>,
@@ -334,7 +345,7 @@ pub struct Machine {
     /// Not to be begun again for a mere repetition of what is desired.
     withdrawn: Option<AttemptId>,
     unsent: Vec<Unsent>,
-    remembered: Vec<AttemptReport>,
+    remembered: Vec<Remembered>,
     finished: Vec<AttemptId>,
     link: Option<Link>,
     last_job: Job,
@@ -355,12 +366,9 @@ impl Machine {
             }
             Input::Disconnected => self.link = None,
             Input::Desired(desired) => self.desired(desired, now, &mut actions),
-            Input::Proceed {
-                attempt,
-                generation,
-            } => self.proceed(attempt, generation, &mut actions),
+            Input::Proceed { attempt, generation } => self.proceed(attempt, generation, &mut actions),
             Input::Withdrawn { attempt } => self.withdraw(attempt, &mut actions),
-            Input::ReportAcknowledged { attempt } => self.acknowledged(attempt, &mut actions),
+            Input::ReportAcknowledged { attempt } => self.acknowledged(attempt, now, &mut actions),
             Input::Job { job, done } => self.job_done(job, done, now, &mut actions),
             Input::Finished(report) => self.finished(*report, now, &mut actions),
             Input::Tick => {}
@@ -383,11 +391,7 @@ impl Machine {
             generation: self.generation,
             open_attempt: self.stage.open_attempt(),
             phase: self.stage.phase(),
-            unsent_outcomes: self
-                .unsent
-                .iter()
-                .map(|unsent| unsent.report.clone())
-                .collect(),
+            unsent_outcomes: self.unsent.iter().map(|unsent| unsent.report.clone()).collect(),
         }
     }
 

@@ -80,9 +80,7 @@ impl ReleaseKeys {
     }
 
     fn from_lines<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Self, Error> {
-        let keys = lines
-            .map(ReleaseKey::parse)
-            .collect::<Result<Vec<_>, _>>()?;
+        let keys = lines.map(ReleaseKey::parse).collect::<Result<Vec<_>, _>>()?;
         if keys.is_empty() {
             Err(Error::Empty)
         } else {
@@ -152,10 +150,7 @@ mod tests {
         let text = pair.pk.to_box().expect("a box").to_string();
         let keys = ReleaseKeys::parse(&text).expect("parses");
         let id = keys.ids().next().expect("one").to_string();
-        assert!(
-            text.lines().next().expect("a comment").ends_with(&id),
-            "{text} {id}"
-        );
+        assert!(text.lines().next().expect("a comment").ends_with(&id), "{text} {id}");
     }
 
     #[test]

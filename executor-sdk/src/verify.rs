@@ -50,9 +50,7 @@ pub enum Error {
     #[error("the signature file is not four lines as minisign writes them: {0}")]
     Form(&'static str),
     /// Signed in legacy mode: the bytes themselves rather than their hash.
-    #[error(
-        "the signature is a legacy one (not prehashed); sign again with a current minisign and without -l"
-    )]
+    #[error("the signature is a legacy one (not prehashed); sign again with a current minisign and without -l")]
     Legacy,
     /// The trusted comment, which has to be the manifest, is empty.
     #[error("the trusted comment is empty; it has to be the manifest")]
@@ -92,11 +90,8 @@ pub fn prove(keys: &ReleaseKeys, text: &str) -> Result<Proven, Error> {
     })?;
     let signed = [file.signature.as_slice(), file.comment.as_bytes()].concat();
     let verifier = UnparsedPublicKey::new(&ED25519, key.raw);
-    verifier
-        .verify(&signed, &file.global)
-        .map_err(|_| Error::Bad(id))?;
-    let signature = minisign_verify::Signature::decode(text)
-        .map_err(|_| Error::Form("minisign cannot read it"))?;
+    verifier.verify(&signed, &file.global).map_err(|_| Error::Bad(id))?;
+    let signature = minisign_verify::Signature::decode(text).map_err(|_| Error::Form("minisign cannot read it"))?;
     if signature.trusted_comment() != file.comment {
         return Err(Error::Form("minisign reads another trusted comment in it"));
     }
@@ -116,11 +111,7 @@ pub fn prove(keys: &ReleaseKeys, text: &str) -> Result<Proven, Error> {
 ///
 /// # Errors
 /// A [`Failure`] in [`Stage::Verify`], refused: why the best of them is not good enough.
-pub fn prove_spec(
-    keys: &ReleaseKeys,
-    spec: &Spec,
-    expected: &Expectation<'_>,
-) -> Result<Proven, Failure> {
+pub fn prove_spec(keys: &ReleaseKeys, spec: &Spec, expected: &Expectation<'_>) -> Result<Proven, Failure> {
     let mut proven = Vec::new();
     let mut worst = None;
     for text in spec.minisign_signatures().iter().take(SIGNATURES_MAX) {
@@ -237,11 +228,7 @@ impl<'a> SignatureFile<'a> {
         if text.len() > SIGNATURE_FILE_MAX {
             return Err(Error::Form("it is longer than 2,048 bytes"));
         }
-        let lines: Vec<&str> = text
-            .strip_suffix('\n')
-            .unwrap_or(text)
-            .split('\n')
-            .collect();
+        let lines: Vec<&str> = text.strip_suffix('\n').unwrap_or(text).split('\n').collect();
         let [untrusted, signature, comment, global] = lines[..] else {
             return Err(Error::Form("it has more or fewer than four lines"));
         };
@@ -278,10 +265,7 @@ impl<'a> SignatureFile<'a> {
 }
 
 fn list(keys: &ReleaseKeys) -> String {
-    keys.ids()
-        .map(|id| id.to_string())
-        .collect::<Vec<_>>()
-        .join(", ")
+    keys.ids().map(|id| id.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

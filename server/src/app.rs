@@ -175,8 +175,7 @@ impl App {
         let mut random = [0; 8];
         self.entropy.fill(&mut random);
         let time = (0..9).rev().map(|place| digit(left >> (5 * place)));
-        time.chain(random.iter().map(|byte| digit(u64::from(*byte))))
-            .collect()
+        time.chain(random.iter().map(|byte| digit(u64::from(*byte)))).collect()
     }
 }
 

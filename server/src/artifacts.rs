@@ -150,12 +150,7 @@ impl ArtifactStorage {
     ///
     /// # Errors
     /// [`Error::Busy`], [`Error::NoSpace`], [`Error::Io`].
-    pub async fn begin(
-        &self,
-        expected: Sha256,
-        size: u64,
-        unfinished: Unfinished,
-    ) -> Result<Upload, Error> {
+    pub async fn begin(&self, expected: Sha256, size: u64, unfinished: Unfinished) -> Result<Upload, Error> {
         let slot = Slot::take(&self.busy, expected)?;
         let folder = self.folder.clone();
         blocking(move || {
@@ -288,10 +283,7 @@ impl Drop for Upload {
 
 impl Slot {
     fn take(busy: &Arc<Mutex<HashSet<Sha256>>>, sha256: Sha256) -> Result<Self, Error> {
-        let taken = busy
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(sha256);
+        let taken = busy.lock().unwrap_or_else(PoisonError::into_inner).insert(sha256);
         if taken {
             Ok(Self {
                 busy: Arc::clone(busy),
@@ -344,16 +336,13 @@ fn open_part(part: &Path, size: u64) -> Result<(Open, u64), Error> {
 }
 
 fn free_bytes(folder: &Path) -> Result<u64, Error> {
-    let disk = rustix::fs::statvfs(folder)
-        .map_err(|errno| io_error("ask for free space of", folder, errno.into()))?;
+    let disk = rustix::fs::statvfs(folder).map_err(|errno| io_error("ask for free space of", folder, errno.into()))?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 fn write_error(path: &Path, needed: u64, source: io::Error) -> Error {
     match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Error::NoSpace { needed, free: 0 }
-        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NoSpace { needed, free: 0 },
         _ => io_error("write", path, source),
     }
 }
@@ -366,17 +355,11 @@ fn io_error(operation: &'static str, path: &Path, source: io::Error) -> Error {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         // The work panicked, or the runtime is going down.
-        Err(error) => Err(io_error(
-            "work on",
-            Path::new("artifacts"),
-            io::Error::other(error),
-        )),
+        Err(error) => Err(io_error("work on", Path::new("artifacts"), io::Error::other(error))),
     }
 }
 
@@ -395,30 +378,19 @@ mod tests {
     async fn bytes_have_their_name_only_when_they_are_what_it_says() {
         let (_folder, storage) = storage();
         let good = sha256(b"onetwo");
-        let mut upload = storage
-            .begin(good, 6, Unfinished::Discard)
-            .await
-            .expect("begun");
+        let mut upload = storage.begin(good, 6, Unfinished::Discard).await.expect("begun");
         assert!(matches!(
             storage.begin(good, 6, Unfinished::Discard).await,
             Err(Error::Busy(_))
         ));
-        upload
-            .write(Bytes::from_static(b"one"))
-            .await
-            .expect("written");
+        upload.write(Bytes::from_static(b"one")).await.expect("written");
         assert_eq!(storage.size(&good).await.expect("looked"), None);
-        upload
-            .write(Bytes::from_static(b"two"))
-            .await
-            .expect("written");
+        upload.write(Bytes::from_static(b"two")).await.expect("written");
         upload.finish().await.expect("finished");
         assert_eq!(storage.size(&good).await.expect("looked"), Some(6));
         assert_eq!(fs::read(storage.path(&good)).expect("read"), b"onetwo");
         assert_eq!(
-            fs::read_dir(storage.folder.join("incoming"))
-                .expect("listed")
-                .count(),
+            fs::read_dir(storage.folder.join("incoming")).expect("listed").count(),
             0
         );
     }
@@ -428,19 +400,14 @@ mod tests {
         let (_folder, storage) = storage();
         let name = sha256(b"good");
         for (bytes, fails_in_write) in [(&b"goods"[..], true), (b"goo", false), (b"evil", false)] {
-            let mut upload = storage
-                .begin(name, 4, Unfinished::Discard)
-                .await
-                .expect("begun");
+            let mut upload = storage.begin(name, 4, Unfinished::Discard).await.expect("begun");
             let written = upload.write(Bytes::from_static(bytes)).await;
             assert_eq!(written.is_err(), fails_in_write, "{bytes:?}");
             assert!(upload.finish().await.is_err(), "{bytes:?}");
             assert_eq!(storage.size(&name).await.expect("looked"), None);
         }
         assert_eq!(
-            fs::read_dir(storage.folder.join("incoming"))
-                .expect("listed")
-                .count(),
+            fs::read_dir(storage.folder.join("incoming")).expect("listed").count(),
             0
         );
     }
@@ -449,24 +416,12 @@ mod tests {
     async fn an_upload_goes_on_behind_what_an_earlier_one_left() {
         let (_folder, storage) = storage();
         let name = sha256(b"onetwo");
-        let mut upload = storage
-            .begin(name, 6, Unfinished::Keep)
-            .await
-            .expect("begun");
-        upload
-            .write(Bytes::from_static(b"one"))
-            .await
-            .expect("written");
+        let mut upload = storage.begin(name, 6, Unfinished::Keep).await.expect("begun");
+        upload.write(Bytes::from_static(b"one")).await.expect("written");
         drop(upload);
-        let mut upload = storage
-            .begin(name, 6, Unfinished::Keep)
-            .await
-            .expect("begun");
+        let mut upload = storage.begin(name, 6, Unfinished::Keep).await.expect("begun");
         assert_eq!(upload.received(), 3);
-        upload
-            .write(Bytes::from_static(b"two"))
-            .await
-            .expect("written");
+        upload.write(Bytes::from_static(b"two")).await.expect("written");
         upload.finish().await.expect("finished");
         assert_eq!(storage.size(&name).await.expect("looked"), Some(6));
     }
@@ -474,9 +429,7 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_fit_is_refused_before_the_first_byte() {
         let (_folder, storage) = storage();
-        let begun = storage
-            .begin(sha256(b""), u64::MAX / 2, Unfinished::Discard)
-            .await;
+        let begun = storage.begin(sha256(b""), u64::MAX / 2, Unfinished::Discard).await;
         assert!(matches!(begun, Err(Error::NoSpace { .. })));
     }
 }

@@ -26,24 +26,9 @@ pub async fn start(app: &Arc<App>, supervisor: &Supervisor) -> Result<(), Error>
     // An endless job that ends is a server that looks healthy and is not: it stops the house.
     let (abort, stop) = (OnCancel::Abort, OnError::Stop);
     supervisor.spawn("background.lease", abort, stop, lease::run(Arc::clone(app)));
-    supervisor.spawn(
-        "background.expiry",
-        abort,
-        stop,
-        expiry::run(Arc::clone(app)),
-    );
+    supervisor.spawn("background.expiry", abort, stop, expiry::run(Arc::clone(app)));
     supervisor.spawn("background.prune", abort, stop, prune::run(Arc::clone(app)));
-    supervisor.spawn(
-        "background.pending",
-        abort,
-        stop,
-        pending::run(Arc::clone(app)),
-    );
-    supervisor.spawn(
-        "background.yank",
-        abort,
-        OnError::Log,
-        yank::run(Arc::clone(app)),
-    );
+    supervisor.spawn("background.pending", abort, stop, pending::run(Arc::clone(app)));
+    supervisor.spawn("background.yank", abort, OnError::Log, yank::run(Arc::clone(app)));
     Ok(())
 }

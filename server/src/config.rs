@@ -96,10 +96,7 @@ pub struct Error {
 }
 
 fn list(mistakes: &[String]) -> String {
-    mistakes
-        .iter()
-        .map(|mistake| format!("\n  {mistake}"))
-        .collect()
+    mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect()
 }
 
 impl Config {
@@ -124,28 +121,17 @@ impl Config {
             format: judge.log_format(),
         };
         Self {
-            data_dir: judge
-                .path("data_dir")
-                .unwrap_or_else(|| PathBuf::from(DATA_DIR)),
+            data_dir: judge.path("data_dir").unwrap_or_else(|| PathBuf::from(DATA_DIR)),
             api_listen: judge
                 .parsed("api_listen", "an address and port such as 0.0.0.0:7443")
                 .unwrap_or(API_LISTEN),
             executor_listen: judge
-                .parsed(
-                    "executor_listen",
-                    "an address and port such as 0.0.0.0:7444",
-                )
+                .parsed("executor_listen", "an address and port such as 0.0.0.0:7444")
                 .unwrap_or(EXECUTOR_LISTEN),
             server_names: judge.server_names(),
-            server_certificate: certificate
-                .map(|(certificate, key)| ServerCertificate { certificate, key }),
-            authority: authority.map_or(Source::Own, |(certificate, key)| Source::Given {
-                certificate,
-                key,
-            }),
-            trust_domain: judge
-                .trust_domain()
-                .unwrap_or_else(|| TRUST_DOMAIN.to_owned()),
+            server_certificate: certificate.map(|(certificate, key)| ServerCertificate { certificate, key }),
+            authority: authority.map_or(Source::Own, |(certificate, key)| Source::Given { certificate, key }),
+            trust_domain: judge.trust_domain().unwrap_or_else(|| TRUST_DOMAIN.to_owned()),
             release_keys: judge.path("release_keys"),
             drain: judge
                 .millis("drain_ms", Duration::ZERO, Duration::from_secs(600))
@@ -232,11 +218,7 @@ mod tests {
     fn every_mistake_is_told_at_once_with_its_origin() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("server.toml");
-        fs::write(
-            &file,
-            "probation = 3\ndrain_ms = \"soon\"\ntls_key = \"/k\"\n",
-        )
-        .unwrap();
+        fs::write(&file, "probation = 3\ndrain_ms = \"soon\"\ntls_key = \"/k\"\n").unwrap();
         let settings = args::Settings {
             config: Some(file),
             api_listen: Some("nowhere".to_owned()),
@@ -278,10 +260,7 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/server.toml");
         let text = fs::read_to_string(&path).unwrap();
         for key in args::Settings::KEYS {
-            assert!(
-                text.contains(&format!("{key} = ")),
-                "{key} is missing in the example"
-            );
+            assert!(text.contains(&format!("{key} = ")), "{key} is missing in the example");
         }
         let settings = args::Settings {
             config: Some(path),

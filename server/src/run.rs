@@ -85,11 +85,7 @@ impl Default for World {
 ///
 /// # Errors
 /// What keeps it from starting, or the task that it cannot go on without.
-pub async fn run(
-    config: Config,
-    shutdown: CancellationToken,
-    ready: impl FnOnce(Bound) + Send,
-) -> anyhow::Result<()> {
+pub async fn run(config: Config, shutdown: CancellationToken, ready: impl FnOnce(Bound) + Send) -> anyhow::Result<()> {
     run_in(World::default(), config, shutdown, ready).await
 }
 
@@ -132,16 +128,12 @@ async fn serve(
         .await
         .context("start the background jobs")?;
     start(world, config, app, tls, &storeys, &reporter, sockets)?;
-    reporter
-        .set_service_status("", ServingStatus::Serving)
-        .await;
+    reporter.set_service_status("", ServingStatus::Serving).await;
     tracing::info!(api = %bound.api_addr, executors = %bound.executor_addr, version = %app.settings().server_version, "serving");
     ready(bound);
     shutdown.cancelled().await;
     tracing::info!("draining");
-    reporter
-        .set_service_status("", ServingStatus::NotServing)
-        .await;
+    reporter.set_service_status("", ServingStatus::NotServing).await;
     storeys.stop(config.drain).await;
     app.replica_leave().await;
     tracing::info!("stopped");
@@ -170,10 +162,7 @@ impl Sockets {
 
     fn bound(&self) -> anyhow::Result<Bound> {
         let api_addr = self.api.local_addr().context("ask for the API's address")?;
-        let executor_addr = self
-            .executors
-            .local_addr()
-            .context("ask for the executors' address")?;
+        let executor_addr = self.executors.local_addr().context("ask for the executors' address")?;
         Ok(Bound {
             api_addr,
             executor_addr,
@@ -228,11 +217,7 @@ fn start(
         app: Arc::clone(app),
         limits: Arc::clone(&limits),
     };
-    let router = routes::api(
-        api_services(app, reporter, &storeys.api.cancelled())?,
-        keeper,
-        status,
-    );
+    let router = routes::api(api_services(app, reporter, &storeys.api.cancelled())?, keeper, status);
     let api_limits = Limits {
         drain_spread: world.api_limits.drain_spread.min(config.drain),
         ..world.api_limits
@@ -245,12 +230,9 @@ fn start(
         storeys.api.clone(),
         router,
     );
-    storeys.api.spawn(
-        "listener.api",
-        OnCancel::Abort,
-        OnError::Stop,
-        listener.serve(),
-    );
+    storeys
+        .api
+        .spawn("listener.api", OnCancel::Abort, OnError::Stop, listener.serve());
 
     let enrolment = Enrolment::new(Arc::clone(app));
     let gate = Gate {
@@ -271,12 +253,9 @@ fn start(
         supervisor,
         router,
     );
-    storeys.executors.spawn(
-        "listener.executors",
-        OnCancel::Abort,
-        OnError::Stop,
-        listener.serve(),
-    );
+    storeys
+        .executors
+        .spawn("listener.executors", OnCancel::Abort, OnError::Stop, listener.serve());
     Ok(())
 }
 
@@ -332,17 +311,12 @@ fn watch_over(world: &World, tls: &Arc<TlsConfigs>, background: &Supervisor) {
         }
     });
     let metrics = metrics::install();
-    background.spawn(
-        "metrics.upkeep",
-        OnCancel::Abort,
-        OnError::Log,
-        async move {
-            loop {
-                tokio::time::sleep(METRICS_UPKEEP).await;
-                metrics.run_upkeep();
-            }
-        },
-    );
+    background.spawn("metrics.upkeep", OnCancel::Abort, OnError::Log, async move {
+        loop {
+            tokio::time::sleep(METRICS_UPKEEP).await;
+            metrics.run_upkeep();
+        }
+    });
 }
 
 #[cfg(test)]

@@ -87,15 +87,10 @@ impl Sessions {
             Ok(())
         });
         let dispatcher = dispatcher::Dispatcher::new(Arc::clone(&app), Arc::clone(&registry));
-        supervisor.spawn(
-            "session.dispatcher",
-            OnCancel::Abort,
-            OnError::Stop,
-            async {
-                dispatcher.run().await;
-                Ok(())
-            },
-        );
+        supervisor.spawn("session.dispatcher", OnCancel::Abort, OnError::Stop, async {
+            dispatcher.run().await;
+            Ok(())
+        });
         Arc::new(Self {
             app,
             registry,

@@ -156,10 +156,7 @@ impl Supervisor {
     pub async fn stop(&self, limit: Duration) -> Stopped {
         self.storey.cancel.cancel();
         self.storey.tracker.close();
-        if tokio::time::timeout(limit, self.storey.tracker.wait())
-            .await
-            .is_ok()
-        {
+        if tokio::time::timeout(limit, self.storey.tracker.wait()).await.is_ok() {
             return Stopped { overdue: 0 };
         }
         let overdue = self.tasks();
@@ -176,11 +173,7 @@ impl Supervisor {
     /// The failure that shut the house down, once.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
-        self.house
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.house.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -201,11 +194,7 @@ impl House {
         match on_error {
             OnError::Log => tracing::warn!(task, error, "task failed"),
             OnError::Stop => {
-                tracing::error!(
-                    task,
-                    error,
-                    "task failed, and the server cannot go on without it"
-                );
+                tracing::error!(task, error, "task failed, and the server cannot go on without it");
                 let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
                 failure.get_or_insert(Failure { task, source });
                 self.shutdown.cancel();
@@ -235,9 +224,7 @@ mod tests {
         let shutdown = CancellationToken::new();
         let first = Supervisor::new("first", shutdown.clone());
         let second = first.storey("second");
-        second.spawn("pillar", OnCancel::Abort, OnError::Stop, async {
-            Err("gone".into())
-        });
+        second.spawn("pillar", OnCancel::Abort, OnError::Stop, async { Err("gone".into()) });
         shutdown.cancelled().await;
         assert_eq!(first.failure().map(|failure| failure.task), Some("pillar"));
     }
@@ -246,9 +233,7 @@ mod tests {
     async fn a_panic_is_an_error_like_any_other() {
         let shutdown = CancellationToken::new();
         let supervisor = Supervisor::new("only", shutdown.clone());
-        supervisor.spawn("pillar", OnCancel::Abort, OnError::Stop, async {
-            panic!("by a test")
-        });
+        supervisor.spawn("pillar", OnCancel::Abort, OnError::Stop, async { panic!("by a test") });
         shutdown.cancelled().await;
         let failure = supervisor.failure().expect("a failure");
         assert_eq!(failure.source.to_string(), "panicked: by a test");
@@ -258,9 +243,7 @@ mod tests {
     async fn an_unimportant_failure_is_survived() {
         let shutdown = CancellationToken::new();
         let supervisor = Supervisor::new("only", shutdown.clone());
-        supervisor.spawn("guest", OnCancel::Abort, OnError::Log, async {
-            Err("gone".into())
-        });
+        supervisor.spawn("guest", OnCancel::Abort, OnError::Log, async { Err("gone".into()) });
         assert_eq!(supervisor.stop(LIMIT).await, Stopped { overdue: 0 });
         assert!(!shutdown.is_cancelled());
     }
@@ -269,24 +252,14 @@ mod tests {
     async fn drain_is_waited_for_and_abort_is_not() {
         let supervisor = Supervisor::new("only", CancellationToken::new());
         let cancelled = supervisor.cancelled();
-        supervisor.spawn(
-            "endless",
-            OnCancel::Abort,
-            OnError::Log,
-            std::future::pending(),
-        );
+        supervisor.spawn("endless", OnCancel::Abort, OnError::Log, std::future::pending());
         supervisor.spawn("polite", OnCancel::Drain, OnError::Log, async move {
             cancelled.cancelled().await;
             Ok(())
         });
         assert_eq!(supervisor.stop(LIMIT).await, Stopped { overdue: 0 });
         let supervisor = Supervisor::new("only", CancellationToken::new());
-        supervisor.spawn(
-            "deaf",
-            OnCancel::Drain,
-            OnError::Log,
-            std::future::pending(),
-        );
+        supervisor.spawn("deaf", OnCancel::Drain, OnError::Log, std::future::pending());
         assert_eq!(supervisor.stop(LIMIT).await, Stopped { overdue: 1 });
     }
 }

@@ -72,22 +72,11 @@ pub trait CertificateStore: Send + Sync {
     ) -> Result<Option<Enrolled>, Error>;
 
     /// Writes a renewed certificate and its events.
-    async fn certificate_insert(
-        &self,
-        certificate: &CertificateRecord,
-        events: &[Event],
-    ) -> Result<(), Error>;
+    async fn certificate_insert(&self, certificate: &CertificateRecord, events: &[Event]) -> Result<(), Error>;
 
     /// One certificate, by its fingerprint.
-    async fn certificate_get(
-        &self,
-        fingerprint: &Sha256,
-    ) -> Result<Option<CertificateRecord>, Error>;
+    async fn certificate_get(&self, fingerprint: &Sha256) -> Result<Option<CertificateRecord>, Error>;
 
     /// Forgets certificates that ended before `time` (the 180 days of late renewal lie between), at most `limit`; answers how many.
-    async fn certificate_prune(
-        &self,
-        ended_before: Timestamp,
-        limit: usize,
-    ) -> Result<usize, Error>;
+    async fn certificate_prune(&self, ended_before: Timestamp, limit: usize) -> Result<usize, Error>;
 }

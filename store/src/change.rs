@@ -31,9 +31,5 @@ pub trait ChangeFeed: Send + Sync {
     async fn change_head(&self) -> Result<ChangeNumber, Error>;
 
     /// Executors changed after `number`, each once with its newest change, oldest first, at most `limit`. The cost grows with changes.
-    async fn change_list_since(
-        &self,
-        number: ChangeNumber,
-        limit: usize,
-    ) -> Result<Vec<Change>, Error>;
+    async fn change_list_since(&self, number: ChangeNumber, limit: usize) -> Result<Vec<Change>, Error>;
 }

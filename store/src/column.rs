@@ -155,8 +155,7 @@ impl TryFrom<ReportShape> for Report {
 
     fn try_from(shape: ReportShape) -> Result<Self, AnyError> {
         Ok(Self {
-            outcome: Outcome::parse(&shape.outcome)
-                .ok_or_else(|| unknown("outcome", &shape.outcome))?,
+            outcome: Outcome::parse(&shape.outcome).ok_or_else(|| unknown("outcome", &shape.outcome))?,
             stage: shape.stage.as_deref().and_then(Stage::parse),
             error_code: shape.error_code.as_deref().map(error_code),
             message: shape.message,

@@ -57,10 +57,7 @@ impl Error {
     pub const fn retryable(&self) -> bool {
         match self {
             Self::Unavailable { .. } => true,
-            Self::Stale { .. }
-            | Self::Exists { .. }
-            | Self::Missing { .. }
-            | Self::Corrupt { .. } => false,
+            Self::Stale { .. } | Self::Exists { .. } | Self::Missing { .. } | Self::Corrupt { .. } => false,
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use domain::{
-    Attempt, AttemptId, Event, Executor, ExecutorId, ExecutorName, ExecutorUid, OrganizationId,
-    ReleaseId, RequestId, Timestamp,
+    Attempt, AttemptId, Event, Executor, ExecutorId, ExecutorName, ExecutorUid, OrganizationId, ReleaseId, RequestId,
+    Timestamp,
 };
 
 use crate::change::ChangeNumber;
@@ -79,21 +79,15 @@ pub trait ExecutorStore: Send + Sync {
 
     /// A page, in order of name. Without an organization names repeat, and the key is a name: such a page holds all
     /// executors of its last name, and may be longer by as many.
-    async fn executor_list(
-        &self,
-        query: &ExecutorQuery,
-        page: Page<ExecutorId>,
-    ) -> Result<Vec<Executor>, Error>;
+    async fn executor_list(&self, query: &ExecutorQuery, page: Page<ExecutorId>) -> Result<Vec<Executor>, Error>;
 
     /// Writes one decision. [`Error::Stale`] when the executor or one of the attempts was written since, [`Error::Missing`] when it was deleted,
     /// [`Error::Exists`] when another attempt of the organization has the same request id.
     async fn executor_commit(&self, commit: ExecutorCommit) -> Result<Committed, Error>;
 
     /// Writes many decisions about different executors in as few transactions as the backend likes, each on its own: one result each, in order.
-    async fn executor_commit_batch(
-        &self,
-        commits: Vec<ExecutorCommit>,
-    ) -> Result<Vec<Result<Committed, Error>>, Error>;
+    async fn executor_commit_batch(&self, commits: Vec<ExecutorCommit>)
+    -> Result<Vec<Result<Committed, Error>>, Error>;
 }
 
 /// Attempts on disk. They are written by [`ExecutorStore::executor_commit`].
@@ -113,11 +107,7 @@ pub trait AttemptStore: Send + Sync {
     ) -> Result<Option<Attempt>, Error>;
 
     /// A page of one executor's attempts, newest first.
-    async fn attempt_list(
-        &self,
-        executor: ExecutorUid,
-        page: Page<AttemptId>,
-    ) -> Result<Vec<Attempt>, Error>;
+    async fn attempt_list(&self, executor: ExecutorUid, page: Page<AttemptId>) -> Result<Vec<Attempt>, Error>;
 
     /// A page of an organization's attempts, newest first.
     async fn attempt_list_by_organization(
@@ -127,11 +117,7 @@ pub trait AttemptStore: Send + Sync {
     ) -> Result<Vec<Attempt>, Error>;
 
     /// Attempts without an outcome that lead to this release.
-    async fn attempt_list_open_by_release(
-        &self,
-        release: &ReleaseId,
-        limit: usize,
-    ) -> Result<Vec<Attempt>, Error>;
+    async fn attempt_list_open_by_release(&self, release: &ReleaseId, limit: usize) -> Result<Vec<Attempt>, Error>;
 
     /// Attempts whose deadline is at or before `now`, soonest first: O(due).
     async fn attempt_list_due(&self, now: Timestamp, limit: usize) -> Result<Vec<Attempt>, Error>;

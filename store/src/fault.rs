@@ -201,11 +201,7 @@ impl Faults {
     /// How often a method was called, whatever became of it.
     #[must_use]
     pub fn n_calls(&self, operation: &str) -> u64 {
-        self.lock()
-            .calls
-            .get(operation)
-            .copied()
-            .unwrap_or_default()
+        self.lock().calls.get(operation).copied().unwrap_or_default()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -336,20 +332,14 @@ impl FaultStore {
 
     fn pass_on(&self) {
         let muted = self.faults.lock().muted;
-        let mut inner = self
-            .wakes
-            .inner
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.wakes.inner.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             match inner.changes.try_recv() {
                 // Nobody listening is no error.
                 Ok(change) if !muted => drop(self.wakes.changes.send(change)),
                 // Who is behind heals by number, as with any store.
                 Ok(_) | Err(broadcast::error::TryRecvError::Lagged(_)) => {}
-                Err(
-                    broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed,
-                ) => break,
+                Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => break,
             }
         }
         if !muted && inner.event_head.has_changed().unwrap_or(false) {

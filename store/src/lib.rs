@@ -47,10 +47,7 @@ pub use change::{Change, ChangeFeed, ChangeNumber};
 pub use clock::{Clock, ManualClock, StoreClock, SystemClock};
 pub use error::Error;
 pub use event::{EventQuery, EventRow, EventStore};
-pub use executor::{
-    AttemptStore, AttemptWrite, Committed, ExecutorCommit, ExecutorFate, ExecutorQuery,
-    ExecutorStore,
-};
+pub use executor::{AttemptStore, AttemptWrite, Committed, ExecutorCommit, ExecutorFate, ExecutorQuery, ExecutorStore};
 pub use node::{NodeChange, NodeRecord, NodeStore};
 pub use organization::{Organization, OrganizationStore};
 pub use page::Page;

@@ -46,9 +46,5 @@ pub trait NodeStore: Send + Sync {
     async fn node_apply(&self, executor: ExecutorUid, change: &NodeChange) -> Result<(), Error>;
 
     /// A page, in order of name.
-    async fn node_list(
-        &self,
-        executor: ExecutorUid,
-        page: Page<String>,
-    ) -> Result<Vec<NodeRecord>, Error>;
+    async fn node_list(&self, executor: ExecutorUid, page: Page<String>) -> Result<Vec<NodeRecord>, Error>;
 }

@@ -21,18 +21,11 @@ pub struct Organization {
 #[async_trait]
 pub trait OrganizationStore: Send + Sync {
     /// Writes a new organization and its events. [`Error::Exists`] when the id is taken.
-    async fn organization_insert(
-        &self,
-        organization: &Organization,
-        events: &[Event],
-    ) -> Result<(), Error>;
+    async fn organization_insert(&self, organization: &Organization, events: &[Event]) -> Result<(), Error>;
 
     /// One organization.
     async fn organization_get(&self, id: &OrganizationId) -> Result<Option<Organization>, Error>;
 
     /// A page, in order of id.
-    async fn organization_list(
-        &self,
-        page: Page<OrganizationId>,
-    ) -> Result<Vec<Organization>, Error>;
+    async fn organization_list(&self, page: Page<OrganizationId>) -> Result<Vec<Organization>, Error>;
 }

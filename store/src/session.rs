@@ -68,22 +68,13 @@ pub trait SessionStore: Send + Sync {
     ) -> Result<Vec<SessionOpened>, Error>;
 
     /// Ends a session if it still is the newest; whether it was. Its events are written only then.
-    async fn session_close(
-        &self,
-        executor: ExecutorUid,
-        epoch: Epoch,
-        events: &[Event],
-    ) -> Result<bool, Error>;
+    async fn session_close(&self, executor: ExecutorUid, epoch: Epoch, events: &[Event]) -> Result<bool, Error>;
 
     /// Whether executors are there, one query for any number, in any order; those without any session are left out.
     async fn presence_list(&self, executors: &[ExecutorUid]) -> Result<Vec<Presence>, Error>;
 
     /// The newest sessions of one executor since `since`, newest first, at most 16: what duels are judged by.
-    async fn session_list_recent(
-        &self,
-        executor: ExecutorUid,
-        since: Timestamp,
-    ) -> Result<Vec<SessionRow>, Error>;
+    async fn session_list_recent(&self, executor: ExecutorUid, since: Timestamp) -> Result<Vec<SessionRow>, Error>;
 
     /// Forgets ended sessions that are not their executor's newest and ended before `time`; answers how many.
     async fn session_prune(&self, ended_before: Timestamp, limit: usize) -> Result<usize, Error>;

@@ -118,8 +118,7 @@ impl SqliteStore {
         let lock = Lock::take(path).map_err(|error| unavailable(error.into()))?;
         connection::create_private(path).map_err(|error| unavailable(error.into()))?;
         let mut writer = connection::open_writer(path).map_err(|error| open_error(path, error))?;
-        migrate::migrate(&mut writer, migrate::MIGRATIONS, clock.now())
-            .map_err(|error| migrate_error(path, error))?;
+        migrate::migrate(&mut writer, migrate::MIGRATIONS, clock.now()).map_err(|error| migrate_error(path, error))?;
         let head = event::newest(&writer).map_err(|failure| failure.into_error("store_open"))?;
         let readers = (0..READERS)
             .map(|_| connection::open_reader(path))
@@ -131,8 +130,7 @@ impl SqliteStore {
             changes: changes.clone(),
             event_head: event_head.clone(),
         };
-        let writer = Writer::start(writer, Arc::clone(&clock), feeds)
-            .map_err(|error| unavailable(error.into()))?;
+        let writer = Writer::start(writer, Arc::clone(&clock), feeds).map_err(|error| unavailable(error.into()))?;
         let inner = Inner {
             readers,
             writer,

@@ -68,23 +68,14 @@ pub trait TokenStore: Send + Sync {
     ) -> Result<Vec<TokenRecord>, Error>;
 
     /// Revokes a token; the first revocation's time stays, and a second one writes no events. [`Error::Missing`] when there is none.
-    async fn token_revoke(
-        &self,
-        id: &TokenId,
-        time: Timestamp,
-        events: &[Event],
-    ) -> Result<TokenRecord, Error>;
+    async fn token_revoke(&self, id: &TokenId, time: Timestamp, events: &[Event]) -> Result<TokenRecord, Error>;
 }
 
 /// Join tokens on disk. Using one is part of [`crate::CertificateStore::enrolment_commit`].
 #[async_trait]
 pub trait JoinTokenStore: Send + Sync {
     /// Writes a new join token and its events.
-    async fn join_token_insert(
-        &self,
-        token: &JoinTokenRecord,
-        events: &[Event],
-    ) -> Result<(), Error>;
+    async fn join_token_insert(&self, token: &JoinTokenRecord, events: &[Event]) -> Result<(), Error>;
 
     /// One join token, by id.
     async fn join_token_get(&self, id: &JoinTokenId) -> Result<Option<JoinTokenRecord>, Error>;

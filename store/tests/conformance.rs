@@ -22,13 +22,8 @@ struct Sqlite {
 impl Sqlite {
     fn open() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(
-            1_700_000_000_000_000,
-        )));
-        let store = SqliteStore::open(
-            directory.path().join("novacula.db"),
-            Arc::clone(&clock) as _,
-        );
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000)));
+        let store = SqliteStore::open(directory.path().join("novacula.db"), Arc::clone(&clock) as _);
         let store = store.expect("a new database");
         Self {
             store: Arc::new(store),

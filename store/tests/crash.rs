@@ -13,9 +13,7 @@ use domain::audit::EventKind;
 use domain::{Actor, Event, OrganizationId, Timestamp};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use novacula_store::sqlite::SqliteStore;
-use novacula_store::{
-    Error, EventQuery, EventStore, Organization, OrganizationStore, Page, SystemClock,
-};
+use novacula_store::{Error, EventQuery, EventStore, Organization, OrganizationStore, Page, SystemClock};
 
 /// What the child is to do, and in which directory.
 const ROLE: &str = "NOVACULA_STORE_CRASH_ROLE";
@@ -64,9 +62,7 @@ async fn organizations(store: &SqliteStore) -> BTreeSet<String> {
         limit: usize::MAX,
     };
     let rows = store.organization_list(page).await.expect("a page");
-    rows.into_iter()
-        .map(|row| row.id.as_str().to_owned())
-        .collect()
+    rows.into_iter().map(|row| row.id.as_str().to_owned()).collect()
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -149,11 +145,7 @@ fn write_until_full(directory: &Path) -> ExitCode {
         );
         assert_eq!(targets(&store).await, answered);
         let head = *store.event_head().borrow();
-        assert_eq!(
-            head,
-            answered.len() as u64,
-            "nobody heard of what was not written"
-        );
+        assert_eq!(head, answered.len() as u64, "nobody heard of what was not written");
         std::fs::remove_file(&ballast).expect("the ballast");
         let id = "after".to_owned();
         store
@@ -178,30 +170,19 @@ fn acknowledged_writes_survive_sigkill() -> Result<Completion, Failed> {
     let directory = tempfile::tempdir()?;
     let mut answered = BTreeSet::new();
     for death in 0..DEATHS {
-        let mut child = child("killed", directory.path())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut child = child("killed", directory.path()).stdout(Stdio::piped()).spawn()?;
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         // Another moment each time: among the first writes, in the middle of a group, around a checkpoint.
         let n_answers = 1 + death * death * 37 % 2_000;
-        answered.extend(
-            lines
-                .by_ref()
-                .take(n_answers)
-                .collect::<Result<Vec<_>, _>>()?,
-        );
+        answered.extend(lines.by_ref().take(n_answers).collect::<Result<Vec<_>, _>>()?);
         child.kill()?;
         // What was answered and not yet read counts too.
         answered.extend(lines.collect::<Result<Vec<_>, _>>()?);
         child.wait()?;
         let store = open(directory.path());
-        let (events, rows) =
-            runtime().block_on(async { (targets(&store).await, organizations(&store).await) });
+        let (events, rows) = runtime().block_on(async { (targets(&store).await, organizations(&store).await) });
         let lost: Vec<_> = answered.difference(&events).collect();
-        assert!(
-            lost.is_empty(),
-            "death {death}: answered and lost: {lost:?}"
-        );
+        assert!(lost.is_empty(), "death {death}: answered and lost: {lost:?}");
         assert_eq!(
             events, rows,
             "death {death}: a row without its event, or an event without its row"
@@ -229,7 +210,8 @@ fn a_full_disk_loses_nothing_and_recovers() -> Result<Completion, Failed> {
     };
     let probe = unshare(mount.to_owned()).output();
     if !probe.as_ref().is_ok_and(|probe| probe.status.success()) {
-        let reason = "needs a mount namespace: run as root, or allow unprivileged user namespaces (util-linux `unshare`)";
+        let reason =
+            "needs a mount namespace: run as root, or allow unprivileged user namespaces (util-linux `unshare`)";
         return match std::env::var("NOVACULA_REQUIRE").is_ok_and(|required| required == "all") {
             true => Err(format!("{reason}: {probe:?}").into()),
             false => Ok(Completion::ignored_with(reason)),

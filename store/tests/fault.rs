@@ -74,13 +74,8 @@ async fn a_call_that_fails_before_wrote_nothing() {
 async fn a_call_that_fails_after_wrote_all_the_same() {
     let bench = bench();
     let mut head = bench.store.event_head();
-    bench
-        .faults
-        .inject(Fault::After.next(1, Calls::Of("event_append")));
-    assert!(matches!(
-        bench.append().await,
-        Err(Error::Unavailable { .. })
-    ));
+    bench.faults.inject(Fault::After.next(1, Calls::Of("event_append")));
+    assert!(matches!(bench.append().await, Err(Error::Unavailable { .. })));
     assert_eq!(bench.n_events().await, 1);
     head.changed().await.expect("others hear of it");
 }
@@ -93,11 +88,7 @@ async fn the_stores_own_refusal_is_not_hidden() {
         display_name: String::new(),
         create_time: Timestamp::EPOCH,
     };
-    bench
-        .store
-        .organization_insert(&organization, &[])
-        .await
-        .expect("new");
+    bench.store.organization_insert(&organization, &[]).await.expect("new");
     bench.faults.inject(Fault::After.next(1, Calls::Any));
     let again = bench.store.organization_insert(&organization, &[]).await;
     assert!(matches!(again, Err(Error::Exists { .. })), "{again:?}");
@@ -108,20 +99,8 @@ async fn rules_choose_their_calls_and_heal() {
     let bench = bench();
     bench.faults.inject(Fault::Before.always(Calls::Reads));
     bench.append().await.expect("writes pass");
-    assert!(
-        bench
-            .store
-            .event_list(&EventQuery::default())
-            .await
-            .is_err()
-    );
-    assert!(
-        bench
-            .store
-            .event_list(&EventQuery::default())
-            .await
-            .is_err()
-    );
+    assert!(bench.store.event_list(&EventQuery::default()).await.is_err());
+    assert!(bench.store.event_list(&EventQuery::default()).await.is_err());
     bench.faults.heal();
     assert_eq!(bench.n_events().await, 1);
 }

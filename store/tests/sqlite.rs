@@ -10,8 +10,7 @@ use domain::audit::EventKind;
 use domain::{Actor, Event, OrganizationId, Role, Sha256, Timestamp, TokenId};
 use novacula_store::sqlite::SqliteStore;
 use novacula_store::{
-    Error, EventQuery, EventStore, ManualClock, Organization, OrganizationStore, Page, TokenRecord,
-    TokenStore,
+    Error, EventQuery, EventStore, ManualClock, Organization, OrganizationStore, Page, TokenRecord, TokenStore,
 };
 use rusqlite::Connection;
 
@@ -48,10 +47,7 @@ fn all() -> EventQuery {
 /// The whole chain of an error, as a log prints it.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn mode(path: &Path) -> u32 {
@@ -66,10 +62,7 @@ async fn a_second_server_is_told_who_holds_the_file() {
     let error = open(&path).expect_err("it is held");
     assert!(error.retryable());
     let text = chain(&error);
-    assert!(
-        text.contains(&format!("process {}", std::process::id())),
-        "{text}"
-    );
+    assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
     assert!(text.contains(&path.display().to_string()), "{text}");
     let clone = first.clone();
     drop(first);
@@ -84,12 +77,7 @@ async fn files_are_private() {
     let path = directory.path().join("novacula.db");
     let store = open(&path).expect("opens");
     store.event_append(&[event("a")]).await.expect("a write");
-    for file in [
-        "novacula.db",
-        "novacula.db-wal",
-        "novacula.db-shm",
-        "novacula.db.lock",
-    ] {
+    for file in ["novacula.db", "novacula.db-wal", "novacula.db-shm", "novacula.db.lock"] {
         assert_eq!(mode(&directory.path().join(file)), 0o600, "{file}");
     }
     drop(store);
@@ -131,27 +119,16 @@ async fn a_refused_write_undoes_only_itself_in_its_group() {
                 .is_ok()
         });
     }
-    let n_written = writes
-        .join_all()
-        .await
-        .into_iter()
-        .filter(|written| *written)
-        .count();
+    let n_written = writes.join_all().await.into_iter().filter(|written| *written).count();
     assert_eq!(n_written, 401, "all but the repeated");
     let page = Page {
         after: None,
         limit: 1000,
     };
-    assert_eq!(
-        store.organization_list(page).await.expect("a page").len(),
-        401
-    );
+    assert_eq!(store.organization_list(page).await.expect("a page").len(), 401);
     let rows = store.event_list(&all()).await.expect("a list");
     assert_eq!(rows.len(), 401, "events only with their write");
-    assert!(
-        rows.windows(2)
-            .all(|pair| pair[0].sequence < pair[1].sequence)
-    );
+    assert!(rows.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
 }
 
 #[tokio::test]
@@ -163,22 +140,14 @@ async fn a_write_whose_caller_left_stands() {
         let write = store.organization_insert(&gone, &[]);
         let mut write = std::pin::pin!(write);
         // Polled once: queued, then dropped.
-        let polled =
-            std::future::poll_fn(|context| std::task::Poll::Ready(write.as_mut().poll(context)))
-                .await;
+        let polled = std::future::poll_fn(|context| std::task::Poll::Ready(write.as_mut().poll(context))).await;
         drop(polled);
     }
     store
         .organization_insert(&organization("next"), &[])
         .await
         .expect("the thread goes on");
-    assert!(
-        store
-            .organization_get(&gone.id)
-            .await
-            .expect("a read")
-            .is_some()
-    );
+    assert!(store.organization_get(&gone.id).await.expect("a read").is_some());
 }
 
 #[tokio::test]
@@ -229,47 +198,17 @@ async fn damage_names_noun_and_key() {
 fn what_is_no_database_of_ours_is_refused_and_kept() {
     let directory = tempfile::tempdir().expect("a directory");
     let text = directory.path().join("text.db");
-    fs::write(
-        &text,
-        "this is not a database, but somebody's diary ".repeat(100),
-    )
-    .expect("written");
+    fs::write(&text, "this is not a database, but somebody's diary ".repeat(100)).expect("written");
     let error = open(&text).expect_err("not a database");
-    assert!(
-        matches!(
-            error,
-            Error::Corrupt {
-                noun: "database",
-                ..
-            }
-        ),
-        "{error:?}"
-    );
-    assert!(
-        fs::read_to_string(&text)
-            .expect("kept")
-            .starts_with("this is not")
-    );
+    assert!(matches!(error, Error::Corrupt { noun: "database", .. }), "{error:?}");
+    assert!(fs::read_to_string(&text).expect("kept").starts_with("this is not"));
     let foreign = directory.path().join("foreign.db");
     Connection::open(&foreign)
         .and_then(|theirs| theirs.execute_batch("CREATE TABLE theirs (a)"))
         .expect("theirs");
     let error = open(&foreign).expect_err("not ours");
-    assert!(
-        matches!(
-            error,
-            Error::Corrupt {
-                noun: "database",
-                ..
-            }
-        ),
-        "{error:?}"
-    );
-    assert!(
-        chain(&error).contains("not one of Novacula"),
-        "{}",
-        chain(&error)
-    );
+    assert!(matches!(error, Error::Corrupt { noun: "database", .. }), "{error:?}");
+    assert!(chain(&error).contains("not one of Novacula"), "{}", chain(&error));
     let nowhere = directory.path().join("no/such/directory.db");
     let error = open(&nowhere).expect_err("no directory");
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
@@ -302,11 +241,7 @@ async fn a_backup_is_one_moment_of_a_store_that_is_written() {
     writes.await.expect("written");
     assert_eq!(mode(&copy), 0o600);
     let again = store.backup(&copy).await.expect_err("it exists");
-    assert!(
-        chain(&again).contains("exists already"),
-        "{}",
-        chain(&again)
-    );
+    assert!(chain(&again).contains("exists already"), "{}", chain(&again));
     let nowhere = store
         .backup(directory.path().join("no/such.db"))
         .await
@@ -324,18 +259,9 @@ async fn a_backup_is_one_moment_of_a_store_that_is_written() {
         after: None,
         limit: 1000,
     };
-    assert_eq!(
-        restored
-            .organization_list(page)
-            .await
-            .expect("a page")
-            .len(),
-        n_events
-    );
+    assert_eq!(restored.organization_list(page).await.expect("a page").len(), n_events);
     assert!(n_events > 20, "{n_events}");
-    let left: Vec<_> = fs::read_dir(directory.path())
-        .expect("a directory")
-        .collect();
+    let left: Vec<_> = fs::read_dir(directory.path()).expect("a directory").collect();
     assert!(
         left.iter()
             .flatten()
@@ -356,10 +282,7 @@ async fn the_observer_hears_of_every_operation() {
     store.event_list(&all()).await.expect("a read");
     let taken = organization("a");
     store.organization_insert(&taken, &[]).await.expect("new");
-    store
-        .organization_insert(&taken, &[])
-        .await
-        .expect_err("taken");
+    store.organization_insert(&taken, &[]).await.expect_err("taken");
     let heard = heard.lock().expect("whole").clone();
     assert_eq!(
         heard,

@@ -32,10 +32,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let bodies: [(&str, Body); 11] = [
         ("crash_loop_triggers_on_failure", crash_loop),
         ("power_cut_loses_what_was_not_synced", power_cut),
-        (
-            "power_cut_undoes_a_rename_without_fsync",
-            rename_without_fsync,
-        ),
+        ("power_cut_undoes_a_rename_without_fsync", rename_without_fsync),
         ("power_cut_spares_what_a_root_on_disk_synced", root_on_disk),
         ("orderly_stop_keeps_everything", orderly_stop),
         ("two_labs_with_one_unit_name_do_not_meet", two_labs),
@@ -85,14 +82,8 @@ fn crash_loop() -> Result<()> {
         .into_iter()
         .map(|entry| entry.message)
         .collect();
-    let failures = messages
-        .iter()
-        .filter(|message| message.contains("status=3"))
-        .count();
-    ensure!(
-        failures == 3,
-        "three starts of v2, not {failures}: {messages:#?}"
-    );
+    let failures = messages.iter().filter(|message| message.contains("status=3")).count();
+    ensure!(failures == 3, "three starts of v2, not {failures}: {messages:#?}");
     ensure!(
         messages
             .iter()
@@ -128,9 +119,7 @@ fn power_cut() -> Result<()> {
 
 /// The mistake that the crash matrix must be able to see.
 fn rename_without_fsync() -> Result<()> {
-    let mut lab = Lab::builder("rename")
-        .data_disk_of("/opt/app", 16)
-        .build()?;
+    let mut lab = Lab::builder("rename").data_disk_of("/opt/app", 16).build()?;
     lab.write("/opt/app/binary", "old")?;
     lab.boot()?;
     lab.run([
@@ -148,10 +137,7 @@ fn rename_without_fsync() -> Result<()> {
     let swap = "echo -n new > /opt/app/next && sync /opt/app/next && mv /opt/app/next /opt/app/binary && sync /opt/app";
     lab.run(["bash", "-c", swap])?;
     lab.power_cut()?;
-    ensure!(
-        lab.read("/opt/app/binary")? == b"new",
-        "the rename was made durable"
-    );
+    ensure!(lab.read("/opt/app/binary")? == b"new", "the rename was made durable");
     Ok(())
 }
 
@@ -160,11 +146,7 @@ fn root_on_disk() -> Result<()> {
     lab.unit("app.service", SLEEPER)?;
     lab.enable("app.service")?;
     lab.boot()?;
-    lab.run([
-        "bash",
-        "-c",
-        "echo kept > /opt/synced && sync /opt/synced /opt",
-    ])?;
+    lab.run(["bash", "-c", "echo kept > /opt/synced && sync /opt/synced /opt"])?;
     lab.power_cut()?;
     lab.boot()?;
     ensure!(lab.run(["cat", "/opt/synced"])? == "kept");
@@ -244,10 +226,7 @@ fn links() -> Result<()> {
     lab.write("/opt/out/mark", "root")?;
     lab.write("/data/out/mark", "data")?;
     ensure!(!name.exists(), "an absolute link led out to the host");
-    ensure!(
-        lab.read(&name)? == b"data",
-        "it leads to the same path inside"
-    );
+    ensure!(lab.read(&name)? == b"data", "it leads to the same path inside");
     std::os::unix::fs::symlink("circle", lab.path("/opt")?.join("circle"))?;
     ensure!(lab.path("/opt/circle").is_err(), "a circle has no end");
     Ok(())
@@ -267,9 +246,7 @@ fn cable() -> Result<()> {
     ensure!(heard == "hello\n" && Some(peer.ip()) == lab.address().map(Into::into));
     lab.unplug()?;
     ensure!(
-        !lab.exec(["timeout", "1", "bash", "-c", &hello])?
-            .status
-            .success(),
+        !lab.exec(["timeout", "1", "bash", "-c", &hello])?.status.success(),
         "the cable is out"
     );
     lab.plug()?;
@@ -280,10 +257,7 @@ fn cable() -> Result<()> {
 fn panicking() -> Result<()> {
     let mut leader = None;
     let ended = catch_unwind(AssertUnwindSafe(|| -> Result<()> {
-        let mut lab = Lab::builder("panic")
-            .root(RootDisk::Ext4)
-            .data_disk("/data")
-            .build()?;
+        let mut lab = Lab::builder("panic").root(RootDisk::Ext4).data_disk("/data").build()?;
         lab.boot()?;
         leader = Some(lab.leader()?);
         // Resumed, not raised, so that no message frightens the reader of a good run.
@@ -324,19 +298,11 @@ fn killed() -> Result<()> {
     let name = format!("victim-{}", victim.id());
     victim.kill()?;
     victim.wait()?;
-    wait::until(
-        "the machine to end",
-        LIMIT,
-        || Ok(running(leader)),
-        |running| !running,
-    )?;
+    wait::until("the machine to end", LIMIT, || Ok(running(leader)), |running| !running)?;
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     ensure!(!mounts.contains(&name), "still mounted: {mounts}");
     drop(Lab::builder("sweeper").build()?);
-    ensure!(
-        left_in(folder, &name).is_empty(),
-        "the next lab sweeps the folder"
-    );
+    ensure!(left_in(folder, &name).is_empty(), "the next lab sweeps the folder");
     Ok(())
 }
 
@@ -364,15 +330,11 @@ fn say(leader: u32) {
 fn running(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // Dead but not collected is not running.
-    stat.rsplit_once(") ")
-        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 fn left_in(folder: &Path, name: &str) -> Vec<String> {
-    let entries = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok);
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|left| left.starts_with(name)).collect()
 }

@@ -30,10 +30,7 @@ pub(crate) const PACE: Pace = Pace {
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let managers = [
-        (Manager::Systemd, "systemd"),
-        (Manager::Supervise, "supervise"),
-    ];
+    let managers = [(Manager::Systemd, "systemd"), (Manager::Supervise, "supervise")];
     let mut trials = Vec::new();
     // The longest first, so that nothing waits for them at the end.
     for (manager, name) in managers.into_iter().rev() {
@@ -56,10 +53,7 @@ fn good(manager: Manager) -> Result<()> {
     expect(&fleet, &attempt, "outcome", "OUTCOME_SUCCEEDED")?;
     expect(&fleet, &attempt, "outcomeSource", "OUTCOME_SOURCE_REPORTED")?;
     fleet.wait_online(NEXT)?;
-    ensure!(
-        fleet.executor()?["pendingUpgrade"].is_null(),
-        "it is cleared"
-    );
+    ensure!(fleet.executor()?["pendingUpgrade"].is_null(), "it is cleared");
     ensure!(fleet.host.pid()? != before, "another process");
     fleet.expect_live(&next)?;
     fleet.expect_previous(&fleet.first())?;

@@ -84,10 +84,7 @@ fn five() -> Result<()> {
         before = next;
     }
     fleet.expect_live(&before)?;
-    let acted = fleet
-        .host
-        .machine()?
-        .journal(Some("novacula-agent-rollback.service"))?;
+    let acted = fleet.host.machine()?.journal(Some("novacula-agent-rollback.service"))?;
     ensure!(acted.is_empty(), "a crash loop was seen: {acted:#?}");
     fleet.host.expect_nothing_failed()
 }

@@ -96,12 +96,7 @@ impl Fleet {
     ///
     /// # Errors
     /// As [`start`](Self::start).
-    pub fn start_on(
-        programs: &Programs,
-        manager: Manager,
-        pace: Pace,
-        builder: crate::lab::Builder,
-    ) -> Result<Self> {
+    pub fn start_on(programs: &Programs, manager: Manager, pace: Pace, builder: crate::lab::Builder) -> Result<Self> {
         // Not in /tmp, which may be in memory: an agent refuses to upgrade where its state would be forgotten.
         let folder = tempfile::Builder::new()
             .prefix("novacula-fleet-")
@@ -160,8 +155,7 @@ impl Fleet {
         let output = self.control.output(As::Owner, &words)?;
         let text = String::from_utf8_lossy(&output.stdout);
         let last = text.lines().last().context("nothing was printed")?;
-        let attempt: Value =
-            serde_json::from_str(last).with_context(|| format!("read novacula's JSON: {last}"))?;
+        let attempt: Value = serde_json::from_str(last).with_context(|| format!("read novacula's JSON: {last}"))?;
         let lines = attempt["logTail"].as_array();
         let lines = lines.map_or(&[][..], Vec::as_slice);
         Ok(lines
@@ -206,15 +200,7 @@ impl Fleet {
     /// When the control plane refuses, or the attempt is open after `limit`.
     pub fn upgrade(&self, version: &str, limit: Duration) -> Result<Value> {
         let limit = format!("{}s", limit.as_secs());
-        let words = [
-            "upgrade",
-            "request",
-            NAME,
-            version,
-            "--wait",
-            "--wait-timeout",
-            &limit,
-        ];
+        let words = ["upgrade", "request", NAME, version, "--wait", "--wait-timeout", &limit];
         // What it exits with depends on the outcome, and the outcome is asked of the attempt.
         let output = self.control.output(As::Owner, &words)?;
         let attempt = self.attempt()?;
@@ -240,17 +226,10 @@ impl Fleet {
     /// # Errors
     /// When it is not after [`SOON`].
     pub fn wait_phase(&self, phase: &str) -> Result<Value> {
-        self.wait_attempt(&format!("to be in {phase}"), SOON, |attempt| {
-            attempt["phase"] == phase
-        })
+        self.wait_attempt(&format!("to be in {phase}"), SOON, |attempt| attempt["phase"] == phase)
     }
 
-    fn wait_attempt(
-        &self,
-        what: &str,
-        limit: Duration,
-        wanted: impl Fn(&Value) -> bool,
-    ) -> Result<Value> {
+    fn wait_attempt(&self, what: &str, limit: Duration, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let what = format!("the attempt {what}");
         wait::until(&what, limit, || self.attempt(), wanted).map_err(|error| self.told(error))
     }
@@ -275,11 +254,7 @@ impl Fleet {
     /// When it is another.
     pub fn expect_previous(&self, binary: &std::path::Path) -> Result<()> {
         let previous = std::fs::read(self.host.previous()?).context("read .prev")?;
-        ensure!(
-            previous == std::fs::read(binary)?,
-            ".prev is not {}",
-            binary.display()
-        );
+        ensure!(previous == std::fs::read(binary)?, ".prev is not {}", binary.display());
         Ok(())
     }
 

@@ -181,10 +181,7 @@ impl Lab {
             .disks
             .iter()
             .map(|disk| (disk.inside().to_owned(), disk.mount().to_owned()));
-        let binds = self
-            .binds
-            .iter()
-            .map(|(host, inside)| (inside.clone(), host.clone()));
+        let binds = self.binds.iter().map(|(host, inside)| (inside.clone(), host.clone()));
         let mut mounts: Vec<_> = disks.chain(binds).collect();
         mounts.sort_by_key(|(inside, _)| inside.components().count());
         mounts
@@ -193,9 +190,7 @@ impl Lab {
     /// Makes everything durable that the test wrote.
     fn sync(&self) -> Result<()> {
         self.root.sync(&self.strip)?;
-        self.disks
-            .iter()
-            .try_for_each(|disk| disk.sync(&self.strip))
+        self.disks.iter().try_for_each(|disk| disk.sync(&self.strip))
     }
 }
 

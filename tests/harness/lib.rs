@@ -3,7 +3,12 @@
 //! Nothing here is shipped. Suites are binaries over libtest-mimic (`harness = false`), because its trials may say at run
 //! time why they were ignored: see [`parts`].
 
+pub mod catalog;
+pub mod client;
+pub mod control_plane;
+pub mod fake_executor;
 pub mod fleet;
 pub mod lab;
 pub mod parts;
+pub mod signing;
 pub mod wait;

@@ -72,9 +72,7 @@ impl Part {
     /// When it is missing; the error says how to get it.
     pub fn find(self) -> Result<PathBuf, Missing> {
         let found = match self {
-            Self::Root => rustix::process::geteuid()
-                .is_root()
-                .then(|| PathBuf::from("/")),
+            Self::Root => rustix::process::geteuid().is_root().then(|| PathBuf::from("/")),
             Self::Namespaces => namespaces(),
             Self::LoopDevice => existing("/dev/loop-control"),
             Self::Nspawn => program("systemd-nspawn"),
@@ -121,14 +119,12 @@ pub fn trial<F>(name: impl Into<String>, parts: &'static [Part], body: F) -> Tri
 where
     F: FnOnce() -> anyhow::Result<()> + Send + 'static,
 {
-    Trial::ignorable_test(name, move || {
-        match parts.iter().find_map(|part| part.find().err()) {
-            None => body()
-                .map(|()| Completion::Completed)
-                .map_err(|error| Failed::from(format!("{error:?}"))),
-            Some(missing) if required() => Err(missing.to_string().into()),
-            Some(missing) => Ok(Completion::ignored_with(missing.to_string())),
-        }
+    Trial::ignorable_test(name, move || match parts.iter().find_map(|part| part.find().err()) {
+        None => body()
+            .map(|()| Completion::Completed)
+            .map_err(|error| Failed::from(format!("{error:?}"))),
+        Some(missing) if required() => Err(missing.to_string().into()),
+        Some(missing) => Ok(Completion::ignored_with(missing.to_string())),
     })
 }
 

@@ -16,10 +16,7 @@ pub(crate) fn readme(house: &House) -> Findings {
     let Some((path, text)) = documents.iter().find(|(path, _)| path == "README.md") else {
         return Findings::Waiting("README.md does not exist yet");
     };
-    let fences = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| line.starts_with("```"));
+    let fences = text.lines().enumerate().filter(|(_, line)| line.starts_with("```"));
     let mut fences = fences.map(|(index, _)| index);
     let (first, last) = (fences.next().unwrap_or(0), fences.next().unwrap_or(0));
     let block: Vec<_> = text.lines().take(last).skip(first + 1).collect();
@@ -53,12 +50,7 @@ pub(crate) fn links(house: &House) -> Findings {
     Findings::Places(places)
 }
 
-fn broken(
-    root: &Path,
-    documents: &HashMap<String, String>,
-    from: &str,
-    target: &str,
-) -> Option<String> {
+fn broken(root: &Path, documents: &HashMap<String, String>, from: &str, target: &str) -> Option<String> {
     if target.contains("://") || target.starts_with("mailto:") {
         return None;
     }

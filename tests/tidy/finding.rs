@@ -48,11 +48,7 @@ pub(crate) fn allowing(findings: Vec<Finding>, allowances: &[Allowance]) -> Vec<
         .collect::<Vec<_>>();
     findings
         .into_iter()
-        .filter(|found| {
-            !allowances
-                .iter()
-                .any(|allowance| allowance.path == found.path)
-        })
+        .filter(|found| !allowances.iter().any(|allowance| allowance.path == found.path))
         .chain(unneeded)
         .collect()
 }
@@ -73,10 +69,6 @@ pub(crate) fn verdict(findings: Findings) -> Result<Completion, Failed> {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}: {}; {}",
-            self.path, self.line, self.what, self.remedy
-        )
+        write!(f, "{}:{}: {}; {}", self.path, self.line, self.what, self.remedy)
     }
 }

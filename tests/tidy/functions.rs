@@ -1,8 +1,6 @@
 //! How long each function of a file is.
 
-use syn::{
-    Attribute, Block, ImplItemFn, ItemFn, Signature, TraitItemFn, spanned::Spanned, visit::Visit,
-};
+use syn::{Attribute, Block, ImplItemFn, ItemFn, Signature, TraitItemFn, spanned::Spanned, visit::Visit};
 
 /// One function with a body.
 pub(crate) struct Function {

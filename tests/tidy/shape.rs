@@ -40,10 +40,7 @@ pub(crate) fn sizes(house: &House) -> Findings {
                 remedy: "split it, or list it with a reason in tests/tidy/shape.rs (LOOKED_AT)",
             });
         }
-        let long_functions = file
-            .functions
-            .iter()
-            .filter(|function| function.code > FUNCTION_LINES);
+        let long_functions = file.functions.iter().filter(|function| function.code > FUNCTION_LINES);
         places.extend(long_functions.map(|function| Finding {
             path: file.path.clone(),
             line: function.line,

@@ -59,22 +59,13 @@ impl House {
         let root = metadata.workspace_root.as_std_path();
         let mut paths = Vec::new();
         for package in &metadata.packages {
-            let folder = package
-                .manifest_path
-                .parent()
-                .expect("a manifest lies in a folder");
+            let folder = package.manifest_path.parent().expect("a manifest lies in a folder");
             collect(folder.as_std_path(), "rs", &mut paths);
         }
         collect(&root.join("fuzz"), "rs", &mut paths);
         paths.sort();
-        let mut files: Vec<_> = paths
-            .iter()
-            .map(|path| SourceFile::read(root, path))
-            .collect();
-        let declared: BTreeSet<_> = files
-            .iter()
-            .flat_map(|file| file.test_modules.clone())
-            .collect();
+        let mut files: Vec<_> = paths.iter().map(|path| SourceFile::read(root, path)).collect();
+        let declared: BTreeSet<_> = files.iter().flat_map(|file| file.test_modules.clone()).collect();
         for file in &mut files {
             let stem = file.path.trim_end_matches(".rs");
             if declared
@@ -100,18 +91,14 @@ impl House {
         let mut paths = Vec::new();
         collect(root, extension, &mut paths);
         paths.sort();
-        paths
-            .iter()
-            .map(|path| (relative(root, path), read(path)))
-            .collect()
+        paths.iter().map(|path| (relative(root, path), read(path))).collect()
     }
 }
 
 impl SourceFile {
     fn read(root: &Path, path: &Path) -> Self {
         let text = read(path);
-        let syntax =
-            syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let syntax = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let mut tokens = Vec::new();
         let stream: TokenStream = text.parse().expect("what parsed as a file has tokens");
         flatten(stream, &mut tokens);
@@ -119,13 +106,7 @@ impl SourceFile {
         let tests = if path.split('/').any(|part| {
             matches!(
                 part,
-                "tests"
-                    | "tests.rs"
-                    | "conformance"
-                    | "conformance.rs"
-                    | "benches"
-                    | "examples"
-                    | "fuzz"
+                "tests" | "tests.rs" | "conformance" | "conformance.rs" | "benches" | "examples" | "fuzz"
             )
         }) {
             Tests::Whole
@@ -155,9 +136,7 @@ impl SourceFile {
     }
 
     pub(crate) fn production_lines(&self) -> usize {
-        (1..=self.lines())
-            .filter(|&line| !self.is_test(line))
-            .count()
+        (1..=self.lines()).filter(|&line| !self.is_test(line)).count()
     }
 
     /// The lines on which `pattern`, tokens parted by spaces, begins.
@@ -165,12 +144,7 @@ impl SourceFile {
         let pattern: Vec<_> = pattern.split(' ').collect();
         self.tokens
             .windows(pattern.len())
-            .filter(|window| {
-                window
-                    .iter()
-                    .zip(&pattern)
-                    .all(|(token, word)| token.text == *word)
-            })
+            .filter(|window| window.iter().zip(&pattern).all(|(token, word)| token.text == *word))
             .map(|window| window[0].line)
             .collect()
     }
@@ -183,9 +157,7 @@ fn declared_for_tests(path: &str, items: &[Item]) -> Vec<String> {
     };
     items_for_tests(items)
         .filter_map(|item| match item {
-            Item::Mod(module) if module.content.is_none() => {
-                Some(format!("{folder}/{}", module.ident))
-            }
+            Item::Mod(module) if module.content.is_none() => Some(format!("{folder}/{}", module.ident)),
             _ => None,
         })
         .collect()
@@ -193,9 +165,7 @@ fn declared_for_tests(path: &str, items: &[Item]) -> Vec<String> {
 
 /// Top-level items for tests only. A test module inside another is not ours to have: STYLE puts tests last in a file.
 fn items_for_tests(items: &[Item]) -> impl Iterator<Item = &Item> {
-    items
-        .iter()
-        .filter(|item| attributes(item).iter().any(for_tests))
+    items.iter().filter(|item| attributes(item).iter().any(for_tests))
 }
 
 fn for_tests(attribute: &Attribute) -> bool {
@@ -258,9 +228,7 @@ fn flatten(stream: TokenStream, tokens: &mut Vec<Token>) {
                 });
             }
             // `::` is one word to a reader, so it is one here: its second half is dropped.
-            TokenTree::Punct(punct)
-                if punct.as_char() == ':' && punct.spacing() == Spacing::Joint =>
-            {
+            TokenTree::Punct(punct) if punct.as_char() == ':' && punct.spacing() == Spacing::Joint => {
                 push("::", line);
                 half = true;
                 continue;

@@ -120,13 +120,9 @@ fn rpcs(house: &House) -> Vec<(String, String, usize)> {
 
 /// `"/novacula.v1.UpgradeService/RequestUpgrade"` and shorter forms; other literals are no method.
 fn method(literal: &str) -> Option<String> {
-    let (service, name) = literal
-        .strip_prefix('"')?
-        .strip_suffix('"')?
-        .rsplit_once('/')?;
+    let (service, name) = literal.strip_prefix('"')?.strip_suffix('"')?.rsplit_once('/')?;
     let service = service.rsplit(['.', '/']).next()?;
-    let word =
-        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     // Reflection and health are foreign services beside ours; they have rows but no proto file here.
     (service.ends_with("Service") && word(service) && word(name) && !literal.contains("grpc."))
         .then(|| format!("{service}/{name}"))

@@ -24,7 +24,8 @@ struct Ban {
 
 const SPAWN_REMEDY: &str = "start it through supervise, with a name, a cancel rule and an error rule: a dead detached task leaves a healthy-looking corpse";
 const CLOCK_REMEDY: &str = "take the time from the injected clock, or as an argument";
-const SILENCE_REMEDY: &str = "use `#[expect(lint, reason = \"…\")]` on the smallest item: it fails when it is no longer needed";
+const SILENCE_REMEDY: &str =
+    "use `#[expect(lint, reason = \"…\")]` on the smallest item: it fails when it is no longer needed";
 
 const BANS: &[Ban] = &[
     Ban {
@@ -146,11 +147,7 @@ pub(crate) fn banned(house: &House) -> Findings {
     let places = BANS
         .iter()
         .flat_map(|ban| {
-            let found = house
-                .files
-                .iter()
-                .flat_map(|file| apply(ban, file))
-                .collect();
+            let found = house.files.iter().flat_map(|file| apply(ban, file)).collect();
             allowing(found, ban.allowed)
         })
         .collect();
@@ -184,10 +181,7 @@ pub(crate) fn status(house: &House) -> Findings {
 }
 
 fn apply(ban: &Ban, file: &SourceFile) -> Vec<Finding> {
-    if ban
-        .home
-        .is_some_and(|home| file.path.ends_with(&format!("/{home}")))
-    {
+    if ban.home.is_some_and(|home| file.path.ends_with(&format!("/{home}"))) {
         return Vec::new();
     }
     file.occurrences(ban.pattern)

@@ -22,20 +22,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             "rule_06_a_lost_notification_is_healed_inside_five_seconds",
             lost_notification,
         ),
-        trial(
-            "rule_06_a_stream_that_opens_gets_what_is_desired_now",
-            opening_stream,
-        ),
+        trial("rule_06_a_stream_that_opens_gets_what_is_desired_now", opening_stream),
         trial("rule_06_a_cancelled_upgrade_is_a_newer_desired", cancelled),
-        trial(
-            "rule_06_a_restored_database_goes_on_above_what_was_told",
-            restored,
-        ),
+        trial("rule_06_a_restored_database_goes_on_above_what_was_told", restored),
         trial("rule_06_the_acknowledgement_is_the_delivery", acknowledged),
-        trial(
-            "rule_06_a_store_that_was_away_delivers_when_it_is_back",
-            store_away,
-        ),
+        trial("rule_06_a_store_that_was_away_delivers_when_it_is_back", store_away),
     ]
 }
 
@@ -52,9 +43,7 @@ async fn commit() -> Result {
     });
     for target in ["1.1.0", "1.2.0"] {
         let begin = Instant::now();
-        let attempt = plane
-            .request_with("web-1", target, Replace::Yes, None)
-            .await?;
+        let attempt = plane.request_with("web-1", target, Replace::Yes, None).await?;
         let (wanted, generation) = stream.wanted().await?;
         ensure!(wanted == attempt.id && generation == attempt.generation);
         ensure!(
@@ -89,10 +78,7 @@ async fn opening_stream() -> Result {
     let attempt = plane.request("web-1", "1.1.0").await?;
     let mut stream = fake.open().await?;
     ensure!(stream.wanted().await? == (attempt.id, attempt.generation));
-    ensure!(
-        stream.beat(Generation(0)).await?.is_empty(),
-        "once is enough"
-    );
+    ensure!(stream.beat(Generation(0)).await?.is_empty(), "once is enough");
     Ok(())
 }
 
@@ -135,9 +121,7 @@ async fn restored() -> Result {
                 generation
             }
     );
-    stream
-        .report(report(wanted, Outcome::Succeeded, "1.1.0"))
-        .await?;
+    stream.report(report(wanted, Outcome::Succeeded, "1.1.0")).await?;
     ensure!(
         stream.desired().await?.generation > generation,
         "and goes on from there"
@@ -158,9 +142,7 @@ async fn acknowledged() -> Result {
     stream.beat(generation).await?;
     let delivered = || async { plane.attempt(&attempt).await };
     let delivered = plane
-        .until("delivery", delivered, |attempt| {
-            attempt.deliver_time.is_some()
-        })
+        .until("delivery", delivered, |attempt| attempt.deliver_time.is_some())
         .await?;
     ensure!(delivered.phase == Phase::Delivered);
     Ok(())

@@ -16,26 +16,11 @@ use crate::{Result, trial};
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("rule_09_the_target_says_hello_then_is_confirmed", confirmed),
-        trial(
-            "rule_10_the_old_version_comes_back_with_the_reason",
-            rolled_back,
-        ),
-        trial(
-            "rule_11_a_refused_upgrade_stays_pending_and_marked",
-            refused,
-        ),
-        trial(
-            "rule_12_another_version_is_changed_locally",
-            changed_locally,
-        ),
-        trial(
-            "rule_12_no_word_by_the_confirm_deadline_is_unconfirmed",
-            unconfirmed,
-        ),
-        trial(
-            "rule_12_deactivation_cancels_what_has_no_leave",
-            deactivated,
-        ),
+        trial("rule_10_the_old_version_comes_back_with_the_reason", rolled_back),
+        trial("rule_11_a_refused_upgrade_stays_pending_and_marked", refused),
+        trial("rule_12_another_version_is_changed_locally", changed_locally),
+        trial("rule_12_no_word_by_the_confirm_deadline_is_unconfirmed", unconfirmed),
+        trial("rule_12_deactivation_cancels_what_has_no_leave", deactivated),
         trial(
             "rule_12_a_report_is_acknowledged_only_when_it_is_durable",
             durable_first,
@@ -44,10 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             "rule_12_a_repeated_report_changes_nothing_and_is_acknowledged",
             repeated,
         ),
-        trial(
-            "rule_12_a_report_about_an_unknown_attempt_is_accepted",
-            unknown_attempt,
-        ),
+        trial("rule_12_a_report_about_an_unknown_attempt_is_accepted", unknown_attempt),
         trial("rule_12_unsent_outcomes_in_hello_are_taken_in", in_hello),
         trial("progress_is_written_by_phase_and_now_and_then", progress),
     ]
@@ -150,11 +132,7 @@ async fn rolled_back() -> Result {
     ensure!(ending.outcome == Outcome::RolledBack && ending.stage == Some(Stage::Start));
     ensure!(ending.error_code == Some(ErrorCode::CrashLoop));
     ensure!(ending.rolled_back_to == Some(version("1.0.0")));
-    ensure!(
-        ending.log_tail == ["panicked at main"],
-        "{:?}",
-        ending.log_tail
-    );
+    ensure!(ending.log_tail == ["panicked at main"], "{:?}", ending.log_tail);
     ensure!(
         case.plane
             .executor("web-1")
@@ -209,11 +187,7 @@ async fn unconfirmed() -> Result {
     case.restart("1.1.0").await?;
     case.plane.clock.advance(Duration::from_secs(60 * 60));
     case.plane.app.deadline_sweep().await?;
-    let end = (
-        Outcome::Failed,
-        OutcomeSource::Inferred,
-        Some(Reason::Unconfirmed),
-    );
+    let end = (Outcome::Failed, OutcomeSource::Inferred, Some(Reason::Unconfirmed));
     ensure!(case.ended().await? == end);
     // An inferred end is corrected once, by a report.
     case.stream
@@ -247,9 +221,7 @@ async fn durable_first() -> Result {
     };
     case.plane.faults.inject(away);
     let failed = report(case.attempt.id, Outcome::Failed, "1.0.0");
-    case.stream
-        .say(Request::Report(Box::new(failed.clone())))
-        .await?;
+    case.stream.say(Request::Report(Box::new(failed.clone()))).await?;
     let heard = case.stream.beat(case.generation).await?;
     ensure!(heard.is_empty(), "not durable, not acknowledged: {heard:?}");
     case.stream.report(failed).await?;
@@ -275,9 +247,7 @@ async fn unknown_attempt() -> Result {
     let plane = Plane::start().await?;
     let mut stream = Fake::enrol(&plane, "web-1").await?.open().await?;
     let id = AttemptId::new(uuid::Uuid::now_v7());
-    stream
-        .report(report(id, Outcome::Succeeded, "1.1.0"))
-        .await?;
+    stream.report(report(id, Outcome::Succeeded, "1.1.0")).await?;
     let attempts = plane.attempts("web-1").await?;
     let known = attempts.iter().find(|attempt| attempt.id == id);
     ensure!(known.is_some_and(|attempt| {
@@ -286,9 +256,7 @@ async fn unknown_attempt() -> Result {
             .as_ref()
             .is_some_and(|ending| ending.outcome == Outcome::Succeeded)
     }));
-    stream
-        .report(report(id, Outcome::Succeeded, "1.1.0"))
-        .await?;
+    stream.report(report(id, Outcome::Succeeded, "1.1.0")).await?;
     ensure!(plane.attempts("web-1").await?.len() == 1);
     Ok(())
 }
@@ -312,21 +280,15 @@ async fn in_hello() -> Result {
 async fn progress() -> Result {
     let mut case = Case::begin().await?;
     let (id, generation) = (case.attempt.id, case.generation);
-    case.stream
-        .progress(id, generation, Phase::Downloading, 100)
-        .await?;
-    case.stream
-        .progress(id, generation, Phase::Downloading, 200)
-        .await?;
+    case.stream.progress(id, generation, Phase::Downloading, 100).await?;
+    case.stream.progress(id, generation, Phase::Downloading, 200).await?;
     case.stream.beat(generation).await?;
     let attempt = case.now().await?;
     ensure!(
         (attempt.phase, attempt.bytes_done) == (Phase::Downloading, 100),
         "bytes are written now and then"
     );
-    case.stream
-        .progress(id, generation, Phase::Verifying, 1000)
-        .await?;
+    case.stream.progress(id, generation, Phase::Verifying, 1000).await?;
     case.stream.beat(generation).await?;
     let attempt = case.now().await?;
     ensure!(
@@ -334,9 +296,7 @@ async fn progress() -> Result {
         "a phase at once"
     );
     case.plane.cancel(&case.attempt).await?;
-    case.stream
-        .progress(id, generation, Phase::Downloading, 1000)
-        .await?;
+    case.stream.progress(id, generation, Phase::Downloading, 1000).await?;
     let withdrawn = Response::Withdrawn {
         attempt: id,
         reason: "CANCELLED_BY_REQUEST".to_owned(),

@@ -136,10 +136,7 @@ impl Stream {
     }
 
     pub(crate) async fn say_wire(&self, wire: v1::SyncExecutorRequest) -> Result {
-        self.say
-            .send(wire)
-            .await
-            .map_err(|_| anyhow!("the stream is closed"))
+        self.say.send(wire).await.map_err(|_| anyhow!("the stream is closed"))
     }
 
     /// The next word; one that this build does not know is an error here.
@@ -203,11 +200,7 @@ impl Stream {
     }
 
     pub(crate) async fn ready(&self, attempt: AttemptId, generation: Generation) -> Result {
-        self.say(Request::ReadyToSwap {
-            attempt,
-            generation,
-        })
-        .await
+        self.say(Request::ReadyToSwap { attempt, generation }).await
     }
 
     pub(crate) async fn progress(
@@ -232,9 +225,7 @@ impl Stream {
         let attempt = report.attempt;
         self.say(Request::Report(Box::new(report))).await?;
         match self.answer().await? {
-            Response::ReportAck {
-                attempt: acknowledged,
-            } if acknowledged == attempt => Ok(()),
+            Response::ReportAck { attempt: acknowledged } if acknowledged == attempt => Ok(()),
             other => bail!("not acknowledged: {other:?}"),
         }
     }

@@ -40,9 +40,7 @@ async fn honest(plane: &Plane) -> Result<Stream> {
 
 async fn unhurt(plane: &Plane, honest: &mut Stream) -> Result {
     honest.beat(Generation(0)).await?;
-    let attempt = plane
-        .request_with("web-2", "1.1.0", Replace::Yes, None)
-        .await?;
+    let attempt = plane.request_with("web-2", "1.1.0", Replace::Yes, None).await?;
     ensure!(honest.wanted().await?.0 == attempt.id);
     Ok(())
 }
@@ -97,9 +95,7 @@ async fn ten_megabytes() -> Result {
         kubelet_version: String::new(),
         ready: true,
     };
-    stream
-        .say(Request::Inventory(Inventory::Full(vec![big])))
-        .await?;
+    stream.say(Request::Inventory(Inventory::Full(vec![big]))).await?;
     ensure!(stream.closed().await? == "PROTOCOL_VIOLATION");
     unhurt(&plane, &mut good).await
 }
@@ -142,9 +138,7 @@ async fn silent() -> Result {
     let stream = Fake::enrol(&plane, "web-1").await?.open().await?;
     ensure!(stream.closed().await? == "PROTOCOL_VIOLATION");
     let look = || async { plane.events("executor.disconnected").await };
-    plane
-        .until("the end in the feed", look, |seen| *seen == 1)
-        .await?;
+    plane.until("the end in the feed", look, |seen| *seen == 1).await?;
     ensure!(plane.sessions.count() == 0);
     Ok(())
 }
@@ -159,19 +153,11 @@ async fn slow_reader() -> Result {
     let mut good = honest(&plane).await?;
     let deaf = Fake::enrol(&plane, "web-1").await?.open().await?.deaf();
     for target in ["1.1.0", "1.2.0", "1.1.0", "1.2.0"] {
-        plane
-            .request_with("web-1", target, Replace::Yes, None)
-            .await?;
-        unhurt(&plane, &mut good).await.or_else(|error| {
-            if target == "1.1.0" {
-                Err(error)
-            } else {
-                Ok(())
-            }
-        })?;
-        plane
-            .request_with("web-2", "1.2.0", Replace::Yes, None)
-            .await?;
+        plane.request_with("web-1", target, Replace::Yes, None).await?;
+        unhurt(&plane, &mut good)
+            .await
+            .or_else(|error| if target == "1.1.0" { Err(error) } else { Ok(()) })?;
+        plane.request_with("web-2", "1.2.0", Replace::Yes, None).await?;
         good.wanted().await?;
     }
     let look = || async { Ok(plane.sessions.count()) };
@@ -185,9 +171,7 @@ async fn slow_reader() -> Result {
 async fn unknown_words() -> Result {
     let plane = Plane::start().await?;
     let mut stream = Fake::enrol(&plane, "web-1").await?.open().await?;
-    stream
-        .say_wire(v1::SyncExecutorRequest { message: None })
-        .await?;
+    stream.say_wire(v1::SyncExecutorRequest { message: None }).await?;
     let progress = v1::Progress {
         attempt: uuid::Uuid::now_v7().to_string(),
         phase: 99,
@@ -210,9 +194,7 @@ async fn inventory() -> Result {
         kubelet_version: String::new(),
         ready: true,
     };
-    stream
-        .say(Request::Inventory(Inventory::Full(vec![node])))
-        .await?;
+    stream.say(Request::Inventory(Inventory::Full(vec![node]))).await?;
     stream.beat(Generation(0)).await?;
     let look = || async { plane.nodes("web-1").await };
     plane

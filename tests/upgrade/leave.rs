@@ -18,9 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("rule_08_leave_is_given_by_one_compare_and_set", given),
         trial("rule_08_no_proceed_after_cancel", || before(Before::Cancel)),
-        trial("rule_08_no_proceed_after_replace", || {
-            before(Before::Replace)
-        }),
+        trial("rule_08_no_proceed_after_replace", || before(Before::Replace)),
         trial("rule_08_no_proceed_after_expiry", || before(Before::Expiry)),
         trial("rule_08_no_proceed_after_yank", || before(Before::Yank)),
         trial("rule_08_a_yank_wins_before_its_sweep_came_by", || {
@@ -29,14 +27,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("rule_08_cancel_replace_yank_lose_after_leave", after),
         trial("rule_08_a_stale_write_is_decided_again", stale),
         trial("rule_08_no_answer_while_the_store_is_away", no_answer),
-        trial(
-            "rule_08_another_generation_is_told_what_is_desired",
-            other_generation,
-        ),
-        trial(
-            "rule_04_the_version_it_came_from_is_the_rollback",
-            roll_back,
-        ),
+        trial("rule_08_another_generation_is_told_what_is_desired", other_generation),
+        trial("rule_04_the_version_it_came_from_is_the_rollback", roll_back),
     ]
 }
 
@@ -77,10 +69,7 @@ impl Case {
 }
 
 fn proceed(attempt: AttemptId, generation: Generation) -> Response {
-    Response::Proceed {
-        attempt,
-        generation,
-    }
+    Response::Proceed { attempt, generation }
 }
 
 async fn given() -> Result {
@@ -104,9 +93,7 @@ async fn before(what: Before) -> Result {
             (Outcome::Cancelled, Reason::CancelledByRequest)
         }
         Before::Replace => {
-            case.plane
-                .request_with("web-1", "1.2.0", Replace::Yes, None)
-                .await?;
+            case.plane.request_with("web-1", "1.2.0", Replace::Yes, None).await?;
             (Outcome::Superseded, Reason::ReplacedByRequest)
         }
         Before::Expiry => {
@@ -124,10 +111,7 @@ async fn before(what: Before) -> Result {
     };
     match case.ask().await? {
         Response::Withdrawn { attempt, reason } => {
-            ensure!(
-                attempt == case.attempt.id && reason == expected.1.as_str(),
-                "{reason}"
-            );
+            ensure!(attempt == case.attempt.id && reason == expected.1.as_str(), "{reason}");
         }
         other => bail!("not withdrawn: {other:?}"),
     }
@@ -141,19 +125,13 @@ async fn after() -> Result {
     let mut case = Case::begin().await?;
     case.ask().await?;
     let cancel = case.plane.cancel(&case.attempt).await.expect_err("refused");
-    ensure!(
-        refused(&cancel) == Some(Reason::AttemptApplying),
-        "{cancel:?}"
-    );
+    ensure!(refused(&cancel) == Some(Reason::AttemptApplying), "{cancel:?}");
     let replace = case
         .plane
         .request_with("web-1", "1.2.0", Replace::Yes, None)
         .await
         .expect_err("refused");
-    ensure!(
-        reason(&replace) == Some(Reason::AttemptApplying),
-        "{replace:?}"
-    );
+    ensure!(reason(&replace) == Some(Reason::AttemptApplying), "{replace:?}");
     case.plane.yank("1.1.0").await?;
     ensure!(!case.plane.attempt(&case.attempt).await?.is_ended());
     let leave = proceed(case.attempt.id, case.generation);
@@ -207,16 +185,8 @@ async fn other_generation() -> Result {
         .ready(case.attempt.id, Generation(case.generation.0 + 7))
         .await?;
     let desired = case.stream.desired().await?;
-    ensure!(
-        desired.generation == case.generation && desired.want.attempt() == Some(case.attempt.id)
-    );
-    ensure!(
-        case.plane
-            .attempt(&case.attempt)
-            .await?
-            .apply_time
-            .is_none()
-    );
+    ensure!(desired.generation == case.generation && desired.want.attempt() == Some(case.attempt.id));
+    ensure!(case.plane.attempt(&case.attempt).await?.apply_time.is_none());
     let unknown = AttemptId::new(uuid::Uuid::now_v7());
     case.stream.ready(unknown, case.generation).await?;
     let withdrawn = Response::Withdrawn {

@@ -13,19 +13,10 @@ use crate::{Result, trial};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial(
-            "rule_07_the_newest_stream_wins_and_the_older_is_told_why",
-            newest_wins,
-        ),
+        trial("rule_07_the_newest_stream_wins_and_the_older_is_told_why", newest_wins),
         trial("rule_07_a_reconnecting_executor_is_no_duel", no_duel),
-        trial(
-            "rule_07_three_displacements_by_two_instances_are_a_duel",
-            duel,
-        ),
-        trial(
-            "deactivation_ends_the_stream_at_once_and_stays_refused",
-            deactivated,
-        ),
+        trial("rule_07_three_displacements_by_two_instances_are_a_duel", duel),
+        trial("deactivation_ends_the_stream_at_once_and_stays_refused", deactivated),
         trial("deletion_ends_the_stream_at_once", deleted),
         trial("another_kind_is_refused_and_displaces_nobody", other_kind),
         trial("probe_touches_no_session", probe),
@@ -57,14 +48,7 @@ async fn no_duel() -> Result {
         let mut restarted = fake.another().await?;
         streams.push(restarted.open().await?);
     }
-    ensure!(
-        plane
-            .executor("web-1")
-            .await?
-            .executor
-            .duplicated_since
-            .is_none()
-    );
+    ensure!(plane.executor("web-1").await?.executor.duplicated_since.is_none());
     Ok(())
 }
 
@@ -106,10 +90,7 @@ async fn duel() -> Result {
     ensure!(stream.answer().await? == withdrawn, "nor leave");
     stay_away(&mut later).await?;
     let refused = plane.request("web-1", "1.2.0").await.expect_err("refused");
-    ensure!(
-        reason(&refused) == Some(Reason::DuplicateIdentity),
-        "{refused:?}"
-    );
+    ensure!(reason(&refused) == Some(Reason::DuplicateIdentity), "{refused:?}");
     // A person decides.
     plane.activate("web-1").await?;
     ensure!(stream.wanted().await?.0 == attempt.id);

@@ -11,8 +11,8 @@ use domain::attempt::request::Replace;
 use domain::release::{Artifact, Location, Release, Status};
 use domain::role::Demand;
 use domain::{
-    Attempt, Channel, ExecutorName, JoinSecret, Kind, OrganizationId, Reason, ReleaseId, Revision,
-    Role, Sha256, TokenId, Version,
+    Attempt, Channel, ExecutorName, JoinSecret, Kind, OrganizationId, Reason, ReleaseId, Revision, Role, Sha256,
+    TokenId, Version,
 };
 use executor_sdk::credentials::{CredentialStore, Credentials};
 use server::app::caller::Caller;
@@ -111,12 +111,7 @@ impl Plane {
         let authority = Authority::load(&data, &Source::Own, "novacula.internal", clock.now())?;
         let authority = Arc::new(authority);
         let names = vec![ServerName::Ip(Ipv4Addr::LOCALHOST.into())];
-        let tls = TlsConfigs::new(
-            Arc::clone(&authority),
-            names,
-            ApiCertificate::Own,
-            clock_of_parts,
-        )?;
+        let tls = TlsConfigs::new(Arc::clone(&authority), names, ApiCertificate::Own, clock_of_parts)?;
         let mut settings = Settings::new("1.0.0".parse()?);
         settings.silent_after = knobs.silent_after;
         settings.certificate_life = knobs.certificate_life;
@@ -142,9 +137,8 @@ impl Plane {
             limits: Arc::new(limits::Limits::default()),
         };
         let mut services = tonic::service::Routes::builder();
-        let service = proto::v1::enrollment_service_server::EnrollmentServiceServer::new(
-            enrollment::Service::new(enrolment),
-        );
+        let service =
+            proto::v1::enrollment_service_server::EnrollmentServiceServer::new(enrollment::Service::new(enrolment));
         services.add_service(service);
         services.add_service(sync::service(Arc::clone(&sessions)));
         let router = routes::executors(services, gate);
@@ -188,11 +182,7 @@ impl Plane {
         for supervisor in &supervisors {
             supervisor.stop(Duration::from_secs(5)).await;
         }
-        Stopped {
-            knobs,
-            folder,
-            clock,
-        }
+        Stopped { knobs, folder, clock }
     }
 
     /// Enrols an executor over TLS, with a join token of its own.
@@ -205,14 +195,10 @@ impl Plane {
             ttl: None,
             max_uses: None,
         };
-        let (_, secret): (_, JoinSecret) =
-            self.app.join_token_create(&owner(Demand::Own), new).await?;
+        let (_, secret): (_, JoinSecret) = self.app.join_token_create(&owner(Demand::Own), new).await?;
         let name = name.parse()?;
         let store = CredentialStore::new(folder.path());
-        Ok((
-            executor_sdk::enrol::enrol(&secret, Some(&name), &store).await?,
-            folder,
-        ))
+        Ok((executor_sdk::enrol::enrol(&secret, Some(&name), &store).await?, folder))
     }
 
     /// A person asks for an upgrade.
@@ -236,26 +222,15 @@ impl Plane {
             request_id: None,
             mode: Mode::Write,
         };
-        Ok(self
-            .app
-            .upgrade_request(&owner(Demand::Deploy), &ask)
-            .await?)
+        Ok(self.app.upgrade_request(&owner(Demand::Deploy), &ask).await?)
     }
 
-    pub(crate) async fn cancel(
-        &self,
-        attempt: &Attempt,
-    ) -> std::result::Result<Attempt, server::app::error::Error> {
-        self.app
-            .upgrade_cancel(&owner(Demand::Deploy), &attempt.name())
-            .await
+    pub(crate) async fn cancel(&self, attempt: &Attempt) -> std::result::Result<Attempt, server::app::error::Error> {
+        self.app.upgrade_cancel(&owner(Demand::Deploy), &attempt.name()).await
     }
 
     pub(crate) async fn attempt(&self, attempt: &Attempt) -> Result<Attempt> {
-        Ok(self
-            .app
-            .attempt_get(&owner(Demand::Look), &attempt.name())
-            .await?)
+        Ok(self.app.attempt_get(&owner(Demand::Look), &attempt.name()).await?)
     }
 
     pub(crate) async fn attempts(&self, name: &str) -> Result<Vec<Attempt>> {

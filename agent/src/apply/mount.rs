@@ -66,12 +66,7 @@ fn find(mountinfo: &str, path: &Path) -> Option<Mount> {
 /// Space, tab, newline and backslash are written as three octal digits.
 fn unescape(point: &str) -> PathBuf {
     let mut text = point.to_owned();
-    for (code, letter) in [
-        ("\\040", " "),
-        ("\\011", "\t"),
-        ("\\012", "\n"),
-        ("\\134", "\\"),
-    ] {
+    for (code, letter) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
         text = text.replace(code, letter);
     }
     PathBuf::from(text)
@@ -112,10 +107,7 @@ mod tests {
     #[test]
     fn a_mount_of_its_own_is_found() {
         assert!(has_point(TABLE, Path::new("/opt/read only")));
-        assert!(!has_point(
-            TABLE,
-            Path::new("/opt/novacula/bin/novacula-agent")
-        ));
+        assert!(!has_point(TABLE, Path::new("/opt/novacula/bin/novacula-agent")));
     }
 
     #[test]

@@ -108,9 +108,7 @@ pub enum Obstacle {
         path: PathBuf,
     },
     /// Nobody would start the new version.
-    #[error(
-        "neither systemd nor --supervise started this process: nobody would start the new version"
-    )]
+    #[error("neither systemd nor --supervise started this process: nobody would start the new version")]
     NoServiceManager,
     /// Pinned by a person.
     #[error("pinned on this host: {reason}")]
@@ -154,31 +152,18 @@ impl Obstacle {
     #[must_use]
     pub fn remedy(&self) -> String {
         match self {
-            Self::NotAFile { path, .. } => format!(
-                "install the agent at {}: `novacula-agent install`",
-                path.display()
-            ),
-            Self::OtherBinary { path } => format!(
-                "run {} itself, or name the running file with --binary",
-                path.display()
-            ),
+            Self::NotAFile { path, .. } => format!("install the agent at {}: `novacula-agent install`", path.display()),
+            Self::OtherBinary { path } => {
+                format!("run {} itself, or name the running file with --binary", path.display())
+            }
             Self::WrongOwner { path, own, .. } => format!("chown {own} {}", path.display()),
             Self::WrongMode { path, .. } => format!("chmod 0755 {}", path.display()),
             Self::Immutable { path } => format!("chattr -i -a {}", path.display()),
-            Self::ReadOnly { path } => format!(
-                "remount it writable, or move the agent off {}",
-                path.display()
-            ),
+            Self::ReadOnly { path } => format!("remount it writable, or move the agent off {}", path.display()),
             Self::TooHardened { path } => {
-                format!(
-                    "add ReadWritePaths={} to novacula-agent.service",
-                    path.display()
-                )
+                format!("add ReadWritePaths={} to novacula-agent.service", path.display())
             }
-            Self::CrossDevice { path } => format!(
-                "do not mount {} on its own; mount its directory",
-                path.display()
-            ),
+            Self::CrossDevice { path } => format!("do not mount {} on its own; mount its directory", path.display()),
             Self::NoSpace { path, .. } => {
                 format!("free space on the file system of {}", path.display())
             }
@@ -186,24 +171,16 @@ impl Obstacle {
                 format!("remove files from the file system of {}", path.display())
             }
             Self::NotSwappable { path, .. } => {
-                format!(
-                    "make {} a directory where root may link and rename",
-                    path.display()
-                )
+                format!("make {} a directory where root may link and rename", path.display())
             }
             Self::NoState { path, .. } => {
-                format!(
-                    "StateDirectory=novacula in the unit, or a writable {}",
-                    path.display()
-                )
+                format!("StateDirectory=novacula in the unit, or a writable {}", path.display())
             }
             Self::VolatileState { path } => format!(
                 "mount a disk at {}, or set upgrade.allow_volatile_state in the configuration",
                 path.display()
             ),
-            Self::NoServiceManager => {
-                "`novacula-agent install`, or `novacula-agent run --supervise`".to_owned()
-            }
+            Self::NoServiceManager => "`novacula-agent install`, or `novacula-agent run --supervise`".to_owned(),
             Self::Pinned { .. } => "novacula-agent unpin".to_owned(),
             Self::PackageOwned { package, .. } => {
                 format!("upgrade {package} with the package manager instead")
@@ -214,10 +191,6 @@ impl Obstacle {
     /// The refusal that the control plane is told.
     #[must_use]
     pub fn refusal(&self) -> Failure {
-        Failure::refused(
-            Stage::Preflight,
-            self.code(),
-            format!("{self}; {}", self.remedy()),
-        )
+        Failure::refused(Stage::Preflight, self.code(), format!("{self}; {}", self.remedy()))
     }
 }

@@ -80,11 +80,7 @@ mod tests {
     #[test]
     fn a_listed_binary_is_owned_and_a_directory_above_it_is_not() {
         let lists = tempfile::tempdir().unwrap();
-        fs::write(
-            lists.path().join("other.list"),
-            "/.\n/opt\n/opt/novacula/bin\n",
-        )
-        .unwrap();
+        fs::write(lists.path().join("other.list"), "/.\n/opt\n/opt/novacula/bin\n").unwrap();
         let binary = Path::new("/opt/novacula/bin/novacula-agent");
         assert_eq!(dpkg(lists.path(), binary), None);
         fs::write(
@@ -92,10 +88,7 @@ mod tests {
             format!("/.\n{}\n", binary.display()),
         )
         .unwrap();
-        assert_eq!(
-            dpkg(lists.path(), binary),
-            Some("novacula-agent:amd64".to_owned())
-        );
+        assert_eq!(dpkg(lists.path(), binary), Some("novacula-agent:amd64".to_owned()));
         assert_eq!(dpkg(&lists.path().join("absent"), binary), None);
     }
 }

@@ -72,10 +72,8 @@ impl Host {
     /// Looks, and tries. Leaves nothing behind. Blocks on the disk.
     #[must_use]
     pub fn look(layout: &Layout) -> Self {
-        let directory =
-            fs::canonicalize(layout.directory()).unwrap_or_else(|_| layout.directory().to_owned());
-        let state_dir =
-            fs::canonicalize(layout.state_dir()).unwrap_or_else(|_| layout.state_dir().to_owned());
+        let directory = fs::canonicalize(layout.directory()).unwrap_or_else(|_| layout.directory().to_owned());
+        let state_dir = fs::canonicalize(layout.state_dir()).unwrap_or_else(|_| layout.state_dir().to_owned());
         let trial = try_swapping(&directory);
         Self {
             binary: entry(layout.binary()).and_then(|entry| {
@@ -89,11 +87,7 @@ impl Host {
             state_mount: mount::of(&state_dir),
             uid: geteuid().as_raw(),
             space: statvfs(&directory).ok().map(|found| space(&found)),
-            trial_text: trial
-                .as_ref()
-                .err()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+            trial_text: trial.as_ref().err().map(ToString::to_string).unwrap_or_default(),
             trial: trial.map_err(|error| error.kind()),
             state: try_writing(&state_dir).map_err(|error| error.to_string()),
         }
@@ -118,13 +112,8 @@ impl Host {
         }
         let path = layout.state_dir().to_owned();
         if let Err(why) = &self.state {
-            found.push(Obstacle::NoState {
-                path,
-                why: why.clone(),
-            });
-        } else if volatile == Volatile::Refused
-            && self.state_mount.is_some_and(|mount| mount.volatile)
-        {
+            found.push(Obstacle::NoState { path, why: why.clone() });
+        } else if volatile == Volatile::Refused && self.state_mount.is_some_and(|mount| mount.volatile) {
             found.push(Obstacle::VolatileState { path });
         }
         found
@@ -144,10 +133,7 @@ impl Host {
             });
         }
         if entry.mode & 0o022 != 0 {
-            found.push(Obstacle::WrongMode {
-                path,
-                mode: entry.mode,
-            });
+            found.push(Obstacle::WrongMode { path, mode: entry.mode });
         }
         found
     }
@@ -203,15 +189,10 @@ fn entry(path: &Path) -> Result<Entry, Obstacle> {
     let meta = fs::symlink_metadata(path).map_err(|error| not_a_file(path, error))?;
     let bits = StatxAttributes::IMMUTABLE | StatxAttributes::APPEND;
     // An old kernel says nothing: the trial tells.
-    let attributes = statx(
-        CWD,
-        path,
-        AtFlags::SYMLINK_NOFOLLOW,
-        StatxFlags::BASIC_STATS,
-    )
-    .map_or(StatxAttributes::empty(), |found| {
-        found.stx_attributes & found.stx_attributes_mask
-    });
+    let attributes = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)
+        .map_or(StatxAttributes::empty(), |found| {
+            found.stx_attributes & found.stx_attributes_mask
+        });
     Ok(Entry {
         path: path.to_owned(),
         owner: meta.uid(),
@@ -234,8 +215,7 @@ fn space(found: &StatVfs) -> (u64, Inodes) {
 
 /// Writes, links and renames beside the binary as a swap does.
 fn try_swapping(directory: &Path) -> io::Result<()> {
-    let name =
-        |suffix: &str| directory.join(format!(".novacula-probe.{}{suffix}", std::process::id()));
+    let name = |suffix: &str| directory.join(format!(".novacula-probe.{}{suffix}", std::process::id()));
     let (file, link, renamed) = (name(""), name(".link"), name(".renamed"));
     let tried = create(&file)
         .and_then(|()| fs::hard_link(&file, &link))
@@ -256,11 +236,7 @@ fn try_writing(directory: &Path) -> io::Result<()> {
 }
 
 fn create(path: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(b"probe")?;
     file.sync_all()
 }
@@ -323,13 +299,10 @@ mod tests {
         let bench = bench();
         fs::remove_file(bench.layout.binary()).unwrap();
         assert_eq!(codes(&bench, 1), [ErrorCode::NotPermitted]);
-        std::os::unix::fs::symlink(bench.dir.path().join("elsewhere"), bench.layout.binary())
-            .unwrap();
+        std::os::unix::fs::symlink(bench.dir.path().join("elsewhere"), bench.layout.binary()).unwrap();
         let found = Host::look(&bench.layout).obstacles(&bench.layout, 1, Volatile::Allowed);
         assert!(
-            found
-                .iter()
-                .any(|one| matches!(one, Obstacle::NotAFile { .. })),
+            found.iter().any(|one| matches!(one, Obstacle::NotAFile { .. })),
             "{found:?}"
         );
     }
@@ -359,50 +332,28 @@ mod tests {
             volatile: false,
         };
         let hardened = judged(|host| host.mount = Some(mount));
-        assert!(
-            matches!(hardened[..], [Obstacle::TooHardened { .. }]),
-            "{hardened:?}"
-        );
+        assert!(matches!(hardened[..], [Obstacle::TooHardened { .. }]), "{hardened:?}");
         let read_only = judged(|host| {
             host.mount = Some(Mount {
                 filesystem_read_only: true,
                 ..mount
             })
         });
-        assert!(
-            matches!(read_only[..], [Obstacle::ReadOnly { .. }]),
-            "{read_only:?}"
-        );
+        assert!(matches!(read_only[..], [Obstacle::ReadOnly { .. }]), "{read_only:?}");
         let immutable = judged(|host| host.binary.as_mut().unwrap().immutable = true);
-        assert!(
-            matches!(immutable[..], [Obstacle::Immutable { .. }]),
-            "{immutable:?}"
-        );
+        assert!(matches!(immutable[..], [Obstacle::Immutable { .. }]), "{immutable:?}");
         let owner = judged(|host| host.directory.as_mut().unwrap().owner = 4242);
         assert!(
             matches!(owner[..], [Obstacle::WrongOwner { owner: 4242, .. }]),
             "{owner:?}"
         );
         let mounted = judged(|host| host.binary.as_mut().unwrap().mount_point = true);
-        assert!(
-            matches!(mounted[..], [Obstacle::CrossDevice { .. }]),
-            "{mounted:?}"
-        );
+        assert!(matches!(mounted[..], [Obstacle::CrossDevice { .. }]), "{mounted:?}");
         let inodes = judged(|host| host.space = Some((u64::MAX, Inodes::Free(1))));
-        assert!(
-            matches!(inodes[..], [Obstacle::NoInodes { .. }]),
-            "{inodes:?}"
-        );
+        assert!(matches!(inodes[..], [Obstacle::NoInodes { .. }]), "{inodes:?}");
         let trial = judged(|host| host.trial = Err(io::ErrorKind::PermissionDenied));
-        assert!(
-            matches!(trial[..], [Obstacle::NotSwappable { .. }]),
-            "{trial:?}"
-        );
-        for obstacle in [
-            hardened, read_only, immutable, owner, mounted, inodes, trial,
-        ]
-        .concat()
-        {
+        assert!(matches!(trial[..], [Obstacle::NotSwappable { .. }]), "{trial:?}");
+        for obstacle in [hardened, read_only, immutable, owner, mounted, inodes, trial].concat() {
             assert!(!obstacle.remedy().is_empty(), "{obstacle}");
         }
     }

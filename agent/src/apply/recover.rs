@@ -110,20 +110,14 @@ fn find(open: Option<&OpenAttempt>, facts: &Facts, own: &Version) -> Finding {
     }
 }
 
-async fn report(
-    open: &OpenAttempt,
-    closing: Closing,
-    own: &Version,
-    manager: &impl ServiceManager,
-) -> Report {
+async fn report(open: &OpenAttempt, closing: Closing, own: &Version, manager: &impl ServiceManager) -> Report {
     match closing {
         Closing::NeverSwapped => put_back::never_swapped(open),
         Closing::ChangedLocally => put_back::changed_locally(open, own.clone()),
         Closing::Back => {
             let log_tail = manager.log_tail(open.log_cursor.as_deref()).await;
             let cause = open.rollback.clone();
-            let cause =
-                cause.unwrap_or_else(|| by_hand("the old binary was put back on the host by hand"));
+            let cause = cause.unwrap_or_else(|| by_hand("the old binary was put back on the host by hand"));
             put_back::rolled_back(open, cause, log_tail)
         }
     }
@@ -180,10 +174,7 @@ mod tests {
     fn ended(bench: &Bench) -> (Outcome, Option<ErrorCode>) {
         let state = bench.state();
         assert_eq!(state.open, None);
-        (
-            state.unsent[0].report.outcome,
-            state.unsent[0].report.error_code,
-        )
+        (state.unsent[0].report.outcome, state.unsent[0].report.error_code)
     }
 
     #[tokio::test]
@@ -201,10 +192,7 @@ mod tests {
         bench.swap_in("new");
         assert_eq!(start(&bench, "1.9.9").await, Recovered::Restart);
         assert_eq!(bench.live(), "old");
-        assert_eq!(
-            ended(&bench),
-            (Outcome::RolledBack, Some(ErrorCode::WrongVersion))
-        );
+        assert_eq!(ended(&bench), (Outcome::RolledBack, Some(ErrorCode::WrongVersion)));
     }
 
     #[tokio::test]
@@ -212,10 +200,7 @@ mod tests {
         let bench = Bench::new("old");
         let (path, _file) = bench.incoming("new");
         let open = bench.attempt_for(&path);
-        bench
-            .lock()
-            .update(|state| state.open = Some(open))
-            .unwrap();
+        bench.lock().update(|state| state.open = Some(open)).unwrap();
         fs::hard_link(bench.layout.binary(), bench.layout.previous_new()).unwrap();
         assert_eq!(start(&bench, "1.0.0").await, Recovered::Run);
         assert_eq!(ended(&bench).0, Outcome::Failed);
@@ -228,10 +213,7 @@ mod tests {
         bench.swap_in("new");
         fs::copy(bench.layout.previous(), bench.layout.binary()).unwrap();
         assert_eq!(start(&bench, "1.0.0").await, Recovered::Run);
-        assert_eq!(
-            ended(&bench),
-            (Outcome::RolledBack, Some(ErrorCode::ByHand))
-        );
+        assert_eq!(ended(&bench), (Outcome::RolledBack, Some(ErrorCode::ByHand)));
     }
 
     #[tokio::test]

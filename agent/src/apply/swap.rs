@@ -52,12 +52,7 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error`] only when the old version is fully in place; the journal then holds no open attempt, or one that recovery ends.
-pub fn swap(
-    layout: &Layout,
-    locked: &Locked,
-    open: OpenAttempt,
-    incoming: Incoming<'_>,
-) -> Result<(), Error> {
+pub fn swap(layout: &Layout, locked: &Locked, open: OpenAttempt, incoming: Incoming<'_>) -> Result<(), Error> {
     if !is_same_file(incoming).map_err(Error::Disk)? {
         return Err(Error::Replaced);
     }
@@ -129,10 +124,7 @@ fn exchange(layout: &Layout, incoming: Incoming<'_>) -> Result<(), Error> {
 
 /// Whether the name still leads to the bytes that were proven.
 fn is_same_file(incoming: Incoming<'_>) -> Result<bool, disk::Error> {
-    let proven = incoming
-        .file
-        .metadata()
-        .map_err(during("look at", incoming.path))?;
+    let proven = incoming.file.metadata().map_err(during("look at", incoming.path))?;
     let named = fs::symlink_metadata(incoming.path).map_err(during("look at", incoming.path))?;
     Ok((proven.dev(), proven.ino()) == (named.dev(), named.ino()))
 }

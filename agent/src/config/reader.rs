@@ -19,18 +19,11 @@ impl Reader {
     }
 
     /// A text that `parse` understands.
-    pub(super) fn parsed<T>(
-        &mut self,
-        key: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
+    pub(super) fn parsed<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let text = match self.take(key)? {
             Value::String(text) => text,
             other => {
-                return self.wrong(
-                    key,
-                    &format!("is {}, and not a text in quotes", other.type_str()),
-                );
+                return self.wrong(key, &format!("is {}, and not a text in quotes", other.type_str()));
             }
         };
         match parse(&text) {
@@ -43,10 +36,7 @@ impl Reader {
     pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
         match self.take(key)? {
             Value::Boolean(flag) => Some(flag),
-            other => self.wrong(
-                key,
-                &format!("is {}, and neither true nor false", other.type_str()),
-            ),
+            other => self.wrong(key, &format!("is {}, and neither true nor false", other.type_str())),
         }
     }
 
@@ -59,24 +49,13 @@ impl Reader {
     }
 
     /// A duration with its unit, within bounds.
-    pub(super) fn duration(
-        &mut self,
-        key: &str,
-        least: Duration,
-        most: Duration,
-    ) -> Option<Duration> {
+    pub(super) fn duration(&mut self, key: &str, least: Duration, most: Duration) -> Option<Duration> {
         let parse = |text: &str| {
             let duration = humantime::parse_duration(text)
                 .ok()
                 .filter(|duration| (least..=most).contains(duration));
-            let bounds = || {
-                (
-                    humantime::format_duration(least),
-                    humantime::format_duration(most),
-                )
-            };
-            duration
-                .ok_or_else(|| format!("is not a duration from {} to {}", bounds().0, bounds().1))
+            let bounds = || (humantime::format_duration(least), humantime::format_duration(most));
+            duration.ok_or_else(|| format!("is not a duration from {} to {}", bounds().0, bounds().1))
         };
         self.parsed(key, parse)
     }
@@ -86,9 +65,7 @@ impl Reader {
         for (name, value) in self.table {
             match value {
                 Value::Table(table) => {
-                    let unknown = table
-                        .keys()
-                        .map(|key| format!("{name}.{key} is not an option"));
+                    let unknown = table.keys().map(|key| format!("{name}.{key} is not an option"));
                     self.mistakes.extend(unknown);
                 }
                 _ => self.mistakes.push(format!("{name} is not an option")),

@@ -43,8 +43,7 @@ pub fn cause(open: &OpenAttempt, exit: &Exit) -> RollbackCause {
             (stage(open.step), ErrorCode::CrashLoop, message)
         }
         Exit::Signal(signal) => {
-            let message =
-                format!("version {version} was killed by signal {signal}; {times} failed");
+            let message = format!("version {version} was killed by signal {signal}; {times} failed");
             (stage(open.step), ErrorCode::CrashLoop, message)
         }
         Exit::NotReady => (
@@ -58,19 +57,13 @@ pub fn cause(open: &OpenAttempt, exit: &Exit) -> RollbackCause {
             format!("version {version} failed ({word}); {times} failed"),
         ),
     };
-    RollbackCause {
-        stage,
-        code,
-        message,
-    }
+    RollbackCause { stage, code, message }
 }
 
 /// The pause before the start that follows the `nth` crash loop in a row, from 0: doubling, up to five minutes.
 #[must_use]
 pub fn pause(nth: u32) -> Duration {
-    PAUSE_FIRST
-        .saturating_mul(2u32.saturating_pow(nth))
-        .min(PAUSE_MAX)
+    PAUSE_FIRST.saturating_mul(2u32.saturating_pow(nth)).min(PAUSE_MAX)
 }
 
 #[cfg(test)]

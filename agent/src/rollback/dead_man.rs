@@ -77,13 +77,7 @@ pub fn look(open: &OpenAttempt, watch: Option<Watch>, now: Moment, length: Durat
 
 /// Decides by what the probe said.
 #[must_use]
-pub fn answer(
-    open: &OpenAttempt,
-    watch: Watch,
-    probed: Probed,
-    now: Moment,
-    length: Duration,
-) -> Action {
+pub fn answer(open: &OpenAttempt, watch: Watch, probed: Probed, now: Moment, length: Duration) -> Action {
     let over = now.since(watch.since) >= length;
     match (watch.window, probed) {
         (Window::Woken, Probed::NotReached) => {
@@ -125,9 +119,7 @@ fn cause(open: &OpenAttempt) -> RollbackCause {
         RollbackCause {
             stage: Stage::Start,
             code: ErrorCode::Hang,
-            message: format!(
-                "version {version} was started, woken and never got as far as its journal"
-            ),
+            message: format!("version {version} was started, woken and never got as far as its journal"),
         }
     } else {
         RollbackCause {

@@ -82,12 +82,7 @@ pub fn put_back(
             Ok(Done::WasBack(back))
         }
         Verdict::ChangedLocally => {
-            close(
-                locked,
-                open,
-                changed_locally(open, open.target_version.clone()),
-                now,
-            )?;
+            close(locked, open, changed_locally(open, open.target_version.clone()), now)?;
             Ok(Done::ChangedLocally)
         }
         Verdict::Unusable(unusable) => Err(Error::Unusable(unusable)),
@@ -116,10 +111,7 @@ pub(crate) fn exchange(layout: &Layout, old: Sha256) -> Result<(), Error> {
     })?;
     if found != old {
         remove_if_there(&copy).map_err(Error::Disk)?;
-        return Err(Error::Unusable(Unusable::Changed {
-            found,
-            expected: old,
-        }));
+        return Err(Error::Unusable(Unusable::Changed { found, expected: old }));
     }
     reach(fault::BACK_COPIED);
     fs::rename(&copy, binary)
@@ -132,12 +124,7 @@ pub(crate) fn exchange(layout: &Layout, old: Sha256) -> Result<(), Error> {
 }
 
 /// Gives the open attempt its outcome; a version that ran and failed is held.
-pub(crate) fn close(
-    locked: &Locked,
-    open: &OpenAttempt,
-    report: Report,
-    now: Timestamp,
-) -> Result<(), Error> {
+pub(crate) fn close(locked: &Locked, open: &OpenAttempt, report: Report, now: Timestamp) -> Result<(), Error> {
     let hold = (report.outcome == Outcome::RolledBack).then(|| Hold {
         version: open.target_version.clone(),
         attempt: open.attempt,
@@ -157,11 +144,7 @@ pub(crate) fn close(
 }
 
 /// The report of an attempt whose old version is back.
-pub(crate) fn rolled_back(
-    open: &OpenAttempt,
-    cause: RollbackCause,
-    log_tail: Vec<String>,
-) -> Report {
+pub(crate) fn rolled_back(open: &OpenAttempt, cause: RollbackCause, log_tail: Vec<String>) -> Report {
     Report {
         outcome: Outcome::RolledBack,
         stage: Some(cause.stage),
@@ -179,8 +162,7 @@ pub(crate) fn never_swapped(open: &OpenAttempt) -> Report {
         outcome: Outcome::Failed,
         stage: Some(Stage::Swap),
         error_code: Some(ErrorCode::Io),
-        message: "the agent was interrupted before the swap; the old version was never replaced"
-            .to_owned(),
+        message: "the agent was interrupted before the swap; the old version was never replaced".to_owned(),
         running_version: open.from_version.clone(),
         rolled_back_to: None,
         log_tail: Vec::new(),
@@ -240,10 +222,7 @@ mod tests {
         assert_eq!(bench.live(), "old");
         assert_eq!(fs::read_to_string(bench.layout.previous()).unwrap(), "old");
         let state = bench.state();
-        assert_eq!(
-            (state.open, state.holds[0].version.clone()),
-            (None, version("1.1.0"))
-        );
+        assert_eq!((state.open, state.holds[0].version.clone()), (None, version("1.1.0")));
         let report = &state.unsent[0].report;
         assert_eq!(
             (report.outcome, report.log_tail.as_slice()),
@@ -259,16 +238,10 @@ mod tests {
         bench.swap_in("new");
         fs::write(bench.layout.previous(), "scribble").unwrap();
         let said = back(&bench).unwrap_err();
-        assert!(
-            matches!(said, Error::Unusable(Unusable::Changed { .. })),
-            "{said}"
-        );
+        assert!(matches!(said, Error::Unusable(Unusable::Changed { .. })), "{said}");
         assert_eq!(bench.live(), "new");
         fs::remove_file(bench.layout.previous()).unwrap();
-        assert!(matches!(
-            back(&bench),
-            Err(Error::Unusable(Unusable::Missing))
-        ));
+        assert!(matches!(back(&bench), Err(Error::Unusable(Unusable::Missing))));
         assert_eq!(bench.live(), "new");
         assert!(
             bench.state().open.is_some(),
@@ -297,9 +270,6 @@ mod tests {
         };
         decide(&bench.lock(), &first).unwrap();
         back(&bench).unwrap();
-        assert_eq!(
-            bench.state().unsent[0].report.error_code,
-            Some(ErrorCode::CrashLoop)
-        );
+        assert_eq!(bench.state().unsent[0].report.error_code, Some(ErrorCode::CrashLoop));
     }
 }

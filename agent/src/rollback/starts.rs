@@ -67,20 +67,13 @@ mod tests {
     fn the_fourth_unconfirmed_start_rolls_back() {
         let (mut open, mut notes) = (open_attempt(1, 2), Notes::default());
         for n in 1..=3 {
-            assert_eq!(
-                count(&mut open, &mut notes, Some(&n.to_string())),
-                Counted::Through
-            );
+            assert_eq!(count(&mut open, &mut notes, Some(&n.to_string())), Counted::Through);
         }
         let Counted::TooMany(cause) = count(&mut open, &mut notes, Some("4")) else {
             panic!("let through")
         };
         assert_eq!(cause.code, ErrorCode::TooManyStarts);
-        assert!(
-            cause.message.contains("started 4 times"),
-            "{}",
-            cause.message
-        );
+        assert!(cause.message.contains("started 4 times"), "{}", cause.message);
     }
 
     #[test]
@@ -106,15 +99,9 @@ mod tests {
             },
         );
         for n in [1, 1, 2, 2, 3, 3, 4, 4] {
-            assert_eq!(
-                count(&mut open, &mut notes, Some(&n.to_string())),
-                Counted::Through
-            );
+            assert_eq!(count(&mut open, &mut notes, Some(&n.to_string())), Counted::Through);
         }
         assert_eq!(open.starts, 4);
-        assert!(matches!(
-            count(&mut open, &mut notes, None),
-            Counted::TooMany(_)
-        ));
+        assert!(matches!(count(&mut open, &mut notes, None), Counted::TooMany(_)));
     }
 }

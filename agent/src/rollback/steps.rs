@@ -50,11 +50,7 @@ pub enum Looked {
 ///
 /// # Errors
 /// [`Error`]; then nothing was made worse.
-pub async fn go_back(
-    layout: &Layout,
-    manager: &impl ServiceManager,
-    cause: &RollbackCause,
-) -> Result<Done, Error> {
+pub async fn go_back(layout: &Layout, manager: &impl ServiceManager, cause: &RollbackCause) -> Result<Done, Error> {
     let journal = Journal::new(layout.state_dir());
     let open = journal.read().map_err(Error::Journal)?.open;
     let log_tail = match &open {
@@ -116,9 +112,7 @@ pub async fn look(
 ) -> Result<Looked, Error> {
     let Some(open) = unconfirmed(
         layout,
-        &Journal::new(layout.state_dir())
-            .read()
-            .map_err(Error::Journal)?,
+        &Journal::new(layout.state_dir()).read().map_err(Error::Journal)?,
     ) else {
         return Ok(Looked::Nothing);
     };
@@ -170,11 +164,7 @@ pub async fn look(
     }
 }
 
-async fn back(
-    layout: &Layout,
-    manager: &impl ServiceManager,
-    cause: &RollbackCause,
-) -> Result<Looked, Error> {
+async fn back(layout: &Layout, manager: &impl ServiceManager, cause: &RollbackCause) -> Result<Looked, Error> {
     match go_back(layout, manager, cause).await? {
         Done::Back(version) | Done::WasBack(version) => Ok(Looked::Back(version)),
         Done::NothingOpen | Done::ChangedLocally => Ok(Looked::Nothing),
@@ -226,10 +216,7 @@ fn unconfirmed(layout: &Layout, state: &State) -> Option<OpenAttempt> {
     let open = state.open.as_ref()?;
     match verdict(Some(open), &Facts::read(layout)) {
         Verdict::PutBack { .. } | Verdict::Unusable(_) => Some(open.clone()),
-        Verdict::NothingOpen
-        | Verdict::NeverSwapped
-        | Verdict::AlreadyBack
-        | Verdict::ChangedLocally => None,
+        Verdict::NothingOpen | Verdict::NeverSwapped | Verdict::AlreadyBack | Verdict::ChangedLocally => None,
     }
 }
 
@@ -244,9 +231,7 @@ fn read(locked: &Locked) -> Result<State, Error> {
 }
 
 fn set_open(locked: &Locked, open: OpenAttempt) -> Result<(), Error> {
-    locked
-        .update(|state| state.open = Some(open))
-        .map_err(Error::Journal)
+    locked.update(|state| state.open = Some(open)).map_err(Error::Journal)
 }
 
 #[cfg(test)]
@@ -282,15 +267,11 @@ mod tests {
         let bench = Bench::new("old");
         let asked = async || -> Probed { panic!("asked") };
         assert_eq!(
-            look(&bench.layout, &Manager::Nobody, WINDOW, asked)
-                .await
-                .unwrap(),
+            look(&bench.layout, &Manager::Nobody, WINDOW, asked).await.unwrap(),
             Looked::Nothing
         );
         assert_eq!(
-            before_start(&bench.layout, &Manager::Nobody, Some("1"))
-                .await
-                .unwrap(),
+            before_start(&bench.layout, &Manager::Nobody, Some("1")).await.unwrap(),
             None
         );
     }
@@ -301,24 +282,15 @@ mod tests {
         bench.swap_in("new");
         long_ago(&bench);
         let window = Duration::from_nanos(1);
-        assert_eq!(
-            looked(&bench, window, Probed::NotReached).await,
-            Looked::Nothing
-        );
+        assert_eq!(looked(&bench, window, Probed::NotReached).await, Looked::Nothing);
         assert_eq!(looked(&bench, window, Probed::Reached).await, Looked::Wake);
         assert_eq!(
             looked(&bench, window, Probed::Reached).await,
             Looked::Back(version("1.0.0"))
         );
         assert_eq!(bench.live(), "old");
-        assert_eq!(
-            bench.state().unsent[0].report.error_code,
-            Some(ErrorCode::Hang)
-        );
-        assert_eq!(
-            looked(&bench, window, Probed::Reached).await,
-            Looked::Nothing
-        );
+        assert_eq!(bench.state().unsent[0].report.error_code, Some(ErrorCode::Hang));
+        assert_eq!(looked(&bench, window, Probed::Reached).await, Looked::Nothing);
     }
 
     #[tokio::test]
@@ -327,15 +299,11 @@ mod tests {
         bench.swap_in("new");
         for n in ["1", "1", "2", "3"] {
             assert_eq!(
-                before_start(&bench.layout, &Manager::Nobody, Some(n))
-                    .await
-                    .unwrap(),
+                before_start(&bench.layout, &Manager::Nobody, Some(n)).await.unwrap(),
                 None
             );
         }
-        let done = before_start(&bench.layout, &Manager::Nobody, Some("4"))
-            .await
-            .unwrap();
+        let done = before_start(&bench.layout, &Manager::Nobody, Some("4")).await.unwrap();
         assert_eq!(done, Some(Done::Back(version("1.0.0"))));
         let report = bench.state().unsent[0].report.clone();
         assert_eq!(
@@ -357,17 +325,9 @@ mod tests {
         let mut open = bench.state().open.unwrap();
         open.step = Step::RollingBack;
         open.rollback = Some(cause);
-        bench
-            .lock()
-            .update(|state| state.open = Some(open))
-            .unwrap();
-        before_start(&bench.layout, &Manager::Nobody, Some("1"))
-            .await
-            .unwrap();
+        bench.lock().update(|state| state.open = Some(open)).unwrap();
+        before_start(&bench.layout, &Manager::Nobody, Some("1")).await.unwrap();
         assert_eq!(bench.live(), "old");
-        assert_eq!(
-            bench.state().unsent[0].report.error_code,
-            Some(ErrorCode::NoConnection)
-        );
+        assert_eq!(bench.state().unsent[0].report.error_code, Some(ErrorCode::NoConnection));
     }
 }

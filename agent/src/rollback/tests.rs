@@ -61,20 +61,13 @@ fn check(live: Content, previous: Content, expected: Verdict) {
 fn a_previous_that_is_missing_or_was_written_on_is_named_and_left() {
     let is = |n| Content::Is(sha(n));
     check(is(NEW), is(OLD), Verdict::PutBack { old: sha(OLD) });
-    check(
-        is(NEW),
-        Content::Missing,
-        Verdict::Unusable(Unusable::Missing),
-    );
+    check(is(NEW), Content::Missing, Verdict::Unusable(Unusable::Missing));
     let changed = Unusable::Changed {
         found: sha(9),
         expected: sha(OLD),
     };
     check(is(NEW), is(9), Verdict::Unusable(changed.clone()));
-    assert!(
-        changed.to_string().contains("written on")
-            && changed.to_string().contains("nothing was changed")
-    );
+    assert!(changed.to_string().contains("written on") && changed.to_string().contains("nothing was changed"));
 }
 
 #[test]

@@ -67,12 +67,7 @@ mod tests {
         let answers: Vec<_> = [0, 1, 2, 3].map(|second| limit.ask(at(second))).into();
         assert_eq!(
             answers,
-            [
-                Start::Allowed,
-                Start::Allowed,
-                Start::Allowed,
-                Start::TooMany
-            ]
+            [Start::Allowed, Start::Allowed, Start::Allowed, Start::TooMany]
         );
         limit.reset();
         assert_eq!(limit.ask(at(4)), Start::Allowed);

@@ -40,9 +40,7 @@ pub struct UnitStatus {
 
 impl Default for Systemd {
     fn default() -> Self {
-        Self {
-            unit: UNIT.to_owned(),
-        }
+        Self { unit: UNIT.to_owned() }
     }
 }
 
@@ -112,13 +110,7 @@ impl ServiceManager for Systemd {
 
     async fn log_cursor(&self) -> Option<String> {
         let output = self
-            .journalctl(&[
-                "--quiet",
-                "--lines=1",
-                "--output=cat",
-                "--show-cursor",
-                "--no-pager",
-            ])
+            .journalctl(&["--quiet", "--lines=1", "--output=cat", "--show-cursor", "--no-pager"])
             .await?;
         output
             .lines()

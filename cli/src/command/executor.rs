@@ -22,11 +22,7 @@ pub(super) async fn run(session: &Session, command: Executor) -> Result<(), Erro
         Executor::List { filter } => list(session, filter).await,
         Executor::Watch { filter } => watch(session, filter).await,
         Executor::Explain { name } => explain(session, names.executor(&name)?).await,
-        Executor::Update {
-            name,
-            channel,
-            labels,
-        } => update(session, names.executor(&name)?, channel, &labels).await,
+        Executor::Update { name, channel, labels } => update(session, names.executor(&name)?, channel, &labels).await,
         Executor::Delete { name, yes } => delete(session, names.executor(&name)?, yes).await,
         Executor::Nodes { name } => nodes(session, names.executor(&name)?).await,
         Executor::Get { name } => {
@@ -35,11 +31,7 @@ pub(super) async fn run(session: &Session, command: Executor) -> Result<(), Erro
             };
             show(
                 session,
-                &client(session)
-                    .await?
-                    .get_executor(request)
-                    .await?
-                    .into_inner(),
+                &client(session).await?.get_executor(request).await?.into_inner(),
             )
         }
         Executor::Deactivate { name } => {
@@ -48,11 +40,7 @@ pub(super) async fn run(session: &Session, command: Executor) -> Result<(), Erro
             };
             show(
                 session,
-                &client(session)
-                    .await?
-                    .deactivate_executor(request)
-                    .await?
-                    .into_inner(),
+                &client(session).await?.deactivate_executor(request).await?.into_inner(),
             )
         }
         Executor::Activate { name } => {
@@ -61,11 +49,7 @@ pub(super) async fn run(session: &Session, command: Executor) -> Result<(), Erro
             };
             show(
                 session,
-                &client(session)
-                    .await?
-                    .activate_executor(request)
-                    .await?
-                    .into_inner(),
+                &client(session).await?.activate_executor(request).await?.into_inner(),
             )
         }
         Executor::ClearHold { name, version } => {
@@ -73,14 +57,7 @@ pub(super) async fn run(session: &Session, command: Executor) -> Result<(), Erro
                 name: names.executor(&name)?,
                 version,
             };
-            show(
-                session,
-                &client(session)
-                    .await?
-                    .clear_hold(request)
-                    .await?
-                    .into_inner(),
-            )
+            show(session, &client(session).await?.clear_hold(request).await?.into_inner())
         }
     }
 }
@@ -125,10 +102,7 @@ async fn list(session: &Session, filter: String) -> Result<(), Error> {
             dash(&executor.platform),
             channel(executor.channel()).to_owned(),
             status(executor),
-            executor
-                .pending_upgrade
-                .as_ref()
-                .map_or_else(|| "-".to_owned(), target),
+            executor.pending_upgrade.as_ref().map_or_else(|| "-".to_owned(), target),
             if executor.online {
                 "now".to_owned()
             } else {
@@ -196,10 +170,7 @@ async fn explain(session: &Session, name: String) -> Result<(), Error> {
             } else {
                 format!(" [{}]", finding.reason)
             };
-            lines.push(printable(&format!(
-                "  {mark:<8} {}{reason}{since}",
-                finding.message
-            )));
+            lines.push(printable(&format!("  {mark:<8} {}{reason}{since}", finding.message)));
             if !finding.remedy.is_empty() {
                 lines.push(printable(&format!("           do: {}", finding.remedy)));
             }
@@ -208,18 +179,10 @@ async fn explain(session: &Session, name: String) -> Result<(), Error> {
     })
 }
 
-async fn update(
-    session: &Session,
-    name: String,
-    channel: Option<Channel>,
-    labels: &[String],
-) -> Result<(), Error> {
+async fn update(session: &Session, name: String, channel: Option<Channel>, labels: &[String]) -> Result<(), Error> {
     let mut client = client(session).await?;
     let mut paths = Vec::new();
-    let mut executor = client
-        .get_executor(v1::GetExecutorRequest { name })
-        .await?
-        .into_inner();
+    let mut executor = client.get_executor(v1::GetExecutorRequest { name }).await?.into_inner();
     if let Some(channel) = channel {
         executor.set_channel(wire_channel(channel));
         paths.push("channel".to_owned());
@@ -238,18 +201,13 @@ async fn update(
         paths.push("labels".to_owned());
     }
     if paths.is_empty() {
-        return Err(Error::Config(
-            "nothing to change: give --channel or --label".to_owned(),
-        ));
+        return Err(Error::Config("nothing to change: give --channel or --label".to_owned()));
     }
     let request = v1::UpdateExecutorRequest {
         executor: Some(executor),
         update_mask: Some(prost_types::FieldMask { paths }),
     };
-    show(
-        session,
-        &client.update_executor(request).await?.into_inner(),
-    )
+    show(session, &client.update_executor(request).await?.into_inner())
 }
 
 async fn delete(session: &Session, name: String, yes: bool) -> Result<(), Error> {
@@ -303,9 +261,7 @@ async fn nodes(session: &Session, parent: String) -> Result<(), Error> {
     }
     session.printer.list(
         &nodes,
-        &[
-            "NODE", "PLATFORM", "OS", "KERNEL", "KUBELET", "READY", "REPORTED",
-        ],
+        &["NODE", "PLATFORM", "OS", "KERNEL", "KUBELET", "READY", "REPORTED"],
         |node| {
             vec![
                 node.node_name.clone(),

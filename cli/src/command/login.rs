@@ -55,11 +55,7 @@ pub(super) async fn login(connection: &Connection, login: &Login) -> Result<(), 
     file.contexts.insert(login.name.clone(), kept);
     file.current = Some(login.name.clone());
     file.save(&path)?;
-    eprintln!(
-        "context {} is current, kept in {}",
-        login.name,
-        path.display()
-    );
+    eprintln!("context {} is current, kept in {}", login.name, path.display());
     print(&session, &who)
 }
 
@@ -100,10 +96,7 @@ pub(super) fn context(connection: &Connection, command: &args::Context) -> Resul
         }
         args::Context::Remove { name } => {
             known(&file, name)?;
-            let token_file = file
-                .contexts
-                .remove(name)
-                .and_then(|context| context.token_file);
+            let token_file = file.contexts.remove(name).and_then(|context| context.token_file);
             file.current = file.current.filter(|current| current != name);
             // Only a token that login kept beside the configuration is ours to delete.
             let ours = path
@@ -121,16 +114,11 @@ pub(super) fn context(connection: &Connection, command: &args::Context) -> Resul
 
 fn list(connection: &Connection, file: &File) -> Result<(), Error> {
     if connection.output == args::Format::Json {
-        let text = serde_json::to_string_pretty(file)
-            .map_err(|error| Error::local("print JSON", error))?;
+        let text = serde_json::to_string_pretty(file).map_err(|error| Error::local("print JSON", error))?;
         return line(&text);
     }
     let rows = file.contexts.iter().map(|(name, context)| {
-        let mark = if file.current.as_ref() == Some(name) {
-            "*"
-        } else {
-            ""
-        };
+        let mark = if file.current.as_ref() == Some(name) { "*" } else { "" };
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
         vec![
             mark.to_owned(),
@@ -146,9 +134,7 @@ fn known(file: &File, name: &str) -> Result<(), Error> {
     if file.contexts.contains_key(name) {
         Ok(())
     } else {
-        Err(Error::Config(format!(
-            "no context {name:?}; see novacula context list"
-        )))
+        Err(Error::Config(format!("no context {name:?}; see novacula context list")))
     }
 }
 

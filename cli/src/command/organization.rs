@@ -42,10 +42,7 @@ pub(super) async fn run(session: &Session, command: Organization) -> Result<(), 
     })
 }
 
-async fn list(
-    session: &Session,
-    mut client: OrganizationServiceClient<crate::connect::Api>,
-) -> Result<(), Error> {
+async fn list(session: &Session, mut client: OrganizationServiceClient<crate::connect::Api>) -> Result<(), Error> {
     let (mut organizations, mut page_token) = (Vec::new(), String::new());
     loop {
         let request = v1::ListOrganizationsRequest {
@@ -59,16 +56,14 @@ async fn list(
             break;
         }
     }
-    session.printer.list(
-        &organizations,
-        &["ID", "DISPLAY NAME", "CREATED"],
-        |organization| {
+    session
+        .printer
+        .list(&organizations, &["ID", "DISPLAY NAME", "CREATED"], |organization| {
             let created = time::stamp(organization.create_time.as_ref());
             vec![
                 short(&organization.name).to_owned(),
                 organization.display_name.clone(),
                 created,
             ]
-        },
-    )
+        })
 }

@@ -38,17 +38,9 @@ pub(super) async fn run(session: &Session, command: Release) -> Result<(), Error
                 kind: wire_kind(kind).into(),
                 version: version.to_string(),
                 channel: wire_channel(channel).into(),
-                release_notes: notes_file
-                    .as_deref()
-                    .map(read_notes)
-                    .transpose()?
-                    .unwrap_or_default(),
+                release_notes: notes_file.as_deref().map(read_notes).transpose()?.unwrap_or_default(),
             };
-            client(session)
-                .await?
-                .create_release(request)
-                .await?
-                .into_inner()
+            client(session).await?.create_release(request).await?.into_inner()
         }
         Release::AddSignature {
             release,
@@ -67,30 +59,19 @@ pub(super) async fn run(session: &Session, command: Release) -> Result<(), Error
                 .await?
                 .into_inner()
         }
-        Release::Publish {
-            release,
-            validate_only,
-        } => publish(session, &release, validate_only).await?,
+        Release::Publish { release, validate_only } => publish(session, &release, validate_only).await?,
         Release::Yank { release, reason } => {
             let request = v1::YankReleaseRequest {
                 name: Names::release(&release),
                 reason,
             };
-            client(session)
-                .await?
-                .yank_release(request)
-                .await?
-                .into_inner()
+            client(session).await?.yank_release(request).await?.into_inner()
         }
         Release::Get { release } => {
             let request = v1::GetReleaseRequest {
                 name: Names::release(&release),
             };
-            client(session)
-                .await?
-                .get_release(request)
-                .await?
-                .into_inner()
+            client(session).await?.get_release(request).await?.into_inner()
         }
         Release::List { kind } => return list(session, kind).await,
         Release::Compare { kind, from, to } => return compare(session, kind, from, to).await,
@@ -102,20 +83,12 @@ async fn client(session: &Session) -> Result<ReleaseServiceClient<Api>, Error> {
     Ok(ReleaseServiceClient::new(session.api().await?))
 }
 
-async fn publish(
-    session: &Session,
-    release: &str,
-    validate_only: bool,
-) -> Result<v1::Release, Error> {
+async fn publish(session: &Session, release: &str, validate_only: bool) -> Result<v1::Release, Error> {
     let request = v1::PublishReleaseRequest {
         name: Names::release(release),
         validate_only,
     };
-    let answer = client(session)
-        .await?
-        .publish_release(request)
-        .await?
-        .into_inner();
+    let answer = client(session).await?.publish_release(request).await?.into_inner();
     for warning in &answer.warnings {
         eprintln!("warning: {}", printable(warning));
     }
@@ -163,34 +136,20 @@ async fn list(session: &Session, asked: Option<Kind>) -> Result<(), Error> {
                 status(release),
                 release.sequence.to_string(),
                 dash(&release.floor),
-                release
-                    .artifacts
-                    .iter()
-                    .map(artifact)
-                    .collect::<Vec<_>>()
-                    .join(" "),
+                release.artifacts.iter().map(artifact).collect::<Vec<_>>().join(" "),
                 time::stamp(release.publish_time.as_ref()),
             ]
         },
     )
 }
 
-async fn compare(
-    session: &Session,
-    kind: Kind,
-    from_version: String,
-    to_version: String,
-) -> Result<(), Error> {
+async fn compare(session: &Session, kind: Kind, from_version: String, to_version: String) -> Result<(), Error> {
     let request = v1::CompareReleasesRequest {
         kind: wire_kind(kind).into(),
         from_version,
         to_version,
     };
-    let answer = client(session)
-        .await?
-        .compare_releases(request)
-        .await?
-        .into_inner();
+    let answer = client(session).await?.compare_releases(request).await?.into_inner();
     session.printer.message(&answer, |answer| {
         let mut sections: Vec<String> = answer
             .releases
@@ -213,8 +172,7 @@ async fn compare(
             sections.push(table(&["PLATFORM", "SIZE CHANGE (BYTES)"], rows));
         }
         if answer.major_hop {
-            sections
-                .push("more than one major apart: goes by way of the majors between".to_owned());
+            sections.push("more than one major apart: goes by way of the majors between".to_owned());
         }
         sections.join("\n\n")
     })
@@ -232,12 +190,7 @@ fn describe(release: &v1::Release) -> String {
         ("Yanked", release.yank_reason.clone()),
         (
             "Artifacts",
-            release
-                .artifacts
-                .iter()
-                .map(artifact)
-                .collect::<Vec<_>>()
-                .join(" "),
+            release.artifacts.iter().map(artifact).collect::<Vec<_>>().join(" "),
         ),
     ]);
     if !release.release_notes.is_empty() {

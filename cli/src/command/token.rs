@@ -25,11 +25,7 @@ pub(super) async fn run(session: &Session, command: Token) -> Result<(), Error> 
                 display_name,
                 ttl: Some(time::wire(ttl)),
             };
-            let answer = client(session)
-                .await?
-                .create_token(request)
-                .await?
-                .into_inner();
+            let answer = client(session).await?.create_token(request).await?.into_inner();
             if session.printer.is_json() {
                 return session.printer.message(&answer, |_| String::new());
             }
@@ -74,11 +70,7 @@ pub(super) async fn join(session: &Session, command: JoinToken) -> Result<(), Er
                 ttl: Some(time::wire(ttl)),
                 max_uses,
             };
-            let answer = client(session)
-                .await?
-                .create_join_token(request)
-                .await?
-                .into_inner();
+            let answer = client(session).await?.create_join_token(request).await?.into_inner();
             if session.printer.is_json() {
                 return session.printer.message(&answer, |_| String::new());
             }
@@ -201,7 +193,5 @@ const fn wire_role(role: Role) -> v1::Role {
 }
 
 pub(super) fn role(role: v1::Role) -> String {
-    role.as_str_name()
-        .trim_start_matches("ROLE_")
-        .to_lowercase()
+    role.as_str_name().trim_start_matches("ROLE_").to_lowercase()
 }

@@ -59,11 +59,7 @@ async fn targets(session: &Session, name: String) -> Result<(), Error> {
                 (true, true) => "held: rolled back or refused here before".to_owned(),
                 (true, false) => String::new(),
             };
-            let allowed = if target.allowed_as_direct_target {
-                "yes"
-            } else {
-                "no"
-            };
+            let allowed = if target.allowed_as_direct_target { "yes" } else { "no" };
             vec![
                 target.version.clone(),
                 direction.to_owned(),
@@ -94,16 +90,10 @@ async fn request_upgrade(session: &Session, asked: RequestUpgrade) -> Result<(),
         ttl: asked.ttl.map(time::wire),
         replace: asked.replace,
         // Without one a retry by the library could ask twice; with one it answers with the same attempt.
-        request_id: asked
-            .request_id
-            .unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+        request_id: asked.request_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
         validate_only: asked.validate_only,
     };
-    let attempt = client(session)
-        .await?
-        .request_upgrade(request)
-        .await?
-        .into_inner();
+    let attempt = client(session).await?.request_upgrade(request).await?.into_inner();
     if asked.validate_only {
         eprintln!("would be accepted; nothing was written");
     }
@@ -114,12 +104,7 @@ async fn request_upgrade(session: &Session, asked: RequestUpgrade) -> Result<(),
     }
 }
 
-async fn batch(
-    session: &Session,
-    version: &str,
-    names: &[String],
-    replace: bool,
-) -> Result<(), Error> {
+async fn batch(session: &Session, version: &str, names: &[String], replace: bool) -> Result<(), Error> {
     let requests = names.iter().map(|name| {
         Ok(v1::RequestUpgradeRequest {
             name: session.names.executor(name)?,
@@ -147,12 +132,8 @@ async fn batch(
         .printer
         .list(&answer.results, &["NAME", "RESULT", "MESSAGE"], |result| {
             let (word, message) = match &result.result {
-                Some(BatchResult::Attempt(attempt)) => {
-                    ("accepted".to_owned(), short(&attempt.name).to_owned())
-                }
-                Some(BatchResult::Failure(failure)) => {
-                    (failure.reason.clone(), failure.message.clone())
-                }
+                Some(BatchResult::Attempt(attempt)) => ("accepted".to_owned(), short(&attempt.name).to_owned()),
+                Some(BatchResult::Failure(failure)) => (failure.reason.clone(), failure.message.clone()),
                 None => ("-".to_owned(), String::new()),
             };
             vec![short(&result.name).to_owned(), word, message]
@@ -160,10 +141,7 @@ async fn batch(
     if refused == 0 {
         Ok(())
     } else {
-        Err(Error::Refused(format!(
-            "{refused} of {} were refused",
-            names.len()
-        )))
+        Err(Error::Refused(format!("{refused} of {} were refused", names.len())))
     }
 }
 
@@ -173,11 +151,7 @@ async fn cancel(session: &Session, name: &str) -> Result<(), Error> {
         name,
         request_id: uuid::Uuid::new_v4().to_string(),
     };
-    let attempt = client(session)
-        .await?
-        .cancel_upgrade(request)
-        .await?
-        .into_inner();
+    let attempt = client(session).await?.cancel_upgrade(request).await?.into_inner();
     session.printer.message(&attempt, attempt_facts)
 }
 
@@ -189,9 +163,7 @@ async fn newest_attempt(session: &Session, name: &str) -> Result<String, Error> 
     let executor = session.names.executor(name)?;
     let mut executors = ExecutorServiceClient::new(session.api().await?);
     let row = executors
-        .get_executor(v1::GetExecutorRequest {
-            name: executor.clone(),
-        })
+        .get_executor(v1::GetExecutorRequest { name: executor.clone() })
         .await?
         .into_inner();
     if !row.open_attempt.is_empty() {
@@ -202,11 +174,7 @@ async fn newest_attempt(session: &Session, name: &str) -> Result<String, Error> 
         page_size: 1,
         page_token: String::new(),
     };
-    let page = client(session)
-        .await?
-        .list_attempts(request)
-        .await?
-        .into_inner();
+    let page = client(session).await?.list_attempts(request).await?.into_inner();
     let newest = page.attempts.into_iter().next();
     newest
         .map(|attempt| attempt.name)
@@ -218,9 +186,7 @@ async fn history(session: &Session, name: &str, limit: usize) -> Result<(), Erro
     let mut client = client(session).await?;
     let (mut attempts, mut page_token) = (Vec::new(), String::new());
     while attempts.len() < limit {
-        let page_size = i32::try_from(limit - attempts.len())
-            .unwrap_or(i32::MAX)
-            .min(PAGE_SIZE);
+        let page_size = i32::try_from(limit - attempts.len()).unwrap_or(i32::MAX).min(PAGE_SIZE);
         let request = v1::ListAttemptsRequest {
             parent: parent.clone(),
             page_size,
@@ -297,11 +263,7 @@ fn obituary(attempt: &v1::Attempt) -> String {
             let _ = write!(text, "\n  | {line}");
         }
     }
-    let _ = write!(
-        text,
-        "\nnext: novacula executor explain {}",
-        short(&attempt.executor)
-    );
+    let _ = write!(text, "\nnext: novacula executor explain {}", short(&attempt.executor));
     text
 }
 

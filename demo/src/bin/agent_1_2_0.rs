@@ -1,10 +1,7 @@
 //! The agent that cannot start: it dies as a program does that finds its configuration changed under it. `--version` and the like still
 //! answer, so that it passes every check but the one that counts.
 
-#![expect(
-    clippy::print_stderr,
-    reason = "its last words are what the rollback has to show"
-)]
+#![expect(clippy::print_stderr, reason = "its last words are what the rollback has to show")]
 
 use std::env;
 use std::process::ExitCode;

@@ -43,9 +43,7 @@ pub fn begin(executor: &Executor, beginning: Beginning, now: Timestamp) -> (Exec
     executor.pending = Some(beginning.id);
     executor.open_attempt = Some(beginning.id);
     if beginning.clears_hold {
-        executor
-            .holds
-            .retain(|hold| hold.version != beginning.release.version);
+        executor.holds.retain(|hold| hold.version != beginning.release.version);
     }
     let attempt = Attempt {
         id: beginning.id,
@@ -77,17 +75,9 @@ pub fn begin(executor: &Executor, beginning: Beginning, now: Timestamp) -> (Exec
 /// Carries a decision over to the executor's row. `floor` is what the release's manifest says, for
 /// [`Action::RaiseFloor`]. Answers and feed rows are the caller's.
 #[must_use]
-pub fn apply(
-    executor: &Executor,
-    next: Next,
-    floor: Option<&Version>,
-    now: Timestamp,
-) -> (Executor, Attempt) {
+pub fn apply(executor: &Executor, next: Next, floor: Option<&Version>, now: Timestamp) -> (Executor, Attempt) {
     let mut executor = executor.clone();
-    let Next {
-        mut attempt,
-        actions,
-    } = next;
+    let Next { mut attempt, actions } = next;
     for action in actions {
         match action {
             Action::ClearPending => {
@@ -116,15 +106,9 @@ pub fn apply(
                     since: now,
                 });
             }
-            Action::ClearHold => executor
-                .holds
-                .retain(|hold| hold.version != *attempt.target_version()),
+            Action::ClearHold => executor.holds.retain(|hold| hold.version != *attempt.target_version()),
             Action::RaiseFloor => executor.floor = executor.floor.max(floor.cloned()),
-            Action::Proceed
-            | Action::Withdraw(_)
-            | Action::Acknowledge
-            | Action::Refuse(_)
-            | Action::Emit(_) => {}
+            Action::Proceed | Action::Withdraw(_) | Action::Acknowledge | Action::Refuse(_) | Action::Emit(_) => {}
         }
     }
     (executor, attempt)
@@ -189,10 +173,7 @@ mod tests {
             (executor.pending, executor.open_attempt),
             (Some(attempt.id), Some(attempt.id))
         );
-        assert_eq!(
-            (attempt.request_time, attempt.expire_time),
-            (at(5), at(905))
-        );
+        assert_eq!((attempt.request_time, attempt.expire_time), (at(5), at(905)));
         assert_eq!(executor.holds, [hold("1.0.0")]);
     }
 
@@ -203,10 +184,7 @@ mod tests {
         let ended = next(&first, &Input::Cancel, &Policy::default(), at(2));
         let (after, first) = apply(&executor, ended, None, at(2));
         assert!(first.is_ended());
-        assert_eq!(
-            (after.pending, after.open_attempt),
-            (Some(second.id), Some(second.id))
-        );
+        assert_eq!((after.pending, after.open_attempt), (Some(second.id), Some(second.id)));
         assert_eq!(after.generation, executor.generation);
     }
 
@@ -214,12 +192,8 @@ mod tests {
     fn a_restored_database_goes_on_above_what_the_executor_has_seen() {
         let (executor, attempt) = begin(&executor("1.1.0"), beginning(1), at(0));
         assert_eq!(catch_up(&executor, Some(&attempt), Generation(1)), None);
-        let (executor, attempt) =
-            catch_up(&executor, Some(&attempt), Generation(7)).expect("told a newer one");
+        let (executor, attempt) = catch_up(&executor, Some(&attempt), Generation(7)).expect("told a newer one");
         assert_eq!(executor.generation, Generation(8));
-        assert_eq!(
-            attempt.map(|attempt| attempt.generation),
-            Some(Generation(8))
-        );
+        assert_eq!(attempt.map(|attempt| attempt.generation), Some(Generation(8)));
     }
 }

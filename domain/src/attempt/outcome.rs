@@ -194,12 +194,8 @@ impl ErrorCode {
         match self {
             Self::DigestMismatch => Some(Reason::DigestMismatch),
             Self::TooLarge | Self::Truncated => Some(Reason::SizeMismatch),
-            Self::UnknownKey | Self::BadSignature | Self::LegacySignature => {
-                Some(Reason::SignatureInvalid)
-            }
-            Self::BadManifest | Self::ManifestMismatch | Self::PlatformMismatch => {
-                Some(Reason::ManifestMismatch)
-            }
+            Self::UnknownKey | Self::BadSignature | Self::LegacySignature => Some(Reason::SignatureInvalid),
+            Self::BadManifest | Self::ManifestMismatch | Self::PlatformMismatch => Some(Reason::ManifestMismatch),
             Self::KindMismatch => Some(Reason::KindMismatch),
             Self::MajorHop => Some(Reason::MajorHopRequired),
             Self::BelowFloor => Some(Reason::BelowFloor),
@@ -209,18 +205,10 @@ impl ErrorCode {
             Self::NoSpace | Self::ReadOnly | Self::NotPermitted | Self::CrossDevice | Self::Io => {
                 Some(Reason::HostNotSwappable)
             }
-            Self::PreviousUnusable | Self::Journal | Self::ServiceManager => {
-                Some(Reason::HostNotSwappable)
-            }
-            Self::Unreachable | Self::HttpStatus | Self::UrlNotAllowed => {
-                Some(Reason::DownloadFailed)
-            }
+            Self::PreviousUnusable | Self::Journal | Self::ServiceManager => Some(Reason::HostNotSwappable),
+            Self::Unreachable | Self::HttpStatus | Self::UrlNotAllowed => Some(Reason::DownloadFailed),
             Self::ByHand => Some(Reason::RolledBackByHand),
-            Self::CrashLoop
-            | Self::StartTimeout
-            | Self::CleanExit
-            | Self::Hang
-            | Self::WrongVersion => None,
+            Self::CrashLoop | Self::StartTimeout | Self::CleanExit | Self::Hang | Self::WrongVersion => None,
             Self::NoConnection | Self::TooManyStarts | Self::NoWord | Self::Other => None,
         }
     }

@@ -112,11 +112,7 @@ pub fn request(request: &Request, situation: Situation<'_>) -> Result<Decision, 
     admitted?;
     check_expected(request, situation.executor.version.as_ref())?;
     check_online(situation)?;
-    let release = match target::direct(
-        situation.executor,
-        situation.catalog,
-        &request.target_version,
-    ) {
+    let release = match target::direct(situation.executor, situation.catalog, &request.target_version) {
         Err(refusal) if refusal.reason == Reason::AlreadyRunning => {
             return Err(already_running(refusal, instead_of));
         }
@@ -191,11 +187,7 @@ fn check_expected(request: &Request, running: Option<&Version>) -> Result<(), Re
 }
 
 /// A repeated request may find the executor on the new version already: what it expected then is as good as what runs now.
-fn check_expected_of(
-    request: &Request,
-    situation: Situation<'_>,
-    open: &Attempt,
-) -> Result<(), Refusal> {
+fn check_expected_of(request: &Request, situation: Situation<'_>, open: &Attempt) -> Result<(), Refusal> {
     if request.expected_version.as_ref() == Some(&open.from_version) {
         return Ok(());
     }
@@ -207,9 +199,8 @@ fn check_online(situation: Situation<'_>) -> Result<(), Refusal> {
         return Ok(());
     }
     let name = &situation.executor.name;
-    let message = format!(
-        "{name} is offline: no open session, and last seen 30 s ago or more; ask again when it is back"
-    );
+    let message =
+        format!("{name} is offline: no open session, and last seen 30 s ago or more; ask again when it is back");
     Err(Refusal::new(Reason::ExecutorOffline, message).with("executor", name))
 }
 

@@ -32,30 +32,18 @@ pub fn from_report(
 ) -> Next {
     let running = &report.running_version;
     let succeeded = report.outcome == Outcome::Succeeded;
-    let target = recollection
-        .target_version
-        .unwrap_or_else(|| running.clone());
-    let back = report
-        .rolled_back_to
-        .clone()
-        .unwrap_or_else(|| running.clone());
+    let target = recollection.target_version.unwrap_or_else(|| running.clone());
+    let back = report.rolled_back_to.clone().unwrap_or_else(|| running.clone());
     let request_time = asked(recollection.attempt, now);
     let shell = Attempt {
         id: recollection.attempt,
         executor: executor.uid,
         executor_name: executor.name.clone(),
         revision: Revision::default(),
-        release: ReleaseId {
-            kind,
-            version: target,
-        },
+        release: ReleaseId { kind, version: target },
         from_version: recollection.from_version.unwrap_or(back),
         generation: executor.generation,
-        phase: if succeeded {
-            Phase::Confirming
-        } else {
-            Phase::Requested
-        },
+        phase: if succeeded { Phase::Confirming } else { Phase::Requested },
         refused: None,
         rollback_requested: false,
         ending: None,
@@ -72,20 +60,12 @@ pub fn from_report(
         requested_by: Actor::System("restore"),
         request_id: None,
     };
-    next(
-        &shell,
-        &Input::Reported(report.clone()),
-        &Policy::default(),
-        now,
-    )
+    next(&shell, &Input::Reported(report.clone()), &Policy::default(), now)
 }
 
 /// When it was asked, by its UUIDv7; now, when its id carries no time or one that is yet to come.
 fn asked(attempt: AttemptId, now: Timestamp) -> Timestamp {
-    let stamp = attempt
-        .as_uuid()
-        .get_timestamp()
-        .map(|stamp| stamp.to_unix());
+    let stamp = attempt.as_uuid().get_timestamp().map(|stamp| stamp.to_unix());
     let micros = stamp.and_then(|(seconds, nanos)| {
         i64::try_from(seconds)
             .ok()?
@@ -117,21 +97,13 @@ mod tests {
     fn row(outcome: Outcome, running: &str, target: Option<&str>) -> (Executor, Attempt) {
         let recollection = Recollection {
             // 2024-06-14T00:00:00Z and a bit.
-            attempt: "0190143a-6e00-7000-8000-000000000001"
-                .parse()
-                .expect("a UUIDv7"),
+            attempt: "0190143a-6e00-7000-8000-000000000001".parse().expect("a UUIDv7"),
             target_version: target.map(version),
             from_version: None,
         };
         let now = at(1_000_000_000);
         let executor = executor(running);
-        let next = from_report(
-            &executor,
-            Kind::Agent,
-            recollection,
-            &report(outcome, running),
-            now,
-        );
+        let next = from_report(&executor, Kind::Agent, recollection, &report(outcome, running), now);
         effect::apply(&executor, next, Some(&version("1.0.0")), now)
     }
 

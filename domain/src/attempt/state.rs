@@ -2,9 +2,7 @@
 
 use crate::attempt::outcome::{Ending, Report};
 use crate::audit::Actor;
-use crate::id::{
-    AttemptId, AttemptName, ExecutorName, ExecutorUid, Generation, ReleaseId, RequestId, Revision,
-};
+use crate::id::{AttemptId, AttemptName, ExecutorName, ExecutorUid, Generation, ReleaseId, RequestId, Revision};
 use crate::time::Timestamp;
 use crate::version::Version;
 

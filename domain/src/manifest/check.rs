@@ -68,8 +68,7 @@ impl Manifest {
             let own = expected
                 .platform
                 .map_or_else(|| "unknown".to_owned(), ToString::to_string);
-            let message =
-                format!("the manifest is for platform {platform}, and this executor's is {own}");
+            let message = format!("the manifest is for platform {platform}, and this executor's is {own}");
             return Err(Unfit::new(ErrorCode::PlatformMismatch, message));
         }
         if self.version != *expected.target {
@@ -136,12 +135,10 @@ impl Manifest {
     /// # Errors
     /// [`Unfit`] when they differ.
     pub fn check_spec(&self, spec: &Spec) -> Result<(), Unfit> {
-        let differs =
-            |what: &str, asked: &dyn std::fmt::Display, signed: &dyn std::fmt::Display| {
-                let message =
-                    format!("the spec says {what} {asked}, and the signed manifest says {signed}");
-                Err(Unfit::new(ErrorCode::ManifestMismatch, message))
-            };
+        let differs = |what: &str, asked: &dyn std::fmt::Display, signed: &dyn std::fmt::Display| {
+            let message = format!("the spec says {what} {asked}, and the signed manifest says {signed}");
+            Err(Unfit::new(ErrorCode::ManifestMismatch, message))
+        };
         if *spec.target_version() != self.version {
             return differs("version", spec.target_version(), &self.version);
         }
@@ -162,8 +159,7 @@ impl Manifest {
                     return differs("digest", &spec.digest, digest);
                 }
             }
-            (Subject::Agent { .. }, Spec::Operator(_))
-            | (Subject::Operator { .. }, Spec::Agent(_)) => {
+            (Subject::Agent { .. }, Spec::Operator(_)) | (Subject::Operator { .. }, Spec::Agent(_)) => {
                 let message = format!(
                     "the spec is for kind {}, and the signed manifest for {}",
                     spec.kind(),
@@ -181,19 +177,12 @@ impl Manifest {
 ///
 /// # Errors
 /// When none fits, why the one with the highest sequence does not; [`ErrorCode::UnknownKey`] when there is none at all.
-pub fn choose<'m>(
-    proven: &'m [Manifest],
-    expected: &Expectation<'_>,
-    spec: &Spec,
-) -> Result<&'m Manifest, Unfit> {
+pub fn choose<'m>(proven: &'m [Manifest], expected: &Expectation<'_>, spec: &Spec) -> Result<&'m Manifest, Unfit> {
     let mut newest_first: Vec<&Manifest> = proven.iter().collect();
     newest_first.sort_by_key(|manifest| std::cmp::Reverse(manifest.sequence));
     let mut why = None;
     for manifest in newest_first {
-        match manifest
-            .check(expected)
-            .and_then(|()| manifest.check_spec(spec))
-        {
+        match manifest.check(expected).and_then(|()| manifest.check_spec(spec)) {
             Ok(()) => return Ok(manifest),
             Err(unfit) => why = why.or(Some(unfit)),
         }

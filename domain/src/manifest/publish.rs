@@ -58,12 +58,7 @@ impl Manifest {
         self.check_itself()
             .map_err(|unfit| Refusal::new(Reason::ManifestMismatch, unfit.message))?;
         if self.kind() != release.id.kind {
-            return Err(differs(
-                Reason::KindMismatch,
-                "kind",
-                &self.kind(),
-                &release.id.kind,
-            ));
+            return Err(differs(Reason::KindMismatch, "kind", &self.kind(), &release.id.kind));
         }
         let mismatch = |what, signed: &dyn std::fmt::Display, own: &dyn std::fmt::Display| {
             Err(differs(Reason::ManifestMismatch, what, signed, own))
@@ -103,9 +98,7 @@ impl Manifest {
             (
                 Subject::Operator { image, digest },
                 Artifact::Operator {
-                    image: i,
-                    digest: d,
-                    ..
+                    image: i, digest: d, ..
                 },
             ) => {
                 if image != i {
@@ -115,8 +108,7 @@ impl Manifest {
                     return mismatch("digest", digest, d);
                 }
             }
-            (Subject::Agent { .. }, Artifact::Operator { .. })
-            | (Subject::Operator { .. }, Artifact::Agent { .. }) => {
+            (Subject::Agent { .. }, Artifact::Operator { .. }) | (Subject::Operator { .. }, Artifact::Agent { .. }) => {
                 let message = "the manifest and the artifact are of different kinds";
                 return Err(Refusal::new(Reason::KindMismatch, message));
             }
@@ -224,10 +216,7 @@ pub fn check_publish(
     highest_elsewhere: u64,
 ) -> Result<Edition, Refusal> {
     if release.status == Status::Yanked {
-        let message = format!(
-            "release {} was yanked and stays so; publish a new version",
-            release.id
-        );
+        let message = format!("release {} was yanked and stays so; publish a new version", release.id);
         return Err(Refusal::new(Reason::ReleaseYanked, message).with("release", &release.id));
     }
     if artifacts.is_empty() {
@@ -254,12 +243,7 @@ pub fn check_publish(
     Ok(edition)
 }
 
-fn differs(
-    reason: Reason,
-    what: &'static str,
-    signed: &dyn std::fmt::Display,
-    own: &dyn std::fmt::Display,
-) -> Refusal {
+fn differs(reason: Reason, what: &'static str, signed: &dyn std::fmt::Display, own: &dyn std::fmt::Display) -> Refusal {
     let message = format!("the signed manifest says {what} {signed}, and the release says {own}");
     Refusal::new(reason, message)
         .with("field", what)

@@ -26,8 +26,7 @@ fn operator_line() -> String {
 }
 
 fn manifest(line: &str) -> Manifest {
-    line.parse()
-        .unwrap_or_else(|error| panic!("{line}: {error}"))
+    line.parse().unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
 fn version(text: &str) -> Version {
@@ -70,10 +69,7 @@ fn anything_but_the_grammar_is_refused() {
         swap("file=novacula-agent", "file=../novacula-agent"),
         swap("file=novacula-agent", "file=.novacula-agent"),
         swap("file=novacula-agent", "file=-m"),
-        swap(
-            "file=novacula-agent",
-            &format!("file={}", "a".repeat(FILE_MAX + 1)),
-        ),
+        swap("file=novacula-agent", &format!("file={}", "a".repeat(FILE_MAX + 1))),
         swap("size=8120376", "size=0"),
         swap("size=8120376", "size=08120376"),
         swap("size=8120376", "size=+8120376"),
@@ -154,10 +150,7 @@ fn judged(line: &str, change: impl FnOnce(&mut Host)) -> Option<ErrorCode> {
         floor: floor.as_ref(),
         channel_ceiling: host.ceiling,
     };
-    manifest(line)
-        .check(&expectation)
-        .err()
-        .map(|unfit| unfit.code)
+    manifest(line).check(&expectation).err().map(|unfit| unfit.code)
 }
 
 #[test]
@@ -165,18 +158,12 @@ fn an_executor_refuses_what_is_not_for_it() {
     let line = agent_line();
     let code = |change: fn(&mut Host)| judged(&line, change);
     assert_eq!(code(|_| {}), None);
-    assert_eq!(
-        code(|host| host.kind = Kind::Operator),
-        Some(ErrorCode::KindMismatch)
-    );
+    assert_eq!(code(|host| host.kind = Kind::Operator), Some(ErrorCode::KindMismatch));
     assert_eq!(
         code(|host| host.platform = Some("linux/arm64")),
         Some(ErrorCode::PlatformMismatch)
     );
-    assert_eq!(
-        code(|host| host.platform = None),
-        Some(ErrorCode::PlatformMismatch)
-    );
+    assert_eq!(code(|host| host.platform = None), Some(ErrorCode::PlatformMismatch));
     assert_eq!(
         code(|host| host.target = "1.3.0"),
         Some(ErrorCode::ManifestMismatch),
@@ -188,15 +175,9 @@ fn an_executor_refuses_what_is_not_for_it() {
 fn an_executor_refuses_what_is_out_of_its_reach() {
     let line = agent_line();
     let code = |change: fn(&mut Host)| judged(&line, change);
-    assert_eq!(
-        code(|host| host.running = "3.0.0"),
-        Some(ErrorCode::MajorHop)
-    );
+    assert_eq!(code(|host| host.running = "3.0.0"), Some(ErrorCode::MajorHop));
     assert_eq!(code(|host| host.running = "2.9.0"), None);
-    assert_eq!(
-        code(|host| host.floor = Some("1.2.1")),
-        Some(ErrorCode::BelowFloor)
-    );
+    assert_eq!(code(|host| host.floor = Some("1.2.1")), Some(ErrorCode::BelowFloor));
     assert_eq!(code(|host| host.floor = Some("1.2.0")), None);
     assert_eq!(
         code(|host| host.ceiling = Some(Channel::Stable)),
@@ -264,10 +245,7 @@ fn of_several_signatures_the_newest_that_fits_counts() {
         check::choose(&both, &expectation(Some(Channel::Stable)), &spec),
         Ok(&promoted)
     );
-    assert_eq!(
-        check::choose(&both, &expectation(None), &spec),
-        Ok(&promoted)
-    );
+    assert_eq!(check::choose(&both, &expectation(None), &spec), Ok(&promoted));
     let code = |proven: &[Manifest]| {
         check::choose(proven, &expectation(Some(Channel::Stable)), &spec)
             .expect_err("refused")
@@ -338,9 +316,7 @@ fn a_manifest_has_to_speak_of_this_release_and_artifact() {
 fn editions_only_grow_and_only_widen_the_audience() {
     let published = release(Status::Published);
     let own = [manifest(&agent_line()).edition()];
-    let judged = |release: &Release, own: &[Edition], line: String| {
-        manifest(&line).check_edition(release, own, 8)
-    };
+    let judged = |release: &Release, own: &[Edition], line: String| manifest(&line).check_edition(release, own, 8);
     let again = |from: &str, to: &str| agent_line().replace(from, to);
     let promoted = again("channel=beta", "channel=stable").replace("sequence=7", "sequence=9");
 
@@ -359,12 +335,7 @@ fn editions_only_grow_and_only_widen_the_audience() {
         "one number, one edition"
     );
     assert!(
-        judged(
-            &published,
-            &own,
-            promoted.replace("sequence=9", "sequence=8")
-        )
-        .is_err(),
+        judged(&published, &own, promoted.replace("sequence=9", "sequence=8")).is_err(),
         "another release has that number"
     );
     assert!(
@@ -372,12 +343,7 @@ fn editions_only_grow_and_only_widen_the_audience() {
         "never less finished"
     );
     assert!(
-        judged(
-            &published,
-            &own,
-            promoted.replace("floor=1.0.0", "floor=0.9.0")
-        )
-        .is_err(),
+        judged(&published, &own, promoted.replace("floor=1.0.0", "floor=0.9.0")).is_err(),
         "the floor never falls"
     );
     assert!(
@@ -385,11 +351,7 @@ fn editions_only_grow_and_only_widen_the_audience() {
         "a draft keeps its channel"
     );
     assert_eq!(
-        judged(
-            &release(Status::Draft),
-            &[],
-            again("sequence=7", "sequence=9")
-        ),
+        judged(&release(Status::Draft), &[], again("sequence=7", "sequence=9")),
         Ok(Addition::NewEdition)
     );
     assert_eq!(
@@ -411,19 +373,12 @@ fn a_release_is_published_under_an_edition_that_every_artifact_carries() {
     };
     let partly = [vec![seven.clone(), nine.clone()], vec![seven.clone()]];
     assert_eq!(judged(&partly, 6), Ok(seven.clone()));
-    assert_eq!(
-        judged(&partly, 8),
-        Err(Reason::ManifestMismatch),
-        "overtaken"
-    );
+    assert_eq!(judged(&partly, 8), Err(Reason::ManifestMismatch), "overtaken");
     assert_eq!(
         judged(&[vec![seven.clone(), nine.clone()], vec![nine.clone()]], 8),
         Ok(nine)
     );
-    assert_eq!(
-        judged(&[vec![seven], vec![]], 0),
-        Err(Reason::SignatureInvalid)
-    );
+    assert_eq!(judged(&[vec![seven], vec![]], 0), Err(Reason::SignatureInvalid));
     assert_eq!(judged(&[], 0), Err(Reason::PlatformMissing));
 }
 

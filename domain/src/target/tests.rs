@@ -10,10 +10,9 @@ use crate::release::Artifact;
 /// `1.2.0 ok`, or `1.2.0 REASON: message`, a row each.
 fn rows(executor: &Executor, catalog: &[Release]) -> Vec<String> {
     let line = |row: Target| {
-        let word = row.blocked.map_or_else(
-            || "ok".to_owned(),
-            |why| format!("{}: {}", why.reason, why.message),
-        );
+        let word = row
+            .blocked
+            .map_or_else(|| "ok".to_owned(), |why| format!("{}: {}", why.reason, why.message));
         format!("{} {word}", row.release.version)
     };
     targets(executor, catalog).into_iter().map(line).collect()
@@ -47,10 +46,7 @@ fn upgrades_come_first_and_the_nearest_of_each_first() {
 #[test]
 fn a_far_release_names_the_major_that_comes_first() {
     assert_eq!(
-        rows(
-            &executor("1.4.0"),
-            &catalog(&["2.0.0", "2.3.0", "3.0.0", "4.0.0"])
-        ),
+        rows(&executor("1.4.0"), &catalog(&["2.0.0", "2.3.0", "3.0.0", "4.0.0"])),
         [
             "2.0.0 ok",
             "2.3.0 ok",
@@ -60,10 +56,7 @@ fn a_far_release_names_the_major_that_comes_first() {
     );
     assert_eq!(
         rows(&executor("3.0.0"), &catalog(&["2.9.0", "1.4.0"])),
-        [
-            "2.9.0 ok",
-            "1.4.0 MAJOR_HOP_REQUIRED: requires downgrade to 2.x first"
-        ]
+        ["2.9.0 ok", "1.4.0 MAJOR_HOP_REQUIRED: requires downgrade to 2.x first"]
     );
 }
 
@@ -75,9 +68,7 @@ fn a_far_release_says_when_no_release_of_that_major_would_do() {
     let down = rows(&executor("3.0.0"), &catalog(&["1.0.0"]));
     assert_eq!(
         down,
-        [
-            "1.0.0 MAJOR_HOP_REQUIRED: requires downgrade to 2.x first, and no 2.x is available to this executor"
-        ]
+        ["1.0.0 MAJOR_HOP_REQUIRED: requires downgrade to 2.x first, and no 2.x is available to this executor"]
     );
 
     // Neither a yanked one nor one on a channel that is not shown nor one for another platform would do.
@@ -96,11 +87,7 @@ fn a_far_release_says_when_no_release_of_that_major_would_do() {
 fn the_hop_names_the_newest_release_to_go_through() {
     let rows = targets(&executor("1.4.0"), &catalog(&["2.0.0", "2.3.0", "3.0.0"]));
     let blocked = rows[2].blocked.clone().expect("blocked");
-    assert!(
-        blocked
-            .values
-            .contains(&("via_version", "2.3.0".to_owned()))
-    );
+    assert!(blocked.values.contains(&("via_version", "2.3.0".to_owned())));
     assert!(blocked.values.contains(&("required_major", "2".to_owned())));
 }
 
@@ -140,10 +127,7 @@ fn floor_and_platform_block_a_row_and_a_hold_only_marks_it() {
             "1.0.0 BELOW_FLOOR: version 1.0.0 is below 1.1.0, the lowest version that this executor still accepts"
         ]
     );
-    let held: Vec<bool> = targets(&executor, &catalog)
-        .iter()
-        .map(|row| row.held)
-        .collect();
+    let held: Vec<bool> = targets(&executor, &catalog).iter().map(|row| row.held).collect();
     assert_eq!(held, [true, false, false]);
 }
 
@@ -168,10 +152,7 @@ fn an_executor_out_of_support_is_brought_forward_hop_by_hop() {
     let mut running = "1.0.0".to_owned();
     for next in ["2.0.0", "3.0.0", "4.0.0", "5.0.0"] {
         let old = executor(&running);
-        assert!(
-            direct(&old, &catalog, &version(next)).is_ok(),
-            "{running} to {next}"
-        );
+        assert!(direct(&old, &catalog, &version(next)).is_ok(), "{running} to {next}");
         running = next.to_owned();
     }
 }
@@ -193,13 +174,7 @@ fn what_takes_no_requests_has_no_direct_target() {
             ..executor("1.0.0")
         },
     ]
-    .map(|executor| {
-        targets(&executor, &catalog)[0]
-            .blocked
-            .clone()
-            .expect("blocked")
-            .reason
-    });
+    .map(|executor| targets(&executor, &catalog)[0].blocked.clone().expect("blocked").reason);
     assert_eq!(
         reasons,
         [
@@ -260,36 +235,24 @@ fn any_executor() -> impl Strategy<Value = Executor> {
     let ceiling = proptest::option::weighted(0.2, proptest::sample::select(&Channel::ALL[..]));
     let floor = proptest::option::weighted(0.3, (1u64..6, 0u64..3));
     let flaw = prop_oneof![6 => Just(0), 1 => Just(1), 1 => Just(2), 1 => Just(3), 1 => Just(4), 1 => Just(5)];
-    (
-        (1u64..6, 0u64..3),
-        channel,
-        ceiling,
-        floor,
-        flaw,
-        any::<bool>(),
+    ((1u64..6, 0u64..3), channel, ceiling, floor, flaw, any::<bool>()).prop_map(
+        |((major, minor), channel, channel_ceiling, floor, flaw, held)| {
+            let mut executor = executor(&format!("{major}.{minor}.0"));
+            executor.channel = channel;
+            executor.channel_ceiling = channel_ceiling;
+            executor.floor = floor.map(|(major, minor)| version(&format!("{major}.{minor}.0")));
+            executor.holds = if held { vec![hold("2.0.0")] } else { Vec::new() };
+            match flaw {
+                1 => executor.pinned = Some("by hand".to_owned()),
+                2 => executor.state = State::Deactivated,
+                3 => executor.duplicated_since = Some(at(1)),
+                4 => executor.version = None,
+                5 => executor.kind = Some(Kind::Operator),
+                _ => {}
+            }
+            executor
+        },
     )
-        .prop_map(
-            |((major, minor), channel, channel_ceiling, floor, flaw, held)| {
-                let mut executor = executor(&format!("{major}.{minor}.0"));
-                executor.channel = channel;
-                executor.channel_ceiling = channel_ceiling;
-                executor.floor = floor.map(|(major, minor)| version(&format!("{major}.{minor}.0")));
-                executor.holds = if held {
-                    vec![hold("2.0.0")]
-                } else {
-                    Vec::new()
-                };
-                match flaw {
-                    1 => executor.pinned = Some("by hand".to_owned()),
-                    2 => executor.state = State::Deactivated,
-                    3 => executor.duplicated_since = Some(at(1)),
-                    4 => executor.version = None,
-                    5 => executor.kind = Some(Kind::Operator),
-                    _ => {}
-                }
-                executor
-            },
-        )
 }
 
 proptest! {

@@ -64,11 +64,8 @@ impl Cause {
         match error {
             rustls::Error::AlertReceived(alert) => Self::Refused(*alert),
             rustls::Error::InvalidCertificate(why) => match why {
-                CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                    Self::NotTrusted
-                }
-                CertificateError::NotValidForName
-                | CertificateError::NotValidForNameContext { .. } => Self::OtherName,
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::NotTrusted,
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::OtherName,
                 CertificateError::Expired
                 | CertificateError::ExpiredContext { .. }
                 | CertificateError::NotValidYet
@@ -83,14 +80,10 @@ impl Cause {
         use io::ErrorKind as Kind;
         match error.kind() {
             Kind::TimedOut => Self::Timeout,
-            Kind::ConnectionReset
-            | Kind::ConnectionAborted
-            | Kind::BrokenPipe
-            | Kind::UnexpectedEof => Self::Closed,
-            Kind::ConnectionRefused
-            | Kind::HostUnreachable
-            | Kind::NetworkUnreachable
-            | Kind::NetworkDown => Self::Unreachable(error.to_string()),
+            Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::UnexpectedEof => Self::Closed,
+            Kind::ConnectionRefused | Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => {
+                Self::Unreachable(error.to_string())
+            }
             _ => Self::Other(error.to_string()),
         }
     }

@@ -31,12 +31,8 @@ fn issued(authority: &Authority, key: &PendingKey) -> String {
 fn identity() -> Identity {
     let endpoint: Endpoint = "localhost:7444".parse().expect("an endpoint");
     Identity {
-        uid: "7b1f1f4e-29a6-4b61-8f3a-5a1c0e9d7c01"
-            .parse()
-            .expect("a uid"),
-        executor: "organizations/acme/executors/web-1"
-            .parse()
-            .expect("a name"),
+        uid: "7b1f1f4e-29a6-4b61-8f3a-5a1c0e9d7c01".parse().expect("a uid"),
+        executor: "organizations/acme/executors/web-1".parse().expect("a name"),
         endpoints: vec![endpoint],
     }
 }
@@ -47,13 +43,8 @@ fn a_set_reads_back_and_is_nobody_elses_to_read() {
     let store = CredentialStore::new(home.path());
     assert!(matches!(store.load(), Err(Error::NotEnrolled { .. })));
     let (authority, key) = (authority(), store.pending_key().expect("a key"));
-    let credentials = Credentials::new(
-        identity(),
-        &key,
-        issued(&authority, &key),
-        authority.certificate.pem(),
-    )
-    .expect("fits");
+    let credentials =
+        Credentials::new(identity(), &key, issued(&authority, &key), authority.certificate.pem()).expect("fits");
     store.save(&credentials).expect("saves");
     let read = store.load().expect("reads");
     assert_eq!(
@@ -70,10 +61,7 @@ fn a_set_reads_back_and_is_nobody_elses_to_read() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert!(
-        !home.path().join(PENDING).exists(),
-        "the key has its certificate"
-    );
+    assert!(!home.path().join(PENDING).exists(), "the key has its certificate");
     assert!(!format!("{read:?}").contains("PRIVATE"));
 }
 
@@ -82,9 +70,7 @@ fn a_key_stays_the_same_until_its_certificate_is_kept() {
     let home = tempfile::tempdir().expect("a directory");
     let store = CredentialStore::new(home.path());
     let first = store.pending_key().expect("a key");
-    let again = CredentialStore::new(home.path())
-        .pending_key()
-        .expect("the same key");
+    let again = CredentialStore::new(home.path()).pending_key().expect("the same key");
     assert_eq!(first.pair.public_key_raw(), again.pair.public_key_raw());
     let mode = fs::metadata(home.path().join(PENDING))
         .expect("is there")
@@ -102,12 +88,8 @@ fn what_does_not_fit_together_is_refused() {
         tempfile::tempdir().expect("a directory"),
         tempfile::tempdir().expect("a directory"),
     );
-    let key = CredentialStore::new(one.path())
-        .pending_key()
-        .expect("a key");
-    let other = CredentialStore::new(two.path())
-        .pending_key()
-        .expect("a key");
+    let key = CredentialStore::new(one.path()).pending_key().expect("a key");
+    let other = CredentialStore::new(two.path()).pending_key().expect("a key");
     let authority = authority();
     let (chain, trust) = (issued(&authority, &key), authority.certificate.pem());
     let refused = |key: &PendingKey, chain: &str, trust: &str| {
@@ -131,13 +113,10 @@ fn what_does_not_fit_together_is_refused() {
 #[test]
 fn a_signing_request_asks_for_no_name() {
     let home = tempfile::tempdir().expect("a directory");
-    let key = CredentialStore::new(home.path())
-        .pending_key()
-        .expect("a key");
+    let key = CredentialStore::new(home.path()).pending_key().expect("a key");
     let request = key.signing_request().expect("a request");
     let (_, request) =
-        x509_parser::certification_request::X509CertificationRequest::from_der(&request)
-            .expect("parses");
+        x509_parser::certification_request::X509CertificationRequest::from_der(&request).expect("parses");
     assert!(
         request
             .requested_extensions()
@@ -157,11 +136,7 @@ fn renewal_is_due_from_a_third_of_the_life_on() {
     assert_eq!(validity.renew_in(begin, 0.0), DAY * 10);
     assert_eq!(validity.renew_in(begin.plus(DAY * 4), 1.0), DAY * 9);
     assert_eq!(validity.renew_in(begin.plus(DAY * 14), 1.0), Duration::ZERO);
-    assert_eq!(
-        validity.renew_in(begin.plus(DAY * 90), 0.5),
-        Duration::ZERO,
-        "late"
-    );
+    assert_eq!(validity.renew_in(begin.plus(DAY * 90), 0.5), Duration::ZERO, "late");
     assert_eq!(
         validity.renew_in(Timestamp::EPOCH, 0.0),
         DAY * 10,

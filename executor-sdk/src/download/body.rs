@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use domain::attempt::{ErrorCode, Stage};
 use http::StatusCode;
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE,
-    RANGE, TRANSFER_ENCODING,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE, TRANSFER_ENCODING,
 };
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
@@ -44,11 +43,7 @@ pub(super) struct Body {
 }
 
 impl Body {
-    pub(super) fn new(
-        temporary: &TemporaryFile,
-        size: u64,
-        bytes_per_second: Option<u64>,
-    ) -> Result<Self, Failure> {
+    pub(super) fn new(temporary: &TemporaryFile, size: u64, bytes_per_second: Option<u64>) -> Result<Self, Failure> {
         let mut file = File::from_std(temporary.second_handle()?);
         file.set_max_buf_size(BUFFER);
         let pace = bytes_per_second.map(Pace::new);
@@ -87,11 +82,7 @@ impl Body {
     }
 
     /// One response: asks for what is missing and takes it in.
-    pub(super) async fn get(
-        &mut self,
-        source: &Source,
-        progress: &mut (impl FnMut(u64) + Send),
-    ) -> Result<(), Broken> {
+    pub(super) async fn get(&mut self, source: &Source, progress: &mut (impl FnMut(u64) + Send)) -> Result<(), Broken> {
         if self.have > 0 && self.etag.is_none() {
             self.start_over().await?;
         }
@@ -109,9 +100,7 @@ impl Body {
             Some(failure) => Broken::Fatal(failure),
             None => Broken::Again(report::chain(&error)),
         })?;
-        source
-            .check_peer(response.remote_addr())
-            .map_err(Broken::Fatal)?;
+        source.check_peer(response.remote_addr()).map_err(Broken::Fatal)?;
         self.begin(response.status(), response.headers()).await?;
         if let Some(length) = response.content_length() {
             self.check_length(length)?;
@@ -163,9 +152,7 @@ impl Body {
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
                 Err(Broken::Again(format!("the server answered {status}")))
             }
-            status if status.is_server_error() => {
-                Err(Broken::Again(format!("the server answered {status}")))
-            }
+            status if status.is_server_error() => Err(Broken::Again(format!("the server answered {status}"))),
             status if status.is_redirection() => Err(refused(
                 ErrorCode::UrlNotAllowed,
                 format!("the server answered {status}; this redirect is not followed"),
@@ -182,19 +169,10 @@ impl Body {
     }
 
     async fn resume(&mut self, headers: &HeaderMap) -> Result<(), Broken> {
-        let range = headers
-            .get(CONTENT_RANGE)
-            .and_then(|range| range.to_str().ok());
-        let wanted = format!(
-            "bytes {}-{}/{}",
-            self.have,
-            self.size.saturating_sub(1),
-            self.size
-        );
+        let range = headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
+        let wanted = format!("bytes {}-{}/{}", self.have, self.size.saturating_sub(1), self.size);
         // A server that ignores If-Range would give the rest of another file; one that leaves the ETag out says nothing.
-        let same = headers
-            .get(ETAG)
-            .is_none_or(|etag| Some(etag) == self.etag.as_ref());
+        let same = headers.get(ETAG).is_none_or(|etag| Some(etag) == self.etag.as_ref());
         if self.have > 0 && same && range == Some(wanted.as_str()) {
             return Ok(());
         }
@@ -213,11 +191,7 @@ impl Body {
         }
     }
 
-    async fn take(
-        &mut self,
-        chunk: &[u8],
-        progress: &mut (impl FnMut(u64) + Send),
-    ) -> Result<(), Broken> {
+    async fn take(&mut self, chunk: &[u8], progress: &mut (impl FnMut(u64) + Send)) -> Result<(), Broken> {
         let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         if length == 0 {
             return Ok(());
@@ -254,20 +228,14 @@ impl Body {
     fn too_large(&self) -> Broken {
         refused(
             ErrorCode::TooLarge,
-            format!(
-                "the server sends more than the {} bytes that were signed",
-                self.size
-            ),
+            format!("the server sends more than the {} bytes that were signed", self.size),
         )
     }
 
     fn truncated(&self, found: u64) -> Broken {
         refused(
             ErrorCode::Truncated,
-            format!(
-                "the server has {found} bytes, and {} were signed",
-                self.size
-            ),
+            format!("the server has {found} bytes, and {} were signed", self.size),
         )
     }
 }
@@ -298,12 +266,9 @@ impl Pace {
     }
 
     async fn wait(&mut self, bytes: u64) {
-        let earliest = Instant::now()
-            .checked_sub(Duration::from_secs(1))
-            .unwrap_or(self.due);
+        let earliest = Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or(self.due);
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second);
-        self.due =
-            self.due.max(earliest) + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        self.due = self.due.max(earliest) + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         tokio::time::sleep_until(self.due).await;
     }
 }

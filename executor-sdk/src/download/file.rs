@@ -28,8 +28,7 @@ impl TemporaryFile {
     /// Makes one, mode 0600, where there was none.
     pub(super) fn create(directory: &Path) -> Result<Self, Failure> {
         let path = directory.join(format!("{PREFIX}{:016x}", rand::random::<u64>()));
-        let file = disk::create_new(&path, Mode::Private)
-            .map_err(|error| failure("create", &path, &error))?;
+        let file = disk::create_new(&path, Mode::Private).map_err(|error| failure("create", &path, &error))?;
         Ok(Self {
             file,
             path,
@@ -52,9 +51,7 @@ impl TemporaryFile {
     /// Mode 0755, only once its bytes are proven; says how many they are.
     pub(super) fn make_executable(&self) -> Result<u64, Failure> {
         let set = self.file.set_permissions(Permissions::from_mode(0o755));
-        let size = set
-            .and_then(|()| self.file.metadata())
-            .map(|about| about.len());
+        let size = set.and_then(|()| self.file.metadata()).map(|about| about.len());
         size.map_err(|error| failure("make executable", &self.path, &error))
     }
 
@@ -102,11 +99,7 @@ pub fn check_space(directory: &Path, size: u64) -> Result<(), Failure> {
         "{} has {free} bytes free, and {needed} are needed: {size} for the artifact and {RESERVE_BYTES} in reserve",
         directory.display()
     );
-    Err(Failure::refused(
-        Stage::Preflight,
-        ErrorCode::NoSpace,
-        message,
-    ))
+    Err(Failure::refused(Stage::Preflight, ErrorCode::NoSpace, message))
 }
 
 /// Removes what earlier processes left behind in `directory`.
@@ -131,9 +124,5 @@ pub(super) fn failure(doing: &str, path: &Path, error: &io::Error) -> Failure {
         Kind::PermissionDenied => ErrorCode::NotPermitted,
         _ => ErrorCode::Io,
     };
-    Failure::failed(
-        Stage::Download,
-        code,
-        format!("{doing} {}: {error}", path.display()),
-    )
+    Failure::failed(Stage::Download, code, format!("{doing} {}: {error}", path.display()))
 }

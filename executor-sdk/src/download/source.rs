@@ -34,11 +34,7 @@ pub(super) struct Source {
 
 impl Source {
     /// Judges `uri` and makes its client.
-    pub(super) fn new(
-        uri: &str,
-        control_plane: &ControlPlane,
-        policy: &Policy,
-    ) -> Result<Self, Failure> {
+    pub(super) fn new(uri: &str, control_plane: &ControlPlane, policy: &Policy) -> Result<Self, Failure> {
         if uri.starts_with('/') {
             Self::own(uri, control_plane)
         } else {
@@ -49,15 +45,10 @@ impl Source {
     fn own(path: &str, control_plane: &ControlPlane) -> Result<Self, Failure> {
         let base = format!("https://{}", control_plane.endpoint);
         let base = Url::parse(&base).map_err(|error| not_allowed(path, &error.to_string()))?;
-        let url = base
-            .join(path)
-            .map_err(|error| not_allowed(path, &error.to_string()))?;
+        let url = base.join(path).map_err(|error| not_allowed(path, &error.to_string()))?;
         // `//elsewhere/x` and its relatives are paths to the eye and hosts to the parser.
         if url.origin() != base.origin() || !url.username().is_empty() {
-            return Err(not_allowed(
-                path,
-                "it leads away from the executor listener",
-            ));
+            return Err(not_allowed(path, "it leads away from the executor listener"));
         }
         let mut tls = ClientConfig::clone(&control_plane.tls);
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -103,19 +94,13 @@ impl Source {
             .dns_resolver(Arc::new(Resolver(addresses)))
             .build();
         let client = client.map_err(|error| unusable(&error))?;
-        Ok(Self {
-            url,
-            client,
-            addresses,
-        })
+        Ok(Self { url, client, addresses })
     }
 
     /// Whether the address that was really connected to is one we may talk to.
     pub(super) fn check_peer(&self, peer: Option<SocketAddr>) -> Result<(), Failure> {
         match peer {
-            Some(peer) if !is_allowed(peer.ip(), self.addresses) => {
-                Err(local(self.url.as_str(), peer.ip()))
-            }
+            Some(peer) if !is_allowed(peer.ip(), self.addresses) => Err(local(self.url.as_str(), peer.ip())),
             _ => Ok(()),
         }
     }
@@ -142,11 +127,8 @@ fn external_tls(policy: &Policy) -> Result<ClientConfig, Failure> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots.add_parsable_certificates(policy.authorities.iter().cloned());
-    let config = ClientConfig::builder_with_provider(connect::provider())
-        .with_safe_default_protocol_versions();
-    let config = config
-        .map_err(|error| unusable(&error))?
-        .with_root_certificates(roots);
+    let config = ClientConfig::builder_with_provider(connect::provider()).with_safe_default_protocol_versions();
+    let config = config.map_err(|error| unusable(&error))?.with_root_certificates(roots);
     let mut config = config.with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
@@ -167,11 +149,9 @@ impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let addresses = self.0;
         Box::pin(async move {
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let (allowed, refused): (Vec<_>, Vec<_>) = found
-                .into_iter()
-                .partition(|found| is_allowed(found.ip(), addresses));
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let (allowed, refused): (Vec<_>, Vec<_>) =
+                found.into_iter().partition(|found| is_allowed(found.ip(), addresses));
             match (allowed.is_empty(), refused.first()) {
                 (true, Some(first)) => Err(LocalName {
                     name: name.as_str().to_owned(),
@@ -231,9 +211,9 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     };
     match s {
         [0, 0, 0, 0, 0, 0xffff | 0, high, low] if high != 0 => v4(high, low),
-        [0, 0, 0, 0, 0, 0xffff, high, low]
-        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        | [0x2002, high, low, ..] => v4(high, low),
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            v4(high, low)
+        }
         _ => None,
     }
 }
@@ -250,19 +230,14 @@ fn not_allowed(uri: &str, why: &str) -> Failure {
 fn local(uri: &str, address: IpAddr) -> Failure {
     not_allowed(
         uri,
-        &format!(
-            "{address} is an address of this host or its own network; the host may allow that"
-        ),
+        &format!("{address} is an address of this host or its own network; the host may allow that"),
     )
 }
 
 /// What reqwest says about a URL that broke a rule of ours.
 pub(super) fn broken_rule(source: &Source, error: &reqwest::Error) -> Option<Failure> {
     if error.is_redirect() {
-        return Some(not_allowed(
-            source.url.as_str(),
-            &crate::report::chain(error),
-        ));
+        return Some(not_allowed(source.url.as_str(), &crate::report::chain(error)));
     }
     let mut next = std::error::Error::source(error);
     while let Some(inner) = next {

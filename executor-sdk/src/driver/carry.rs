@@ -32,9 +32,7 @@ impl<E: Executor> Driver<E> {
         for action in actions {
             match action {
                 Action::Say(request) => self.link.say(*request),
-                Action::NoteGeneration(generation) => {
-                    self.note(move |state| state.saw(generation)).await
-                }
+                Action::NoteGeneration(generation) => self.note(move |state| state.saw(generation)).await,
                 Action::Forget { attempt } => {
                     self.note(move |state| {
                         state.acknowledge(attempt);
@@ -56,11 +54,7 @@ impl<E: Executor> Driver<E> {
                 } => self.swap(job, attempt, generation),
                 Action::Abort { .. } => self.jobs.abort(),
                 Action::Confirm { job, report } => self.confirm(job, *report),
-                Action::RollBack {
-                    job,
-                    attempt,
-                    cause,
-                } => self.roll_back(job, attempt, *cause),
+                Action::RollBack { job, attempt, cause } => self.roll_back(job, attempt, *cause),
                 Action::Finish { report, log } => self.finish(*report, log),
                 Action::Exit => self.ending = Some(super::End::Restart),
             }
@@ -116,14 +110,7 @@ impl<E: Executor> Driver<E> {
             self.options.journal.clone(),
         );
         self.jobs.start(job, Droppable::Yes, async move {
-            let (plan, proven) = plan(
-                executor.as_ref(),
-                &keys,
-                &journal,
-                attempt,
-                generation,
-                spec,
-            )?;
+            let (plan, proven) = plan(executor.as_ref(), &keys, &journal, attempt, generation, spec)?;
             let workplace = executor.preflight(&plan).await?;
             if let (Workplace::Directory(directory), Some(size)) = (&workplace, proven.size()) {
                 download::check_space(directory, size)?;
@@ -210,9 +197,7 @@ impl<E: Executor> Driver<E> {
                     open.rollback.get_or_insert(cause.into());
                 }
             });
-            noted
-                .await
-                .map_err(|error| not_written(Stage::Rollback, &error))?;
+            noted.await.map_err(|error| not_written(Stage::Rollback, &error))?;
             executor.roll_back(attempt).await.map(Product::RolledBack)
         });
     }
@@ -272,15 +257,9 @@ fn plan<E: Executor>(
     let about = executor.describe();
     if let Some(why) = about.pinned {
         let message = format!("this executor is pinned on its host: {why}");
-        return Err(Failure::refused(
-            Stage::Preflight,
-            ErrorCode::Pinned,
-            message,
-        ));
+        return Err(Failure::refused(Stage::Preflight, ErrorCode::Pinned, message));
     }
-    let state = journal
-        .read()
-        .map_err(|error| not_written(Stage::Preflight, &error))?;
+    let state = journal.read().map_err(|error| not_written(Stage::Preflight, &error))?;
     let expected = Expectation {
         kind: about.kind,
         platform: about.platform.as_ref(),
@@ -305,11 +284,9 @@ fn plan<E: Executor>(
 
 fn to_fetch(ready: &Ready) -> Option<(String, u64, PathBuf)> {
     match (&ready.plan.spec, &ready.workplace) {
-        (Spec::Agent(spec), Workplace::Directory(directory)) => Some((
-            spec.download_uri.clone(),
-            ready.proven.size()?,
-            directory.clone(),
-        )),
+        (Spec::Agent(spec), Workplace::Directory(directory)) => {
+            Some((spec.download_uri.clone(), ready.proven.size()?, directory.clone()))
+        }
         _ => None,
     }
 }
@@ -324,10 +301,7 @@ async fn prove(bytes: TemporaryFile, proven: Proven) -> Result<Product, Failure>
 
 /// Confirms the open attempt, unless its rollback was decided. What the journal then says is what counts.
 fn confirm(state: &mut State, report: AttemptReport) -> Result<AttemptReport, Failure> {
-    if let Some(open) = state
-        .open
-        .as_ref()
-        .filter(|open| open.attempt == report.attempt)
+    if let Some(open) = state.open.as_ref().filter(|open| open.attempt == report.attempt)
         && let Some(rollback) = &open.rollback
     {
         let message = format!("it is being rolled back: {}", rollback.message);

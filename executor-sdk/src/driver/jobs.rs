@@ -118,11 +118,7 @@ impl Jobs {
             // The loop has ended: nobody is left to tell.
             let _ = news.send(News::Job { job, product }).await;
         });
-        self.running = Some(Running {
-            job,
-            droppable,
-            task,
-        });
+        self.running = Some(Running { job, droppable, task });
     }
 
     /// Starts a write of an outcome.
@@ -137,10 +133,7 @@ impl Jobs {
 
     /// Keeps what a job made, and says so in the machine's words; nothing when the job was dropped meanwhile.
     pub(super) fn keep(&mut self, job: Job, product: Result<Product, Failure>) -> Option<Done> {
-        let current = self
-            .running
-            .as_ref()
-            .is_some_and(|running| running.job == job);
+        let current = self.running.as_ref().is_some_and(|running| running.job == job);
         if current && !matches!(product, Ok(Product::Fetched(_))) {
             self.running = None;
         }
@@ -209,10 +202,7 @@ impl Jobs {
     }
 
     fn abort_running(&mut self) {
-        if let Some(running) = self
-            .running
-            .take_if(|running| running.droppable == Droppable::Yes)
-        {
+        if let Some(running) = self.running.take_if(|running| running.droppable == Droppable::Yes) {
             running.task.abort();
         }
     }

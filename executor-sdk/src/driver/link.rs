@@ -138,10 +138,9 @@ impl Link {
 
     /// Where the stream is up, or will be tried next.
     pub(super) fn endpoint(&self) -> &Endpoint {
-        self.session.as_ref().map_or_else(
-            || &self.endpoints[self.at],
-            |session| session.connection.endpoint(),
-        )
+        self.session
+            .as_ref()
+            .map_or_else(|| &self.endpoints[self.at], |session| session.connection.endpoint())
     }
 
     pub(super) fn trouble(&self) -> Option<&str> {
@@ -154,9 +153,7 @@ impl Link {
 
     /// The connection under the stream, for other calls.
     pub(super) fn connection(&self) -> Option<Connection> {
-        self.session
-            .as_ref()
-            .map(|session| session.connection.clone())
+        self.session.as_ref().map(|session| session.connection.clone())
     }
 
     /// The connection that has no stream yet.
@@ -225,13 +222,8 @@ impl Link {
             Came::Said(Ok(Some(wire))) => self.said(wire),
             Came::Said(Ok(None)) => self.lose("the control plane ended the stream".to_owned()),
             Came::Said(Err(status)) => {
-                let error = self
-                    .session
-                    .as_ref()
-                    .map(|session| session.connection.error(&status));
-                self.lose(
-                    error.map_or_else(|| status.to_string(), |error| crate::report::chain(&error)),
-                )
+                let error = self.session.as_ref().map(|session| session.connection.error(&status));
+                self.lose(error.map_or_else(|| status.to_string(), |error| crate::report::chain(&error)))
             }
             Came::Dialled(Ok(connection)) => {
                 self.next = Next::Dialled(connection);
@@ -280,9 +272,7 @@ impl Link {
         }
         self.trouble = Some(why.clone());
         match self.next {
-            Next::Nothing => {
-                self.next = Next::At(Instant::now() + self.backoff.fail(rand::random()))
-            }
+            Next::Nothing => self.next = Next::At(Instant::now() + self.backoff.fail(rand::random())),
             // A newer stream ends the older one, often before its own welcome is read.
             Next::Opening(_) => {
                 self.lost = Some(why);
@@ -295,12 +285,8 @@ impl Link {
 
     fn refused(&mut self, error: &Error) -> Event {
         let refused = match error {
-            Error::Answer { reason, .. } => {
-                reason.as_deref() == Some(Reason::CertificateInvalid.as_str())
-            }
-            Error::Dial { cause, .. } => {
-                *cause == Cause::Refused(AlertDescription::CertificateExpired)
-            }
+            Error::Answer { reason, .. } => reason.as_deref() == Some(Reason::CertificateInvalid.as_str()),
+            Error::Dial { cause, .. } => *cause == Cause::Refused(AlertDescription::CertificateExpired),
             Error::Credentials(_) => false,
         };
         let certificate = if refused {
@@ -368,20 +354,14 @@ impl Link {
             self.next = self.dial();
         }
         if self.answer_due().is_some_and(|due| due <= now) {
-            return self.lose(format!(
-                "no answer to a heartbeat for {} s",
-                ANSWER_DEADLINE.as_secs()
-            ));
+            return self.lose(format!("no answer to a heartbeat for {} s", ANSWER_DEADLINE.as_secs()));
         }
         None
     }
 
     /// Lets what was said be written, and ends the stream.
     pub(super) async fn close(&mut self) {
-        let Some(Session {
-            outbox, mut inbox, ..
-        }) = self.session.take()
-        else {
+        let Some(Session { outbox, mut inbox, .. }) = self.session.take() else {
             return;
         };
         drop(outbox);
@@ -400,13 +380,9 @@ async fn open(connection: Connection, hello: Hello) -> Result<Answer, Error> {
     let (outbox, messages) = mpsc::channel(OUTBOX);
     // The channel is new and empty: there is room.
     let _ = outbox.try_send(Request::Hello(Box::new(hello)).into());
-    let mut client =
-        SyncServiceClient::new(connection.channel()).max_decoding_message_size(MESSAGE_MAX);
+    let mut client = SyncServiceClient::new(connection.channel()).max_decoding_message_size(MESSAGE_MAX);
     let answer = async {
-        let mut inbox = client
-            .sync_executor(ReceiverStream::new(messages))
-            .await?
-            .into_inner();
+        let mut inbox = client.sync_executor(ReceiverStream::new(messages)).await?.into_inner();
         while let Some(wire) = inbox.message().await? {
             match sync::response(wire) {
                 Ok(Some(Response::Welcome(welcome))) => {

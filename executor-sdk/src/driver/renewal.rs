@@ -73,12 +73,7 @@ impl Renewal {
         }
     }
 
-    pub(super) fn start(
-        &mut self,
-        connection: Connection,
-        credentials: &Credentials,
-        store: &CredentialStore,
-    ) {
+    pub(super) fn start(&mut self, connection: Connection, credentials: &Credentials, store: &CredentialStore) {
         let (credentials, store) = (credentials.clone(), store.clone());
         self.running = Some(Box::pin(async move {
             enrol::renew(&connection, &credentials, &store).await

@@ -131,23 +131,17 @@ pub(super) fn parse(bytes: &[u8]) -> Result<State, String> {
     if bytes.is_empty() {
         return Err("it is empty".to_owned());
     }
-    let head: Head =
-        serde_json::from_slice(bytes).map_err(|error| format!("it is not a journal: {error}"))?;
+    let head: Head = serde_json::from_slice(bytes).map_err(|error| format!("it is not a journal: {error}"))?;
     if head.format != FORMAT {
         return Err(format!(
             "it has format {}, and this release reads format {FORMAT}",
             head.format
         ));
     }
-    let document: Document =
-        serde_json::from_slice(bytes).map_err(|error| format!("it is not a journal: {error}"))?;
+    let document: Document = serde_json::from_slice(bytes).map_err(|error| format!("it is not a journal: {error}"))?;
     let open = document.open_attempt.map(open).transpose()?;
     let mut state = State {
-        uid: document
-            .uid
-            .as_deref()
-            .map(|uid| parsed("uid", uid))
-            .transpose()?,
+        uid: document.uid.as_deref().map(|uid| parsed("uid", uid)).transpose()?,
         generation: Generation(document.generation),
         open,
         unsent: document
@@ -165,11 +159,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<State, String> {
             .into_iter()
             .map(outcome)
             .collect::<Result<_, _>>()?,
-        holds: document
-            .holds
-            .into_iter()
-            .map(hold)
-            .collect::<Result<_, _>>()?,
+        holds: document.holds.into_iter().map(hold).collect::<Result<_, _>>()?,
         floor: optional("floor", document.floor.as_deref())?,
         confirmed: document.confirmed.map(confirmed).transpose()?,
         unknown: document.unknown,
@@ -195,8 +185,7 @@ pub(super) fn print(state: &State) -> Vec<u8> {
         }),
         unknown: state.unknown.clone(),
     };
-    let mut bytes = serde_json::to_vec_pretty(&document)
-        .expect("texts, numbers and maps with text keys always print");
+    let mut bytes = serde_json::to_vec_pretty(&document).expect("texts, numbers and maps with text keys always print");
     bytes.push(b'\n');
     bytes
 }
@@ -211,8 +200,7 @@ fn open(document: OpenDocument) -> Result<OpenAttempt, String> {
         old_sha256: optional("open_attempt.old_sha256", document.old_sha256.as_deref())?,
         new_sha256: optional("open_attempt.new_sha256", document.new_sha256.as_deref())?,
         floor: optional("open_attempt.floor", document.floor.as_deref())?,
-        step: Step::parse(step)
-            .ok_or_else(|| format!("open_attempt.step {step:?} is not known to this release"))?,
+        step: Step::parse(step).ok_or_else(|| format!("open_attempt.step {step:?} is not known to this release"))?,
         starts: document.starts,
         log_cursor: document.log_cursor,
         swap: document.swap.map(|swap| SwapTime {
@@ -261,28 +249,18 @@ fn outcome(document: OutcomeDocument) -> Result<AttemptReport, String> {
     let how = &document.outcome;
     Ok(AttemptReport {
         attempt: parsed("unsent_outcomes.attempt", &document.attempt)?,
-        from_version: optional(
-            "unsent_outcomes.from_version",
-            document.from_version.as_deref(),
-        )?,
-        target_version: optional(
-            "unsent_outcomes.target_version",
-            document.target_version.as_deref(),
-        )?,
+        from_version: optional("unsent_outcomes.from_version", document.from_version.as_deref())?,
+        target_version: optional("unsent_outcomes.target_version", document.target_version.as_deref())?,
         report: Report {
-            outcome: attempt::Outcome::parse(how).ok_or_else(|| {
-                format!("unsent_outcomes.outcome {how:?} is not known to this release")
-            })?,
+            outcome: attempt::Outcome::parse(how)
+                .ok_or_else(|| format!("unsent_outcomes.outcome {how:?} is not known to this release"))?,
             stage: document.stage.as_deref().and_then(Stage::parse),
             error_code: document
                 .error_code
                 .map(|code| ErrorCode::parse(&code).unwrap_or(ErrorCode::Other)),
             message: document.message,
             running_version: parsed("unsent_outcomes.running_version", &document.running_version)?,
-            rolled_back_to: optional(
-                "unsent_outcomes.rolled_back_to",
-                document.rolled_back_to.as_deref(),
-            )?,
+            rolled_back_to: optional("unsent_outcomes.rolled_back_to", document.rolled_back_to.as_deref())?,
             log_tail: document.log_tail,
         },
     })
@@ -342,6 +320,5 @@ where
     T: std::str::FromStr,
     T::Err: std::fmt::Display,
 {
-    text.parse()
-        .map_err(|error: T::Err| format!("{field}: {error}"))
+    text.parse().map_err(|error: T::Err| format!("{field}: {error}"))
 }

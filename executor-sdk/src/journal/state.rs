@@ -153,11 +153,7 @@ impl State {
     /// Ends `outcome`'s attempt: closes it if it is the open one, and keeps the outcome until it is acknowledged. The first
     /// outcome of an attempt counts.
     pub fn finish(&mut self, outcome: AttemptReport) {
-        if self
-            .open
-            .as_ref()
-            .is_some_and(|open| open.attempt == outcome.attempt)
-        {
+        if self.open.as_ref().is_some_and(|open| open.attempt == outcome.attempt) {
             self.open = None;
         }
         if !self.has_finished(outcome.attempt) {
@@ -174,8 +170,7 @@ impl State {
     pub fn confirm(&mut self, outcome: AttemptReport) {
         if let Some(open) = self.open.take_if(|open| open.attempt == outcome.attempt) {
             self.floor = self.floor.take().max(open.floor);
-            self.holds
-                .retain(|hold| hold.version != open.target_version);
+            self.holds.retain(|hold| hold.version != open.target_version);
             self.confirmed = Some(Confirmed {
                 version: open.target_version,
                 sha256: open.new_sha256,
@@ -210,12 +205,7 @@ impl State {
 impl OpenAttempt {
     /// An attempt about to change the disk; the rest is filled in as it becomes known.
     #[must_use]
-    pub fn new(
-        attempt: AttemptId,
-        generation: Generation,
-        from_version: Version,
-        target_version: Version,
-    ) -> Self {
+    pub fn new(attempt: AttemptId, generation: Generation, from_version: Version, target_version: Version) -> Self {
         Self {
             attempt,
             generation,

@@ -40,12 +40,7 @@ fn report(how: How) -> Report {
 }
 
 fn open_attempt(n: u8) -> OpenAttempt {
-    let mut open = OpenAttempt::new(
-        attempt(n),
-        Generation(7),
-        version("1.0.0"),
-        version("1.1.0"),
-    );
+    let mut open = OpenAttempt::new(attempt(n), Generation(7), version("1.0.0"), version("1.1.0"));
     open.old_sha256 = Some(domain::Sha256::new([1; 32]));
     open.new_sha256 = Some(domain::Sha256::new([2; 32]));
     open.floor = Some(version("1.0.0"));
@@ -91,23 +86,17 @@ fn a_journal_never_written_is_empty_and_a_written_one_reads_back() {
     let home = tempfile::tempdir().expect("a directory");
     let journal = Journal::new(home.path());
     assert_eq!(journal.read().expect("reads"), State::default());
-    journal
-        .update(PATIENCE, |state| *state = full())
-        .expect("writes");
+    journal.update(PATIENCE, |state| *state = full()).expect("writes");
     assert_eq!(journal.read().expect("reads"), full());
-    let mode = std::os::unix::fs::PermissionsExt::mode(
-        &fs::metadata(home.path().join(FILE))
-            .expect("is there")
-            .permissions(),
-    );
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&fs::metadata(home.path().join(FILE)).expect("is there").permissions());
     assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]
 fn what_a_later_release_added_is_kept() {
     let home = tempfile::tempdir().expect("a directory");
-    let mut json: serde_json::Value =
-        serde_json::from_slice(&document::print(&full())).expect("is JSON");
+    let mut json: serde_json::Value = serde_json::from_slice(&document::print(&full())).expect("is JSON");
     json["later_field"] = serde_json::json!({"a": [1, 2]});
     json["open_attempt"]["later_field"] = serde_json::json!("x");
     json["unsent_outcomes"][0]["error_code"] = serde_json::json!("A_LATER_CODE");
@@ -156,35 +145,22 @@ fn a_torn_corrupt_or_foreign_journal_is_named_and_the_last_good_one_kept() {
     for bytes in bad {
         let home = tempfile::tempdir().expect("a directory");
         let journal = Journal::new(home.path());
-        journal
-            .update(PATIENCE, |state| *state = full())
-            .expect("writes");
+        journal.update(PATIENCE, |state| *state = full()).expect("writes");
         journal
             .update(PATIENCE, |state| state.saw(Generation(8)))
             .expect("writes");
         fs::write(home.path().join(FILE), &bytes).expect("spoils it");
         let error = journal.read().expect_err("refused");
-        let Error::Unusable {
-            path, last_good, ..
-        } = &error
-        else {
+        let Error::Unusable { path, last_good, .. } = &error else {
             panic!("{error:?}")
         };
-        assert!(
-            error.to_string().contains(&path.display().to_string()),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
         assert_eq!(last_good.as_deref(), Some(&full()), "{error}");
         assert!(
-            journal
-                .update(PATIENCE, |state| state.saw(Generation(9)))
-                .is_err(),
+            journal.update(PATIENCE, |state| state.saw(Generation(9))).is_err(),
             "nothing is written over it"
         );
-        assert_eq!(
-            fs::read(home.path().join(FILE)).expect("still there"),
-            bytes
-        );
+        assert_eq!(fs::read(home.path().join(FILE)).expect("still there"), bytes);
         journal
             .lock(PATIENCE)
             .expect("locks")
@@ -204,10 +180,7 @@ fn a_symbolic_link_is_not_followed() {
     let elsewhere = home.path().join("elsewhere");
     fs::write(&elsewhere, document::print(&full())).expect("writes");
     std::os::unix::fs::symlink(&elsewhere, home.path().join(FILE)).expect("links");
-    assert!(matches!(
-        Journal::new(home.path()).read(),
-        Err(Error::Read { .. })
-    ));
+    assert!(matches!(Journal::new(home.path()).read(), Err(Error::Read { .. })));
 }
 
 #[test]
@@ -215,12 +188,8 @@ fn one_process_at_a_time_holds_the_lock() {
     let home = tempfile::tempdir().expect("a directory");
     let journal = Journal::new(home.path());
     let held = journal.lock(PATIENCE).expect("locks");
-    assert!(matches!(
-        journal.lock(Duration::ZERO),
-        Err(Error::Busy { .. })
-    ));
-    held.update(|state| state.saw(Generation(1)))
-        .expect("writes under it");
+    assert!(matches!(journal.lock(Duration::ZERO), Err(Error::Busy { .. })));
+    held.update(|state| state.saw(Generation(1))).expect("writes under it");
     drop(held);
     assert!(journal.lock(Duration::ZERO).is_ok());
 }
@@ -251,9 +220,7 @@ fn what_was_left_as_it_was_is_not_written_again() {
 fn a_write_that_cannot_be_made_leaves_the_old_one() {
     let home = tempfile::tempdir().expect("a directory");
     let journal = Journal::new(home.path());
-    journal
-        .update(PATIENCE, |state| *state = full())
-        .expect("writes");
+    journal.update(PATIENCE, |state| *state = full()).expect("writes");
     fs::create_dir(home.path().join("journal.json.new")).expect("is in the way");
     assert!(matches!(
         journal.update(PATIENCE, |state| state.saw(Generation(9))),
@@ -296,13 +263,7 @@ fn confirming_closes_the_attempt_and_raises_the_floor_once() {
         state.confirmed.as_ref().map(|confirmed| &confirmed.version),
         Some(&version("1.1.0"))
     );
-    assert!(
-        state.has_finished(attempt(1))
-            && state
-                .holds
-                .iter()
-                .all(|hold| hold.version != version("1.1.0"))
-    );
+    assert!(state.has_finished(attempt(1)) && state.holds.iter().all(|hold| hold.version != version("1.1.0")));
     let once = state.clone();
     state.confirm(outcome);
     assert_eq!(state, once, "a repeated confirmation changes nothing");

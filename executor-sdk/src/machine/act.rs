@@ -8,20 +8,12 @@ use domain::sync::{Progress, Request};
 use super::end::{Verdict, report};
 use super::stage::{Confirming, Stage, Step, Trial, Work};
 use super::start::by_hand;
-use super::{
-    Action, Applied, CONFIRM_AGAIN, Cause, Done, Failure, Job, Log, Machine, PROGRESS_EVERY,
-};
+use super::{Action, Applied, CONFIRM_AGAIN, Cause, Done, Failure, Job, Log, Machine, PROGRESS_EVERY};
 
 // === impl Machine ===
 
 impl Machine {
-    pub(super) fn job_done(
-        &mut self,
-        job: Job,
-        done: Done,
-        now: Duration,
-        actions: &mut Vec<Action>,
-    ) {
+    pub(super) fn job_done(&mut self, job: Job, done: Done, now: Duration, actions: &mut Vec<Action>) {
         match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Working(work) if work.job == job => self.work_done(work, done, now, actions),
             Stage::Swapping { trial, job: own } if own == job => match done {
@@ -32,11 +24,7 @@ impl Machine {
                 }
                 _ => self.stage = Stage::Swapping { trial, job },
             },
-            Stage::RollingBack {
-                trial,
-                job: own,
-                why,
-            } if own == job => match done {
+            Stage::RollingBack { trial, job: own, why } if own == job => match done {
                 Done::RolledBack(applied) => {
                     self.stage = Stage::Restarting(trial);
                     if applied == Applied::Restart {
@@ -77,11 +65,7 @@ impl Machine {
     fn work_done(&mut self, mut work: Work, done: Done, now: Duration, actions: &mut Vec<Action>) {
         match (work.step, done) {
             (_, Done::Failed(failure)) => {
-                let report = report(
-                    &work.order.trial(&self.running),
-                    &self.running,
-                    failure.into(),
-                );
+                let report = report(&work.order.trial(&self.running), &self.running, failure.into());
                 self.finish(report, Log::None, actions);
                 return;
             }
@@ -159,8 +143,7 @@ impl Machine {
                 confirming,
             };
         } else {
-            let verdict = Verdict::new(Outcome::Failed, ErrorStage::Rollback, failure.code)
-                .saying(failure.message);
+            let verdict = Verdict::new(Outcome::Failed, ErrorStage::Rollback, failure.code).saying(failure.message);
             let report = report(&trial, &self.running, verdict);
             self.finish(report, Log::Tail, actions);
         }
@@ -168,9 +151,9 @@ impl Machine {
 
     /// Brings back what ran before the attempt in hand, if that is what is desired now.
     pub(super) fn look_back(&mut self, actions: &mut Vec<Action>) {
-        let wanted = self.heard.as_ref().is_some_and(|heard| {
-            matches!(heard.want, domain::Want::RollBack { attempt } if self.stage.attempt() == Some(attempt))
-        });
+        let wanted = self.heard.as_ref().is_some_and(
+            |heard| matches!(heard.want, domain::Want::RollBack { attempt } if self.stage.attempt() == Some(attempt)),
+        );
         if !wanted {
             return;
         }
@@ -205,9 +188,7 @@ impl Machine {
 }
 
 fn progress(work: &Work) -> Action {
-    let phase = Stage::Working(work.clone())
-        .phase()
-        .unwrap_or(Phase::Delivered);
+    let phase = Stage::Working(work.clone()).phase().unwrap_or(Phase::Delivered);
     Action::Say(Box::new(Request::Progress(Progress {
         attempt: work.order.attempt,
         generation: work.order.generation,

@@ -8,22 +8,18 @@ use domain::{AttemptId, Desired, Generation, Want};
 
 use super::end::{Verdict, report};
 use super::stage::{Link, Order, Stage, Step, Trial, Work};
-use super::{Action, Log, Machine};
+use super::{Action, Log, Machine, TELL_AGAIN_AFTER};
 
 // === impl Machine ===
 
 impl Machine {
-    pub(super) fn connected(
-        &mut self,
-        heartbeat_interval: Duration,
-        probation: Duration,
-        now: Duration,
-    ) {
+    pub(super) fn connected(&mut self, heartbeat_interval: Duration, probation: Duration, now: Duration) {
         let heartbeat_due = now.saturating_add(heartbeat_interval);
         self.link = Some(Link {
             heartbeat_interval,
             heartbeat_due,
             probation,
+            tell_again: Some(now.saturating_add(TELL_AGAIN_AFTER)),
         });
         // What a new stream says is desired is meant, whatever an older one withdrew.
         self.withdrawn = None;
@@ -41,10 +37,7 @@ impl Machine {
 
     pub(super) fn desired(&mut self, desired: Desired, now: Duration, actions: &mut Vec<Action>) {
         if desired.generation >= self.generation {
-            let repeated = self
-                .heard
-                .as_ref()
-                .is_some_and(|heard| is_same(heard, &desired));
+            let repeated = self.heard.as_ref().is_some_and(|heard| is_same(heard, &desired));
             if !repeated {
                 self.withdrawn = None;
             }
@@ -74,9 +67,7 @@ impl Machine {
                 self.drop_work(actions);
                 self.report_again(attempt, Some(spec.target_version()));
             }
-            Want::Upgrade { attempt, .. } if self.stage.attempt() == Some(attempt) => {
-                self.renumber(generation)
-            }
+            Want::Upgrade { attempt, .. } if self.stage.attempt() == Some(attempt) => self.renumber(generation),
             Want::Upgrade {
                 attempt,
                 spec,
@@ -125,17 +116,9 @@ impl Machine {
             | Stage::RollingBack { .. }
             | Stage::Finishing { .. } => {
                 // The same one again keeps the time it had, if that is shorter: a repetition prolongs nothing.
-                let known = self
-                    .queued
-                    .take()
-                    .filter(|queued| queued.attempt == order.attempt);
-                let pick_up_by = known.map_or(order.pick_up_by, |queued| {
-                    queued.pick_up_by.min(order.pick_up_by)
-                });
-                self.queued = Some(Order {
-                    pick_up_by,
-                    ..order
-                });
+                let known = self.queued.take().filter(|queued| queued.attempt == order.attempt);
+                let pick_up_by = known.map_or(order.pick_up_by, |queued| queued.pick_up_by.min(order.pick_up_by));
+                self.queued = Some(Order { pick_up_by, ..order });
             }
         }
     }
@@ -146,9 +129,8 @@ impl Machine {
             return;
         }
         if *order.spec.target_version() == self.running {
-            let verdict =
-                Verdict::new(Outcome::Superseded, ErrorStage::Preflight, ErrorCode::Other)
-                    .saying("the target runs already, and not by this attempt");
+            let verdict = Verdict::new(Outcome::Superseded, ErrorStage::Preflight, ErrorCode::Other)
+                .saying("the target runs already, and not by this attempt");
             let report = report(&order.trial(&self.running), &self.running, verdict);
             self.finish(report, Log::None, actions);
             return;
@@ -190,9 +172,7 @@ impl Machine {
             return;
         }
         let trial = match &self.stage {
-            Stage::Working(work) if work.order.attempt == attempt => {
-                work.order.trial(&self.running)
-            }
+            Stage::Working(work) if work.order.attempt == attempt => work.order.trial(&self.running),
             // Leave was given, and this process knows nothing of it: it was lost before anything was journalled.
             Stage::Idle | Stage::Working(_) => {
                 let version = self.running.clone();
@@ -223,12 +203,7 @@ impl Machine {
         self.finish(report, Log::None, actions);
     }
 
-    pub(super) fn proceed(
-        &mut self,
-        attempt: AttemptId,
-        generation: Generation,
-        actions: &mut Vec<Action>,
-    ) {
+    pub(super) fn proceed(&mut self, attempt: AttemptId, generation: Generation, actions: &mut Vec<Action>) {
         let Stage::Working(work) = &self.stage else {
             return;
         };
@@ -247,17 +222,15 @@ impl Machine {
     }
 
     pub(super) fn withdraw(&mut self, attempt: AttemptId, actions: &mut Vec<Action>) {
-        if self
-            .queued
-            .as_ref()
-            .is_some_and(|order| order.attempt == attempt)
-        {
-            self.queued = None;
+        // A late word about an attempt that is not wanted any more must not unsay one about the attempt that is.
+        let wanted = self.heard.as_ref().and_then(|heard| heard.want.attempt());
+        if wanted == Some(attempt) {
+            self.withdrawn = wanted;
         }
+        self.queued.take_if(|order| order.attempt == attempt);
         if matches!(&self.stage, Stage::Working(work) if work.order.attempt == attempt) {
             self.drop_work(actions);
         }
-        self.withdrawn = Some(attempt);
     }
 }
 

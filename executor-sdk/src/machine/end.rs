@@ -6,10 +6,10 @@ use domain::attempt::{ErrorCode, Outcome, Report, Stage as ErrorStage};
 use domain::sync::AttemptReport;
 use domain::{AttemptId, Version};
 
-use super::stage::{Confirming, Order, Stage, Trial, Unsent};
-use super::{Action, FINISHED_MAX, Failure, Log, Machine};
+use super::stage::{Confirming, Order, Remembered, Stage, Trial, Unsent};
+use super::{Action, FINISHED_MAX, Failure, Log, Machine, TELL_AGAIN_FOR};
 
-/// Most outcomes remembered after they were acknowledged.
+/// Most outcomes remembered after they were acknowledged: each is told again on each stream.
 const REMEMBERED_MAX: usize = 4;
 
 /// How an attempt ends, before it is put into a report.
@@ -82,22 +82,15 @@ pub(super) fn report(trial: &Trial, running: &Version, verdict: Verdict) -> Atte
 impl Machine {
     /// Its time to be picked up is over.
     pub(super) fn expire(&mut self, order: &Order, actions: &mut Vec<Action>) {
-        let verdict = Verdict::new(
-            Outcome::Expired,
-            ErrorStage::Preflight,
-            ErrorCode::SpecExpired,
-        )
-        .saying("its time to be picked up was over before the download could begin");
+        let verdict = Verdict::new(Outcome::Expired, ErrorStage::Preflight, ErrorCode::SpecExpired)
+            .saying("its time to be picked up was over before the download could begin");
         let report = report(&order.trial(&self.running), &self.running, verdict);
         self.finish(report, Log::None, actions);
     }
 
     pub(super) fn confirm(&mut self, actions: &mut Vec<Action>) {
         let job = self.next_job();
-        if let Stage::Confirming {
-            trial, confirming, ..
-        } = &mut self.stage
-        {
+        if let Stage::Confirming { trial, confirming, .. } = &mut self.stage {
             *confirming = Confirming::Under(job);
             let report = Box::new(report(trial, &self.running, Verdict::succeeded()));
             actions.push(Action::Confirm { job, report });
@@ -115,18 +108,12 @@ impl Machine {
     }
 
     /// The outcome is in the journal: it is sent until it is acknowledged, and the next attempt may begin.
-    pub(super) fn finished(
-        &mut self,
-        report: AttemptReport,
-        now: Duration,
-        actions: &mut Vec<Action>,
-    ) {
+    pub(super) fn finished(&mut self, report: AttemptReport, now: Duration, actions: &mut Vec<Action>) {
         let attempt = report.attempt;
         let still_runs = report.report.running_version == self.running;
         if !self.finished.contains(&attempt) {
             self.finished.push(attempt);
-            self.finished
-                .drain(..self.finished.len().saturating_sub(FINISHED_MAX));
+            self.finished.drain(..self.finished.len().saturating_sub(FINISHED_MAX));
             self.unsent.push(Unsent { report, sent: None });
         }
         if self.stage.attempt() == Some(attempt) {
@@ -153,19 +140,12 @@ impl Machine {
 
     /// A control plane that desires what is finished lost the report, or the whole memory of it: it is told again.
     pub(super) fn report_again(&mut self, attempt: AttemptId, target: Option<&Version>) {
-        if let Some(unsent) = self
-            .unsent
-            .iter_mut()
-            .find(|unsent| unsent.report.attempt == attempt)
-        {
+        if let Some(unsent) = self.unsent.iter_mut().find(|unsent| unsent.report.attempt == attempt) {
             unsent.sent = None;
             return;
         }
-        let known = self
-            .remembered
-            .iter()
-            .find(|report| report.attempt == attempt)
-            .cloned();
+        let known = self.remembered.iter().find(|known| known.report.attempt == attempt);
+        let known = known.map(|known| known.report.clone());
         let report = known.unwrap_or_else(|| self.reconstruct(attempt, target));
         self.unsent.push(Unsent { report, sent: None });
     }
@@ -191,20 +171,28 @@ impl Machine {
         }
     }
 
-    pub(super) fn acknowledged(&mut self, attempt: AttemptId, actions: &mut Vec<Action>) {
-        let Some(at) = self
-            .unsent
-            .iter()
-            .position(|unsent| unsent.report.attempt == attempt)
-        else {
+    pub(super) fn acknowledged(&mut self, attempt: AttemptId, now: Duration, actions: &mut Vec<Action>) {
+        let of = |unsent: &Unsent| unsent.report.attempt == attempt;
+        let Some(at) = self.unsent.iter().position(of) else {
             return;
         };
         let mut report = self.unsent.remove(at).report;
         report.report.log_tail.clear();
-        self.remembered.retain(|known| known.attempt != attempt);
-        self.remembered.push(report);
-        self.remembered
-            .drain(..self.remembered.len().saturating_sub(REMEMBERED_MAX));
+        if !self.remembered.iter().any(|known| known.report.attempt == attempt) {
+            self.remembered.push(Remembered { report, since: now });
+            self.remembered
+                .drain(..self.remembered.len().saturating_sub(REMEMBERED_MAX));
+        }
         actions.push(Action::Forget { attempt });
+    }
+
+    /// Tells acknowledged outcomes again, unasked.
+    pub(super) fn tell_again(&mut self, now: Duration) {
+        let recent = |known: &&Remembered| now.saturating_sub(known.since) < TELL_AGAIN_FOR;
+        let recent = self.remembered.iter().filter(recent);
+        let attempts: Vec<AttemptId> = recent.map(|known| known.report.attempt).collect();
+        for attempt in attempts {
+            self.report_again(attempt, None);
+        }
     }
 }

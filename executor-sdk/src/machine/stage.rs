@@ -28,11 +28,7 @@ pub(super) enum Stage {
         confirming: Confirming,
     },
     /// What ran before is being brought back.
-    RollingBack {
-        trial: Trial,
-        job: Job,
-        why: ErrorCode,
-    },
+    RollingBack { trial: Trial, job: Job, why: ErrorCode },
     /// The outcome is on its way into the journal.
     Finishing { attempt: AttemptId },
 }
@@ -95,6 +91,8 @@ pub(super) struct Link {
     pub(super) heartbeat_interval: Duration,
     pub(super) heartbeat_due: Duration,
     pub(super) probation: Duration,
+    /// When what was acknowledged is told again; none: it was.
+    pub(super) tell_again: Option<Duration>,
 }
 
 /// An outcome that was not acknowledged.
@@ -103,6 +101,14 @@ pub(super) struct Unsent {
     pub(super) report: AttemptReport,
     /// When it was last sent; none: not on this stream.
     pub(super) sent: Option<Duration>,
+}
+
+/// An outcome that was acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Remembered {
+    pub(super) report: AttemptReport,
+    /// Since when it is known to this process.
+    pub(super) since: Duration,
 }
 
 // === impl Stage ===

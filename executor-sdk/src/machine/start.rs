@@ -16,17 +16,18 @@ use std::time::Duration;
 use domain::attempt::{ErrorCode, Outcome, Stage as ErrorStage};
 
 use super::end::{Verdict, report};
-use super::stage::{Confirming, Stage, Trial, Unsent};
+use super::stage::{Confirming, Remembered, Stage, Trial, Unsent};
 use super::{Action, Cause, Facts, Job, Live, Log, Machine, Open, Swap};
 
 impl Machine {
     /// Starts with what the process found. What was desired before is forgotten: it waits for a fresh word.
     #[must_use]
     pub fn start(facts: Facts, now: Duration) -> (Self, Vec<Action>) {
-        let unsent = facts
-            .unsent
+        let unsent = facts.unsent.into_iter().map(|report| Unsent { report, sent: None });
+        let remembered = facts
+            .remembered
             .into_iter()
-            .map(|report| Unsent { report, sent: None });
+            .map(|report| Remembered { report, since: now });
         let mut machine = Self {
             running: facts.running,
             generation: facts.generation,
@@ -35,7 +36,7 @@ impl Machine {
             queued: None,
             withdrawn: None,
             unsent: unsent.collect(),
-            remembered: facts.remembered,
+            remembered: remembered.collect(),
             finished: facts.finished,
             link: None,
             last_job: Job(0),
@@ -77,9 +78,7 @@ impl Machine {
                     confirming,
                 };
             }
-            (Live::New, None) if self.running == trial.from_version => {
-                self.stage = Stage::Restarting(trial)
-            }
+            (Live::New, None) if self.running == trial.from_version => self.stage = Stage::Restarting(trial),
             (Live::New, None) => {
                 let message = format!(
                     "{} was asked for, and the new binary says that it is {}",
@@ -101,8 +100,7 @@ impl Machine {
     }
 
     fn came_back(&mut self, trial: &Trial, cause: Cause, actions: &mut Vec<Action>) {
-        let verdict =
-            Verdict::new(Outcome::RolledBack, cause.stage, cause.code).saying(cause.message);
+        let verdict = Verdict::new(Outcome::RolledBack, cause.stage, cause.code).saying(cause.message);
         let mut report = report(trial, &self.running, verdict);
         report.report.rolled_back_to = Some(trial.from_version.clone());
         self.finish(report, Log::Tail, actions);

@@ -44,6 +44,9 @@ impl Machine {
         }
         if let Some(link) = &self.link {
             wake.at(link.heartbeat_due);
+            if let Some(due) = link.tell_again.filter(|_| !self.remembered.is_empty()) {
+                wake.at(due);
+            }
             for unsent in &self.unsent {
                 wake.at(again(unsent.sent, REPORT_AGAIN));
             }
@@ -84,12 +87,13 @@ impl Machine {
             })));
         }
         let probation = link.probation;
+        if link.tell_again.take_if(|due| now >= *due).is_some() {
+            self.tell_again(now);
+        }
         for unsent in &mut self.unsent {
             if now >= again(unsent.sent, REPORT_AGAIN) {
                 unsent.sent = Some(now);
-                actions.push(Action::Say(Box::new(Request::Report(Box::new(
-                    unsent.report.clone(),
-                )))));
+                actions.push(Action::Say(Box::new(Request::Report(Box::new(unsent.report.clone())))));
             }
         }
         self.ask_or_confirm(probation, now, actions);
@@ -106,10 +110,7 @@ impl Machine {
         {
             *asked = Some(now);
             let (attempt, generation) = (order.attempt, order.generation);
-            actions.push(Action::Say(Box::new(Request::ReadyToSwap {
-                attempt,
-                generation,
-            })));
+            actions.push(Action::Say(Box::new(Request::ReadyToSwap { attempt, generation })));
         }
         if let Stage::Confirming {
             lived,

@@ -62,11 +62,7 @@ impl Proven {
     /// [`BytesError::Signature`] when the signature is of a kind that cannot be checked.
     pub fn bytes(&self) -> Result<Bytes<'_>, BytesError> {
         let unusable = |_| BytesError::Signature(self.key_id());
-        let signature = self
-            .key
-            .full
-            .verify_stream(&self.signature)
-            .map_err(unusable)?;
+        let signature = self.key.full.verify_stream(&self.signature).map_err(unusable)?;
         Ok(Bytes {
             proven: self,
             hash: digest::Context::new(&digest::SHA256),
@@ -100,9 +96,7 @@ impl Bytes<'_> {
     /// # Errors
     /// [`BytesError::TooLarge`] as soon as there are more than signed.
     pub fn update(&mut self, chunk: &[u8]) -> Result<(), BytesError> {
-        self.fed = self
-            .fed
-            .saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        self.fed = self.fed.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
         if let Some(signed) = self.proven.size()
             && self.fed > signed
         {
@@ -173,9 +167,7 @@ impl BytesError {
 impl From<BytesError> for Failure {
     fn from(error: BytesError) -> Self {
         match &error {
-            BytesError::Read(source) => {
-                Self::failed(Stage::Verify, ErrorCode::Io, format!("{error}: {source}"))
-            }
+            BytesError::Read(source) => Self::failed(Stage::Verify, ErrorCode::Io, format!("{error}: {source}")),
             _ => Self::refused(Stage::Verify, error.code(), error.to_string()),
         }
     }

@@ -68,11 +68,7 @@ fn spec(signatures: Vec<String>) -> Spec {
 }
 
 /// What an executor of 1.1.0 on linux/amd64 says to the spec, changed by `change`.
-fn judged(
-    keys: &ReleaseKeys,
-    spec: &Spec,
-    change: impl FnOnce(&mut Host),
-) -> Result<Proven, ErrorCode> {
+fn judged(keys: &ReleaseKeys, spec: &Spec, change: impl FnOnce(&mut Host)) -> Result<Proven, ErrorCode> {
     let mut host = Host {
         kind: Kind::Agent,
         platform: "linux/amd64",
@@ -123,10 +119,7 @@ fn what_was_signed_is_accepted_before_and_after_the_bytes() {
 #[test]
 fn wrong_key() {
     let (ours, theirs) = (pair(), pair());
-    assert_eq!(
-        refused(&trusting(&[&ours]), vec![good(&theirs)]),
-        ErrorCode::UnknownKey
-    );
+    assert_eq!(refused(&trusting(&[&ours]), vec![good(&theirs)]), ErrorCode::UnknownKey);
 }
 
 #[test]
@@ -140,10 +133,7 @@ fn wrong_key_under_the_id_of_a_trusted_one() {
     let mut forged = id(&good(&theirs));
     forged[2..10].copy_from_slice(&id(&good(&ours))[2..10]);
     let text = replace_line(&good(&theirs), 1, &BASE64_STANDARD.encode(forged));
-    assert_eq!(
-        refused(&trusting(&[&ours]), vec![text]),
-        ErrorCode::BadSignature
-    );
+    assert_eq!(refused(&trusting(&[&ours]), vec![text]), ErrorCode::BadSignature);
 }
 
 #[test]
@@ -182,10 +172,7 @@ fn two_signatures_in_one_file() {
 fn swapped_trusted_comment() {
     let pair = pair();
     let text = good(&pair).replace("version=1.2.0", "version=1.3.0");
-    assert_eq!(
-        refused(&trusting(&[&pair]), vec![text]),
-        ErrorCode::BadSignature
-    );
+    assert_eq!(refused(&trusting(&[&pair]), vec![text]), ErrorCode::BadSignature);
 }
 
 #[test]
@@ -279,10 +266,7 @@ fn older_release_under_a_newer_version() {
         ..manifest()
     };
     assert_eq!(
-        refused(
-            &trusting(&[&pair]),
-            vec![sign(&pair, BINARY, &older.to_string())]
-        ),
+        refused(&trusting(&[&pair]), vec![sign(&pair, BINARY, &older.to_string())]),
         ErrorCode::ManifestMismatch
     );
 }
@@ -303,16 +287,12 @@ fn bytes_truncated_too_large_flipped_or_never_signed() {
     let proven = prove(&keys, &good(&pair)).expect("proven");
     assert_eq!(bytes(&proven, &BINARY[1..]), Err(ErrorCode::Truncated));
     assert_eq!(bytes(&proven, b""), Err(ErrorCode::Truncated));
-    assert_eq!(
-        bytes(&proven, &[BINARY, b"x"].concat()),
-        Err(ErrorCode::TooLarge)
-    );
+    assert_eq!(bytes(&proven, &[BINARY, b"x"].concat()), Err(ErrorCode::TooLarge));
     let mut flipped = BINARY.to_vec();
     flipped[9] ^= 1;
     assert_eq!(bytes(&proven, &flipped), Err(ErrorCode::DigestMismatch));
     // The manifest is genuine and says what the bytes are, but the signature is over other bytes.
-    let elsewhere =
-        prove(&keys, &sign(&pair, b"other bytes", &manifest().to_string())).expect("proven");
+    let elsewhere = prove(&keys, &sign(&pair, b"other bytes", &manifest().to_string())).expect("proven");
     assert_eq!(bytes(&elsewhere, BINARY), Err(ErrorCode::BadSignature));
 }
 
@@ -336,16 +316,9 @@ fn the_c_tools_signatures_are_accepted_and_its_legacy_ones_refused() {
     std::fs::write(home.path().join("agent"), BINARY).expect("writes");
     let run = |arguments: &[&str]| {
         let mut command = Command::new("minisign");
-        command.current_dir(home.path()).args([
-            "-S",
-            "-s",
-            "release.key",
-            "-m",
-            "agent",
-            "-x",
-            "agent.minisig",
-            "-t",
-        ]);
+        command
+            .current_dir(home.path())
+            .args(["-S", "-s", "release.key", "-m", "agent", "-x", "agent.minisig", "-t"]);
         let output = command
             .arg(manifest().to_string())
             .args(arguments)
@@ -364,11 +337,7 @@ fn the_c_tools_signatures_are_accepted_and_its_legacy_ones_refused() {
         .decode(legacy.lines().nth(1).expect("a line"))
         .expect("base64");
     signature[1] = b'D';
-    let relabelled = prove(
-        &keys,
-        &replace_line(&legacy, 1, &BASE64_STANDARD.encode(signature)),
-    )
-    .expect("proven");
+    let relabelled = prove(&keys, &replace_line(&legacy, 1, &BASE64_STANDARD.encode(signature))).expect("proven");
     assert_eq!(bytes(&relabelled, BINARY), Err(ErrorCode::BadSignature));
 }
 

@@ -6,8 +6,8 @@ use domain::Sha256;
 use domain::join::Endpoint;
 use novacula_executor_sdk::credentials::{CredentialStore, Credentials, Identity};
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams,
-    CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, PublicKeyData as _,
+    BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, PublicKeyData as _,
 };
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -50,17 +50,14 @@ impl Authority {
 
     /// SHA-256 of its key, as a join token pins it.
     pub(crate) fn pin(&self) -> Sha256 {
-        let digest = aws_lc_rs::digest::digest(
-            &aws_lc_rs::digest::SHA256,
-            &self.issuer.key().subject_public_key_info(),
-        );
+        let digest =
+            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.issuer.key().subject_public_key_info());
         Sha256::from_slice(digest.as_ref()).expect("32 bytes")
     }
 
     /// Signs a request, as the control plane would.
     pub(crate) fn issue(&self, request: &[u8], days: i64) -> String {
-        let request =
-            CertificateSigningRequestParams::from_der(&request.into()).expect("a request");
+        let request = CertificateSigningRequestParams::from_der(&request.into()).expect("a request");
         let mut parameters = CertificateParams::default();
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let now = x509_parser::time::ASN1Time::now().to_datetime();
@@ -80,12 +77,7 @@ impl Authority {
     }
 
     /// Credentials that are good for `days` (negative: were, until so long ago), kept in `store`.
-    pub(crate) fn enrolled(
-        &self,
-        store: &CredentialStore,
-        endpoint: &Endpoint,
-        days: i64,
-    ) -> Credentials {
+    pub(crate) fn enrolled(&self, store: &CredentialStore, endpoint: &Endpoint, days: i64) -> Credentials {
         let key = store.pending_key().expect("a key");
         let identity = Identity {
             uid: UID.parse().expect("a uid"),
@@ -103,21 +95,15 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let mut parameters = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let leaf = parameters
-            .signed_by(&key, &self.issuer)
-            .expect("a certificate");
+        let leaf = parameters.signed_by(&key, &self.issuer).expect("a certificate");
         let chain = vec![leaf.der().clone(), self.certificate().der().clone()];
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let mut roots = RootCertStore::empty();
-        roots
-            .add(self.certificate().der().clone())
-            .expect("an authority");
+        roots.add(self.certificate().der().clone()).expect("an authority");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let clients =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
         let clients = clients.allow_unauthenticated().build().expect("a verifier");
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13]);
+        let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]);
         let config = config.expect("TLS 1.3").with_client_cert_verifier(clients);
         let mut config = config.with_single_cert(chain, key).expect("a certificate");
         config.alpn_protocols = match speaks {

@@ -112,11 +112,7 @@ impl ControlPlane {
     }
 
     /// The next stream, welcomed.
-    pub(crate) async fn welcome(
-        &mut self,
-        heartbeat: Duration,
-        probation: Duration,
-    ) -> (Stream, domain::sync::Hello) {
+    pub(crate) async fn welcome(&mut self, heartbeat: Duration, probation: Duration) -> (Stream, domain::sync::Hello) {
         let mut stream = self.stream().await;
         let Request::Hello(hello) = stream.hear().await else {
             panic!("hello comes first")
@@ -150,10 +146,7 @@ impl Stream {
     }
 
     pub(crate) async fn refuse(self, status: Status) {
-        self.responses
-            .send(Err(status))
-            .await
-            .expect("the stream is open");
+        self.responses.send(Err(status)).await.expect("the stream is open");
     }
 
     /// The next message.
@@ -206,9 +199,7 @@ impl EnrollmentService for Desk {
         &self,
         request: tonic::Request<v1::EnrollRequest>,
     ) -> Result<tonic::Response<v1::EnrollResponse>, Status> {
-        let chain = self
-            .0
-            .issue(request.into_inner().certificate_signing_request)?;
+        let chain = self.0.issue(request.into_inner().certificate_signing_request)?;
         Ok(tonic::Response::new(v1::EnrollResponse {
             certificate_chain: chain,
             trust_bundle: self.0.authority.pem(),
@@ -222,9 +213,7 @@ impl EnrollmentService for Desk {
         &self,
         request: tonic::Request<v1::RenewCertificateRequest>,
     ) -> Result<tonic::Response<v1::RenewCertificateResponse>, Status> {
-        let chain = self
-            .0
-            .issue(request.into_inner().certificate_signing_request)?;
+        let chain = self.0.issue(request.into_inner().certificate_signing_request)?;
         let trust_bundle = self.0.authority.pem();
         Ok(tonic::Response::new(v1::RenewCertificateResponse {
             certificate_chain: chain,
@@ -255,10 +244,7 @@ impl SyncService for Counter {
         Ok(tonic::Response::new(Box::pin(ReceiverStream::new(outbox))))
     }
 
-    async fn probe(
-        &self,
-        _: tonic::Request<v1::ProbeRequest>,
-    ) -> Result<tonic::Response<v1::ProbeResponse>, Status> {
+    async fn probe(&self, _: tonic::Request<v1::ProbeRequest>) -> Result<tonic::Response<v1::ProbeResponse>, Status> {
         Ok(tonic::Response::new(v1::ProbeResponse {
             server_version: "1.0.0".to_owned(),
         }))

@@ -7,9 +7,7 @@ use std::time::Duration;
 use domain::attempt::{ErrorCode, Outcome};
 use novacula_executor_sdk::connect;
 use novacula_executor_sdk::credentials::CredentialStore;
-use novacula_executor_sdk::download::{
-    ControlPlane, LocalAddresses, Policy, Request, TemporaryFile, fetch,
-};
+use novacula_executor_sdk::download::{ControlPlane, LocalAddresses, Policy, Request, TemporaryFile, fetch};
 use novacula_executor_sdk::executor::Failure;
 
 use crate::authority::Authority;
@@ -73,11 +71,7 @@ impl Scene {
     /// The path on the executor listener is refused with this code, and nothing is left.
     async fn refuses(&self, uri: &str) -> (Outcome, ErrorCode, String) {
         let failure = self.fetch(uri).await.expect_err("refused");
-        assert_eq!(
-            names(&self.directory()),
-            Vec::<String>::new(),
-            "nothing is left behind"
-        );
+        assert_eq!(names(&self.directory()), Vec::<String>::new(), "nothing is left behind");
         (failure.outcome, failure.code, failure.message)
     }
 
@@ -89,13 +83,7 @@ impl Scene {
 fn names(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).expect("reads");
     entries
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect()
 }
 
@@ -139,16 +127,12 @@ async fn a_path_is_fetched_with_the_client_certificate_into_a_private_file() {
     let scene = Scene::new(vec![ok(BYTES)]).await;
     let file = scene.fetch("/artifacts/x").await.expect("fetched");
     assert_eq!(content(&file), BYTES);
-    let mode = std::os::unix::fs::PermissionsExt::mode(
-        &std::fs::metadata(file.path())
-            .expect("is there")
-            .permissions(),
-    );
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(file.path()).expect("is there").permissions());
     assert_eq!(mode & 0o777, 0o600);
     let requests = scene.web.requests();
     assert!(
-        requests[0].contains("get /artifacts/x ")
-            && requests[0].contains("client-certificate: true"),
+        requests[0].contains("get /artifacts/x ") && requests[0].contains("client-certificate: true"),
         "{requests:?}"
     );
     assert_eq!(scene.seen.lock().expect("not poisoned").last(), Some(&36));
@@ -183,19 +167,13 @@ async fn wrong_etag_on_resume_starts_over() {
     let scene = Scene::new(vec![cut(10), other, ok(BYTES)]).await;
     let file = scene.fetch("/artifacts/x").await.expect("fetched");
     assert_eq!(content(&file), BYTES);
-    assert!(
-        !scene.web.requests()[2].contains("range:"),
-        "from the first byte"
-    );
+    assert!(!scene.web.requests()[2].contains("range:"), "from the first byte");
 }
 
 #[tokio::test]
 async fn a_changed_file_on_resume_is_taken_whole() {
     let scene = Scene::new(vec![cut(10), ok(BYTES)]).await;
-    assert_eq!(
-        content(&scene.fetch("/artifacts/x").await.expect("fetched")),
-        BYTES
-    );
+    assert_eq!(content(&scene.fetch("/artifacts/x").await.expect("fetched")), BYTES);
 }
 
 #[tokio::test]
@@ -206,10 +184,7 @@ async fn a_server_without_etags_is_asked_from_the_first_byte() {
         .replace("etag: \"a\"", "etag: W/\"a\"")
         .into_bytes();
     let scene = Scene::new(vec![first, ok(BYTES)]).await;
-    assert_eq!(
-        content(&scene.fetch("/artifacts/x").await.expect("fetched")),
-        BYTES
-    );
+    assert_eq!(content(&scene.fetch("/artifacts/x").await.expect("fetched")), BYTES);
     assert!(!scene.web.requests()[1].contains("range:"));
 }
 
@@ -220,10 +195,7 @@ async fn a_server_in_trouble_is_asked_again() {
         b"",
     );
     let scene = Scene::new(vec![busy, ok(BYTES)]).await;
-    assert_eq!(
-        content(&scene.fetch("/artifacts/x").await.expect("fetched")),
-        BYTES
-    );
+    assert_eq!(content(&scene.fetch("/artifacts/x").await.expect("fetched")), BYTES);
 }
 
 #[tokio::test]
@@ -265,11 +237,7 @@ async fn gzip_bomb() {
     );
     let scene = Scene::new(vec![bomb]).await;
     let (outcome, code, message) = scene.refuses("/artifacts/x").await;
-    assert_eq!(
-        (outcome, code),
-        (Outcome::Refused, ErrorCode::HttpStatus),
-        "{message}"
-    );
+    assert_eq!((outcome, code), (Outcome::Refused, ErrorCode::HttpStatus), "{message}");
     assert!(scene.web.requests()[0].contains("accept-encoding: identity"));
 }
 
@@ -297,10 +265,7 @@ async fn redirect_on_the_same_origin_is_followed_for_an_external_url() {
         b"",
     );
     let scene = Scene::new(vec![here, ok(BYTES)]).await;
-    assert_eq!(
-        content(&scene.fetch(&scene.external()).await.expect("fetched")),
-        BYTES
-    );
+    assert_eq!(content(&scene.fetch(&scene.external()).await.expect("fetched")), BYTES);
     assert!(scene.web.requests()[1].contains("get /elsewhere "));
 }
 
@@ -324,11 +289,7 @@ async fn download_uri_into_the_local_network() {
             "{uri}: {message}"
         );
     }
-    assert_eq!(
-        scene.web.requests(),
-        Vec::<String>::new(),
-        "nobody was asked"
-    );
+    assert_eq!(scene.web.requests(), Vec::<String>::new(), "nobody was asked");
 }
 
 #[tokio::test]
@@ -344,21 +305,14 @@ async fn swapped_url() {
         "agent",
         "",
     ] {
-        assert_eq!(
-            scene.refuses(uri).await.1,
-            ErrorCode::UrlNotAllowed,
-            "{uri}"
-        );
+        assert_eq!(scene.refuses(uri).await.1, ErrorCode::UrlNotAllowed, "{uri}");
     }
     assert_eq!(scene.web.requests(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn an_answer_that_says_no_ends_it() {
-    let gone = answer(
-        "HTTP/1.1 404 Not Found\ncontent-length: 0\nconnection: close",
-        b"",
-    );
+    let gone = answer("HTTP/1.1 404 Not Found\ncontent-length: 0\nconnection: close", b"");
     let scene = Scene::new(vec![gone]).await;
     let (outcome, code, message) = scene.refuses("/artifacts/x").await;
     assert_eq!((outcome, code), (Outcome::Failed, ErrorCode::HttpStatus));
@@ -370,11 +324,7 @@ async fn the_same_bytes_again_and_again_are_no_progress() {
     let mut scene = Scene::new(vec![cut(10), rest(10, "\"b\""), cut(10), cut(5)]).await;
     scene.policy.stall_deadline = Duration::from_millis(1500);
     let (outcome, code, message) = scene.refuses("/artifacts/x").await;
-    assert_eq!(
-        (outcome, code),
-        (Outcome::Failed, ErrorCode::Unreachable),
-        "{message}"
-    );
+    assert_eq!((outcome, code), (Outcome::Failed, ErrorCode::Unreachable), "{message}");
 }
 
 #[tokio::test]
@@ -383,10 +333,7 @@ async fn another_control_planes_server_gets_nothing() {
     let mut stranger = Scene::new(vec![ok(BYTES)]).await;
     stranger.control_plane.endpoint = scene.web.endpoint.clone();
     stranger.policy.stall_deadline = Duration::from_millis(200);
-    assert_eq!(
-        stranger.refuses("/artifacts/x").await.1,
-        ErrorCode::Unreachable
-    );
+    assert_eq!(stranger.refuses("/artifacts/x").await.1, ErrorCode::Unreachable);
     assert_eq!(scene.web.requests(), Vec::<String>::new());
 }
 
@@ -425,9 +372,5 @@ async fn a_rate_cap_holds() {
     scene.policy.bytes_per_second = Some(36 * 4);
     let begin = std::time::Instant::now();
     scene.fetch("/artifacts/x").await.expect("fetched");
-    assert!(
-        begin.elapsed() >= Duration::from_millis(240),
-        "{:?}",
-        begin.elapsed()
-    );
+    assert!(begin.elapsed() >= Duration::from_millis(240), "{:?}", begin.elapsed());
 }

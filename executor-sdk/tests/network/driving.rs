@@ -9,8 +9,7 @@ use domain::attempt::{ErrorCode, Outcome, Phase};
 use domain::manifest::Subject;
 use domain::sync::{AttemptReport, Request, Response};
 use domain::{
-    AgentUpgradeSpec, AttemptId, Channel, Desired, Generation, Kind, Manifest, Reason, Sha256,
-    Spec, Version, Want,
+    AgentUpgradeSpec, AttemptId, Channel, Desired, Generation, Kind, Manifest, Reason, Sha256, Spec, Version, Want,
 };
 use novacula_executor_sdk::credentials::CredentialStore;
 use novacula_executor_sdk::download::{self, LocalAddresses};
@@ -144,19 +143,11 @@ impl Scene {
     }
 
     /// With a certificate good for `days`, and a journal that `journal` has written to.
-    async fn prepared(
-        running: &str,
-        mood: Mood,
-        days: i64,
-        journal: impl FnOnce(&Journal),
-    ) -> Self {
+    async fn prepared(running: &str, mood: Mood, days: i64, journal: impl FnOnce(&Journal)) -> Self {
         let authority = Authority::new();
         let control_plane = ControlPlane::new(&authority).await;
         let body = answer(
-            &format!(
-                "HTTP/1.1 200 OK\ncontent-length: {}\nconnection: close",
-                BINARY.len()
-            ),
+            &format!("HTTP/1.1 200 OK\ncontent-length: {}\nconnection: close", BINARY.len()),
             BINARY,
         );
         let web = Web::serve(&authority, vec![body]).await;
@@ -233,8 +224,7 @@ impl Scene {
     }
 
     fn desired(&self, generation: u64, signatures: Vec<String>) -> Response {
-        let (attempt, spec, remaining_ttl) =
-            (attempt(), self.spec(signatures), Duration::from_secs(60));
+        let (attempt, spec, remaining_ttl) = (attempt(), self.spec(signatures), Duration::from_secs(60));
         Response::Desired(Desired {
             generation: Generation(generation),
             want: Want::Upgrade {
@@ -279,10 +269,7 @@ fn signed() -> Option<String> {
         eprintln!("ignored: needs the development key: unset NOVACULA_RELEASE_KEYS");
         return None;
     }
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../target/development-key/release.key"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/development-key/release.key");
     let text = std::fs::read_to_string(path).expect("build.rs made it");
     let secret = minisign::SecretKeyBox::from_string(&text)
         .expect("a key")
@@ -308,10 +295,7 @@ fn report(request: Request) -> Option<AttemptReport> {
 /// Answers heartbeats until the executor asks for leave.
 async fn asked_for_leave(stream: &mut Stream) -> (AttemptId, Generation) {
     let asked = |request| match request {
-        Request::ReadyToSwap {
-            attempt,
-            generation,
-        } => Some((attempt, generation)),
+        Request::ReadyToSwap { attempt, generation } => Some((attempt, generation)),
         _ => None,
     };
     stream.until(asked).await
@@ -331,10 +315,7 @@ async fn an_upgrade_goes_from_desired_to_a_swap_with_leave_only() {
 
     stream.say(scene.desired(5, vec![signature])).await;
     assert_eq!(stream.until(heartbeat).await, 5, "acknowledged at once");
-    assert_eq!(
-        asked_for_leave(&mut stream).await,
-        (attempt(), Generation(5))
-    );
+    assert_eq!(asked_for_leave(&mut stream).await, (attempt(), Generation(5)));
     assert_eq!(scene.host.calls(), ["preflight"], "no leave, no swap");
     assert_eq!(scene.journal().generation, Generation(5));
 
@@ -353,9 +334,7 @@ async fn an_upgrade_goes_from_desired_to_a_swap_with_leave_only() {
     assert_eq!(scene.end().await, End::Restart);
     assert_eq!(scene.host.calls(), ["preflight", "apply", "applied"]);
     assert_eq!(*scene.host.applied.lock().expect("not poisoned"), BINARY);
-    let left: Vec<_> = std::fs::read_dir(&scene.host.directory)
-        .expect("reads")
-        .collect();
+    let left: Vec<_> = std::fs::read_dir(&scene.host.directory).expect("reads").collect();
     assert!(left.is_empty(), "what apply did not keep is gone: {left:?}");
 }
 
@@ -368,28 +347,19 @@ async fn the_new_version_is_confirmed_after_probation_and_says_so_until_it_is_ac
             .expect("writes")
     };
     let mut scene = Scene::prepared("1.1.0", Mood::Willing, 300, write).await;
-    let (mut stream, hello) = scene
-        .control_plane
-        .welcome(OFTEN, Duration::from_millis(300))
-        .await;
+    let (mut stream, hello) = scene.control_plane.welcome(OFTEN, Duration::from_millis(300)).await;
     assert_eq!(
         (hello.open_attempt, hello.phase),
         (Some(attempt()), Some(Phase::Confirming))
     );
     let first = stream.until(report).await;
-    assert_eq!(
-        (first.attempt, first.report.outcome),
-        (attempt(), Outcome::Succeeded)
-    );
+    assert_eq!((first.attempt, first.report.outcome), (attempt(), Outcome::Succeeded));
     let state = scene.journal();
     assert!(
         state.open.is_none() && state.has_finished(attempt()),
         "durable before it is said"
     );
-    assert_eq!(
-        state.confirmed.expect("confirmed").version,
-        version("1.1.0")
-    );
+    assert_eq!(state.confirmed.expect("confirmed").version, version("1.1.0"));
     stream.refuse(tonic::Status::unavailable("cut")).await;
 
     let (mut stream, hello) = scene.control_plane.welcome(SELDOM, SELDOM).await;
@@ -413,9 +383,7 @@ async fn a_refused_artifact_is_reported_and_not_fetched() {
     let mut scene = Scene::new("1.0.0", Mood::Willing).await;
     let (mut stream, _) = scene.control_plane.welcome(SELDOM, SELDOM).await;
     for _ in 0..2 {
-        stream
-            .say(scene.desired(5, vec![signed_by(&stranger.sk)]))
-            .await;
+        stream.say(scene.desired(5, vec![signed_by(&stranger.sk)])).await;
         let report = stream.until(report).await.report;
         assert_eq!(
             (report.outcome, report.error_code),
@@ -480,31 +448,16 @@ async fn told_to_dial_again_it_makes_before_it_breaks() {
 #[tokio::test]
 async fn a_certificate_past_a_third_of_its_life_is_renewed_over_the_stream_that_stays() {
     let mut scene = Scene::prepared("1.0.0", Mood::Willing, 1, |_| {}).await;
-    let before = CredentialStore::new(scene.home.path())
-        .load()
-        .expect("kept")
-        .chain();
+    let before = CredentialStore::new(scene.home.path()).load().expect("kept").chain();
     let (mut old, _) = scene.control_plane.welcome(OFTEN, SELDOM).await;
     let (mut new, _) = scene.control_plane.welcome(OFTEN, SELDOM).await;
     old.ended().await;
     new.until(heartbeat).await;
     assert_ne!(
-        CredentialStore::new(scene.home.path())
-            .load()
-            .expect("kept")
-            .chain(),
+        CredentialStore::new(scene.home.path()).load().expect("kept").chain(),
         before
     );
-    assert_eq!(
-        scene
-            .control_plane
-            .office
-            .asked
-            .lock()
-            .expect("not poisoned")
-            .len(),
-        1
-    );
+    assert_eq!(scene.control_plane.office.asked.lock().expect("not poisoned").len(), 1);
 }
 
 #[tokio::test]
@@ -516,24 +469,11 @@ async fn a_refused_certificate_is_renewed_before_the_next_hello() {
         proto::ERROR_DOMAIN,
         std::collections::HashMap::new(),
     );
-    let refusal = tonic::Status::with_error_details(
-        tonic::Code::Unauthenticated,
-        "the certificate is over",
-        details,
-    );
+    let refusal = tonic::Status::with_error_details(tonic::Code::Unauthenticated, "the certificate is over", details);
     scene.control_plane.stream().await.refuse(refusal).await;
     let (mut stream, _) = scene.control_plane.welcome(OFTEN, SELDOM).await;
     stream.until(heartbeat).await;
-    assert_eq!(
-        scene
-            .control_plane
-            .office
-            .asked
-            .lock()
-            .expect("not poisoned")
-            .len(),
-        1
-    );
+    assert_eq!(scene.control_plane.office.asked.lock().expect("not poisoned").len(), 1);
 }
 
 #[tokio::test]
@@ -552,12 +492,7 @@ async fn a_control_plane_that_answers_no_heartbeat_is_left_inside_its_deadline()
         begin.elapsed()
     );
     scene
-        .status(|status| {
-            status
-                .trouble
-                .as_deref()
-                .is_some_and(|why| why.contains("heartbeat"))
-        })
+        .status(|status| status.trouble.as_deref().is_some_and(|why| why.contains("heartbeat")))
         .await;
     let (mut next, _) = scene.control_plane.welcome(OFTEN, SELDOM).await;
     next.until(heartbeat).await;
@@ -587,10 +522,7 @@ async fn a_shutdown_never_drops_a_swap() {
     for _ in 0..3 {
         stream.until(heartbeat).await;
     }
-    assert!(
-        !scene.running.is_finished(),
-        "the swap goes on, and so does the loop"
-    );
+    assert!(!scene.running.is_finished(), "the swap goes on, and so does the loop");
     scene.host.go.notify_one();
     drop(stream);
     assert_eq!(scene.end().await, End::Restart);
@@ -608,12 +540,7 @@ async fn a_shutdown_ends_the_stream_and_drops_what_has_no_leave() {
     stream.ended().await;
     drop(stream);
     assert_eq!(scene.end().await, End::Shutdown);
-    assert_eq!(
-        std::fs::read_dir(&scene.host.directory)
-            .expect("reads")
-            .count(),
-        0
-    );
+    assert_eq!(std::fs::read_dir(&scene.host.directory).expect("reads").count(), 0);
     assert!(scene.journal().open.is_none());
 }
 
@@ -656,11 +583,7 @@ async fn numbers_without_sense_do_no_harm() {
     for _ in 0..5 {
         stream.until(heartbeat).await;
     }
-    assert!(
-        begin.elapsed() >= Duration::from_millis(400),
-        "{:?}",
-        begin.elapsed()
-    );
+    assert!(begin.elapsed() >= Duration::from_millis(400), "{:?}", begin.elapsed());
     let ages = Duration::from_secs(300_000_000_000);
     let mut want = scene.desired(3, vec!["nonsense".to_owned()]);
     if let Response::Desired(Desired {

@@ -31,13 +31,9 @@ async fn a_join_token_gets_credentials_that_open_the_door() {
     let (authority, home) = (Authority::new(), tempfile::tempdir().expect("a directory"));
     let control_plane = ControlPlane::new(&authority).await;
     let store = CredentialStore::new(home.path());
-    let credentials = enrol(
-        &join(authority.pin(), &control_plane.endpoint),
-        None,
-        &store,
-    )
-    .await
-    .expect("enrolled");
+    let credentials = enrol(&join(authority.pin(), &control_plane.endpoint), None, &store)
+        .await
+        .expect("enrolled");
     assert_eq!(credentials.uid.to_string(), UID);
     let read = store.load().expect("kept");
     probe(&read).await.expect("let in");
@@ -88,12 +84,7 @@ async fn enrolment_whose_answer_is_lost_is_repeated_with_the_same_key() {
     enrol(&join, None, &CredentialStore::new(home.path()))
         .await
         .expect("enrolled");
-    let asked = control_plane
-        .office
-        .asked
-        .lock()
-        .expect("not poisoned")
-        .clone();
+    let asked = control_plane.office.asked.lock().expect("not poisoned").clone();
     let key = |request: &[u8]| {
         let (_, request) = x509_parser::prelude::FromDer::from_der(request).expect("parses");
         let request: x509_parser::certification_request::X509CertificationRequest<'_> = request;
@@ -109,17 +100,11 @@ async fn renewal_uses_a_new_key_and_leaves_the_old_set_when_it_fails() {
     let store = CredentialStore::new(home.path());
     let credentials = authority.enrolled(&store, &control_plane.endpoint, 1);
     let tls = connect::tls(&credentials).expect("TLS");
-    let connection = connect::dial(&control_plane.endpoint, tls)
-        .await
-        .expect("dialled");
+    let connection = connect::dial(&control_plane.endpoint, tls).await.expect("dialled");
     *control_plane.office.lose.lock().expect("not poisoned") = 1;
-    renew(&connection, &credentials, &store)
-        .await
-        .expect_err("lost");
+    renew(&connection, &credentials, &store).await.expect_err("lost");
     assert_eq!(store.load().expect("kept").chain(), credentials.chain());
-    let renewed = renew(&connection, &credentials, &store)
-        .await
-        .expect("renewed");
+    let renewed = renew(&connection, &credentials, &store).await.expect("renewed");
     assert_ne!(renewed.chain(), credentials.chain());
     assert_eq!(store.load().expect("kept").chain(), renewed.chain());
     probe(&renewed).await.expect("let in");
@@ -153,8 +138,5 @@ async fn what_keeps_us_out_is_said_in_words() {
     let nowhere: Endpoint = "no-such-host.invalid:7444".parse().expect("an endpoint");
     let nowhere = authority.enrolled(&store, &nowhere, 30);
     let error = probe(&nowhere).await.expect_err("no such name");
-    assert!(
-        matches!(cause(&error), Cause::Name | Cause::Other(_)),
-        "{error}"
-    );
+    assert!(matches!(cause(&error), Cause::Name | Cause::Other(_)), "{error}");
 }

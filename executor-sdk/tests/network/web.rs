@@ -55,9 +55,7 @@ impl Web {
                     }
                 }
                 let certified = tls.get_ref().1.peer_certificates().is_some();
-                let request = String::from_utf8(request)
-                    .expect("ASCII")
-                    .to_ascii_lowercase();
+                let request = String::from_utf8(request).expect("ASCII").to_ascii_lowercase();
                 heard
                     .lock()
                     .expect("not poisoned")
@@ -93,12 +91,7 @@ impl Drop for Web {
 
 /// An answer with a head of its own.
 pub(crate) fn answer(head: &str, body: &[u8]) -> Answer {
-    let head = head
-        .trim()
-        .lines()
-        .map(str::trim)
-        .collect::<Vec<_>>()
-        .join("\r\n");
+    let head = head.trim().lines().map(str::trim).collect::<Vec<_>>().join("\r\n");
     Answer {
         bytes: [head.as_bytes(), b"\r\n\r\n", body].concat(),
         then: Then::Close,

@@ -31,10 +31,7 @@ pub fn attempt(attempt: &Attempt, log_tail: LogTail) -> v1::Attempt {
         apply_time: attempt.apply_time.map(field::to_timestamp),
         end_time: attempt.end_time.map(field::to_timestamp),
         expire_time: Some(field::to_timestamp(attempt.expire_time)),
-        requested_by: actor(
-            &attempt.requested_by,
-            Some(&attempt.executor_name.organization),
-        ),
+        requested_by: actor(&attempt.requested_by, Some(&attempt.executor_name.organization)),
         refused: attempt.refused.is_some(),
         generation: attempt.generation.0,
         rollback_requested: attempt.rollback_requested,
@@ -51,10 +48,7 @@ pub fn attempt(attempt: &Attempt, log_tail: LogTail) -> v1::Attempt {
             .reason
             .map(|reason| reason.as_str().to_owned())
             .unwrap_or_default();
-        wire.stage = ending
-            .stage
-            .map(|stage| stage.as_str().to_owned())
-            .unwrap_or_default();
+        wire.stage = ending.stage.map(|stage| stage.as_str().to_owned()).unwrap_or_default();
         wire.error_code = ending
             .error_code
             .map(|code| code.as_str().to_owned())
@@ -63,10 +57,7 @@ pub fn attempt(attempt: &Attempt, log_tail: LogTail) -> v1::Attempt {
         wire.rolled_back_to = field::text(ending.rolled_back_to.as_ref());
         wire.log_tail = tail(&ending.log_tail);
     } else if let Some(report) = &attempt.refused {
-        wire.stage = report
-            .stage
-            .map(|stage| stage.as_str().to_owned())
-            .unwrap_or_default();
+        wire.stage = report.stage.map(|stage| stage.as_str().to_owned()).unwrap_or_default();
         wire.error_code = report
             .error_code
             .map(|code| code.as_str().to_owned())

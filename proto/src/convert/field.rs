@@ -25,10 +25,7 @@ pub fn required<T: FromStr<Err: Display>>(name: &'static str, value: &str) -> Re
 ///
 /// # Errors
 /// [`Error`] when it is there and not what it should be.
-pub fn optional<T: FromStr<Err: Display>>(
-    name: &'static str,
-    value: &str,
-) -> Result<Option<T>, Error> {
+pub fn optional<T: FromStr<Err: Display>>(name: &'static str, value: &str) -> Result<Option<T>, Error> {
     if value.is_empty() {
         Ok(None)
     } else {
@@ -44,23 +41,14 @@ pub fn image_digest(name: &'static str, value: &str) -> Result<Sha256, Error> {
     let digits = value.strip_prefix("sha256:");
     digits
         .and_then(|digits| digits.parse().ok())
-        .ok_or_else(|| {
-            Error::new(
-                name,
-                "is not sha256: and 64 lower-case hexadecimal digits",
-                value,
-            )
-        })
+        .ok_or_else(|| Error::new(name, "is not sha256: and 64 lower-case hexadecimal digits", value))
 }
 
 /// A duration that is not negative; none when unset.
 ///
 /// # Errors
 /// [`Error`] when it is negative or not normalized.
-pub fn duration(
-    name: &'static str,
-    value: Option<prost_types::Duration>,
-) -> Result<Option<Duration>, Error> {
+pub fn duration(name: &'static str, value: Option<prost_types::Duration>) -> Result<Option<Duration>, Error> {
     let Some(value) = value else { return Ok(None) };
     let refuse = || {
         Error::new(
@@ -92,10 +80,7 @@ pub fn to_duration(value: Duration) -> prost_types::Duration {
 ///
 /// # Errors
 /// [`Error`] when it lies outside the range of microseconds in 64 bits, or is not normalized.
-pub fn timestamp(
-    name: &'static str,
-    value: Option<prost_types::Timestamp>,
-) -> Result<Option<Timestamp>, Error> {
+pub fn timestamp(name: &'static str, value: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>, Error> {
     let Some(value) = value else { return Ok(None) };
     let refuse = || {
         Error::new(
@@ -108,9 +93,7 @@ pub fn timestamp(
         return Err(refuse());
     }
     let whole = value.seconds.checked_mul(1_000_000).ok_or_else(refuse)?;
-    let micros = whole
-        .checked_add(i64::from(value.nanos / 1_000))
-        .ok_or_else(refuse)?;
+    let micros = whole.checked_add(i64::from(value.nanos / 1_000)).ok_or_else(refuse)?;
     Ok(Some(Timestamp::from_micros(micros)))
 }
 

@@ -96,11 +96,7 @@ impl From<Release> for v1::Release {
             channel: v1::Channel::from(release.channel).into(),
             status: v1::release::Status::from(release.status).into(),
             release_notes: release.notes,
-            artifacts: release
-                .artifacts
-                .into_iter()
-                .map(v1::Artifact::from)
-                .collect(),
+            artifacts: release.artifacts.into_iter().map(v1::Artifact::from).collect(),
             floor: field::text(release.floor.as_ref()),
             sequence: release.sequence.unwrap_or(0),
             create_time: Some(field::to_timestamp(release.create_time)),
@@ -115,9 +111,7 @@ impl TryFrom<v1::Release> for Release {
 
     /// For clients: the revision does not travel, and reads as 0.
     fn try_from(wire: v1::Release) -> Result<Self, Error> {
-        let artifact = |artifact: v1::Artifact| {
-            Artifact::try_from(artifact).map_err(|error| error.within("artifacts"))
-        };
+        let artifact = |artifact: v1::Artifact| Artifact::try_from(artifact).map_err(|error| error.within("artifacts"));
         Ok(Self {
             id: name("name", &wire.name)?,
             revision: Revision::default(),
@@ -126,13 +120,8 @@ impl TryFrom<v1::Release> for Release {
             notes: wire.release_notes,
             floor: field::optional("floor", &wire.floor)?,
             sequence: (wire.sequence != 0).then_some(wire.sequence),
-            artifacts: wire
-                .artifacts
-                .into_iter()
-                .map(artifact)
-                .collect::<Result<_, _>>()?,
-            create_time: field::timestamp("create_time", wire.create_time)?
-                .unwrap_or(Timestamp::EPOCH),
+            artifacts: wire.artifacts.into_iter().map(artifact).collect::<Result<_, _>>()?,
+            create_time: field::timestamp("create_time", wire.create_time)?.unwrap_or(Timestamp::EPOCH),
             publish_time: field::timestamp("publish_time", wire.publish_time)?,
             yank_reason: (!wire.yank_reason.is_empty()).then_some(wire.yank_reason),
         })
@@ -147,6 +136,5 @@ pub fn name(field: &'static str, value: &str) -> Result<ReleaseId, Error> {
     if value.is_empty() {
         return Err(Error::missing(field));
     }
-    ReleaseId::parse_resource_name(value)
-        .map_err(|error| Error::new(field, error.to_string(), value))
+    ReleaseId::parse_resource_name(value).map_err(|error| Error::new(field, error.to_string(), value))
 }

@@ -17,10 +17,7 @@ impl From<AttemptReport> for v1::Report {
         Self {
             attempt: attempt.to_string(),
             outcome: v1::Outcome::from(report.outcome).into(),
-            stage: report
-                .stage
-                .map(|stage| stage.as_str().to_owned())
-                .unwrap_or_default(),
+            stage: report.stage.map(|stage| stage.as_str().to_owned()).unwrap_or_default(),
             error_code: report
                 .error_code
                 .map(|code| code.as_str().to_owned())
@@ -72,10 +69,7 @@ fn report(wire: &v1::Report) -> Result<Report, Error> {
     };
     let mut message = text::line(&wire.message, text::MESSAGE_MAX_BYTES);
     if !unknown.is_empty() {
-        message = text::line(
-            &format!("({}) {message}", unknown.join(", ")),
-            text::MESSAGE_MAX_BYTES,
-        );
+        message = text::line(&format!("({}) {message}", unknown.join(", ")), text::MESSAGE_MAX_BYTES);
     }
     Ok(Report {
         outcome,

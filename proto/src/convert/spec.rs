@@ -74,9 +74,7 @@ impl From<Desired> for v1::Desired {
         let (remaining_ttl, spec) = match desired.want {
             Want::Nothing => (None, None),
             Want::Upgrade {
-                spec,
-                remaining_ttl,
-                ..
+                spec, remaining_ttl, ..
             } => {
                 let spec = match spec {
                     Spec::Agent(spec) => v1::desired::Spec::Agent(spec.into()),
@@ -84,10 +82,7 @@ impl From<Desired> for v1::Desired {
                 };
                 (Some(field::to_duration(remaining_ttl)), Some(spec))
             }
-            Want::RollBack { .. } => (
-                None,
-                Some(v1::desired::Spec::Rollback(v1::Rollback::default())),
-            ),
+            Want::RollBack { .. } => (None, Some(v1::desired::Spec::Rollback(v1::Rollback::default()))),
         };
         Self {
             generation: desired.generation.0,
@@ -111,14 +106,12 @@ impl TryFrom<v1::Desired> for Desired {
                     want: Want::Nothing,
                 });
             }
-            Some(v1::desired::Spec::Agent(spec)) => Spec::Agent(
-                spec.try_into()
-                    .map_err(|error: Error| error.within("agent"))?,
-            ),
-            Some(v1::desired::Spec::Operator(spec)) => Spec::Operator(
-                spec.try_into()
-                    .map_err(|error: Error| error.within("operator"))?,
-            ),
+            Some(v1::desired::Spec::Agent(spec)) => {
+                Spec::Agent(spec.try_into().map_err(|error: Error| error.within("agent"))?)
+            }
+            Some(v1::desired::Spec::Operator(spec)) => {
+                Spec::Operator(spec.try_into().map_err(|error: Error| error.within("operator"))?)
+            }
             Some(v1::desired::Spec::Rollback(_)) => {
                 let attempt = field::required("attempt", &desired.attempt)?;
                 return Ok(Self {
@@ -129,8 +122,7 @@ impl TryFrom<v1::Desired> for Desired {
         };
         let attempt = field::required("attempt", &desired.attempt)?;
         // No word of the time left is no time left: an executor must never begin on a spec without an end.
-        let remaining_ttl =
-            field::duration("remaining_ttl", desired.remaining_ttl)?.unwrap_or(Duration::ZERO);
+        let remaining_ttl = field::duration("remaining_ttl", desired.remaining_ttl)?.unwrap_or(Duration::ZERO);
         Ok(Self {
             generation,
             want: Want::Upgrade {

@@ -25,16 +25,13 @@ pub fn request(wire: v1::SyncExecutorRequest) -> Result<Option<Request>, Error> 
     };
     Ok(Some(match message {
         Said::Hello(hello) => Request::Hello(Box::new(
-            hello
-                .try_into()
-                .map_err(|error: Error| error.within("hello"))?,
+            hello.try_into().map_err(|error: Error| error.within("hello"))?,
         )),
         Said::Heartbeat(heartbeat) => Request::Heartbeat {
             generation: Generation(heartbeat.generation),
         },
         Said::Progress(wire) => {
-            let attempt = field::required("attempt", &wire.attempt)
-                .map_err(|error| error.within("progress"))?;
+            let attempt = field::required("attempt", &wire.attempt).map_err(|error| error.within("progress"))?;
             let Some(phase) = vocabulary::phase(wire.phase) else {
                 return Ok(None);
             };
@@ -48,23 +45,18 @@ pub fn request(wire: v1::SyncExecutorRequest) -> Result<Option<Request>, Error> 
             })
         }
         Said::ReadyToSwap(wire) => {
-            let attempt = field::required("attempt", &wire.attempt)
-                .map_err(|error| error.within("ready_to_swap"))?;
+            let attempt = field::required("attempt", &wire.attempt).map_err(|error| error.within("ready_to_swap"))?;
             Request::ReadyToSwap {
                 attempt,
                 generation: Generation(wire.generation),
             }
         }
         Said::Report(report) => Request::Report(Box::new(
-            report
-                .try_into()
-                .map_err(|error: Error| error.within("report"))?,
+            report.try_into().map_err(|error: Error| error.within("report"))?,
         )),
-        Said::Inventory(inventory) => Request::Inventory(
-            inventory
-                .try_into()
-                .map_err(|error: Error| error.within("inventory"))?,
-        ),
+        Said::Inventory(inventory) => {
+            Request::Inventory(inventory.try_into().map_err(|error: Error| error.within("inventory"))?)
+        }
     }))
 }
 
@@ -77,33 +69,28 @@ pub fn response(wire: v1::SyncExecutorResponse) -> Result<Option<Response>, Erro
         return Ok(None);
     };
     Ok(Some(match message {
-        Answered::Welcome(welcome) => Response::Welcome(
-            welcome
-                .try_into()
-                .map_err(|error: Error| error.within("welcome"))?,
-        ),
+        Answered::Welcome(welcome) => {
+            Response::Welcome(welcome.try_into().map_err(|error: Error| error.within("welcome"))?)
+        }
         Answered::Desired(desired) => {
             Response::Desired(Desired::try_from(desired).map_err(|error| error.within("desired"))?)
         }
         Answered::Proceed(wire) => {
-            let attempt = field::required("attempt", &wire.attempt)
-                .map_err(|error| error.within("proceed"))?;
+            let attempt = field::required("attempt", &wire.attempt).map_err(|error| error.within("proceed"))?;
             Response::Proceed {
                 attempt,
                 generation: Generation(wire.generation),
             }
         }
         Answered::Withdrawn(wire) => {
-            let attempt = field::required("attempt", &wire.attempt)
-                .map_err(|error| error.within("withdrawn"))?;
+            let attempt = field::required("attempt", &wire.attempt).map_err(|error| error.within("withdrawn"))?;
             Response::Withdrawn {
                 attempt,
                 reason: text::line(&wire.reason, text::NOTE_MAX_BYTES),
             }
         }
         Answered::ReportAck(wire) => Response::ReportAck {
-            attempt: field::required("attempt", &wire.attempt)
-                .map_err(|error| error.within("report_ack"))?,
+            attempt: field::required("attempt", &wire.attempt).map_err(|error| error.within("report_ack"))?,
         },
         Answered::Reconnect(wire) => {
             let after = field::duration("after", wire.after)
@@ -132,19 +119,14 @@ impl From<Request> for v1::SyncExecutorRequest {
                 bytes_done: progress.bytes_done,
                 bytes_total: progress.bytes_total,
             }),
-            Request::ReadyToSwap {
-                attempt,
-                generation,
-            } => Said::ReadyToSwap(v1::ReadyToSwap {
+            Request::ReadyToSwap { attempt, generation } => Said::ReadyToSwap(v1::ReadyToSwap {
                 attempt: attempt.to_string(),
                 generation: generation.0,
             }),
             Request::Report(report) => Said::Report((*report).into()),
             Request::Inventory(inventory) => Said::Inventory(inventory.into()),
         };
-        Self {
-            message: Some(message),
-        }
+        Self { message: Some(message) }
     }
 }
 
@@ -153,10 +135,7 @@ impl From<Response> for v1::SyncExecutorResponse {
         let message = match response {
             Response::Welcome(welcome) => Answered::Welcome(welcome.into()),
             Response::Desired(desired) => Answered::Desired(desired.into()),
-            Response::Proceed {
-                attempt,
-                generation,
-            } => Answered::Proceed(v1::Proceed {
+            Response::Proceed { attempt, generation } => Answered::Proceed(v1::Proceed {
                 attempt: attempt.to_string(),
                 generation: generation.0,
             }),
@@ -173,9 +152,7 @@ impl From<Response> for v1::SyncExecutorResponse {
             }),
             Response::HeartbeatAck => Answered::HeartbeatAck(v1::HeartbeatAck {}),
         };
-        Self {
-            message: Some(message),
-        }
+        Self { message: Some(message) }
     }
 }
 
@@ -193,11 +170,7 @@ impl From<Hello> for v1::Hello {
             generation: hello.generation.0,
             open_attempt: field::text(hello.open_attempt.as_ref()),
             phase: vocabulary::number(hello.phase.map(v1::Phase::from)),
-            unsent_outcomes: hello
-                .unsent_outcomes
-                .into_iter()
-                .map(v1::Report::from)
-                .collect(),
+            unsent_outcomes: hello.unsent_outcomes.into_iter().map(v1::Report::from).collect(),
             pinned: hello.pinned.is_some(),
             pinned_reason: hello.pinned.unwrap_or_default(),
             channel: vocabulary::number(hello.channel.map(v1::Channel::from)),
@@ -211,13 +184,7 @@ impl TryFrom<v1::Hello> for Hello {
     type Error = Error;
 
     fn try_from(wire: v1::Hello) -> Result<Self, Error> {
-        let unknown_kind = || {
-            Error::new(
-                "kind",
-                "is neither agent nor operator",
-                &wire.kind.to_string(),
-            )
-        };
+        let unknown_kind = || Error::new("kind", "is neither agent nor operator", &wire.kind.to_string());
         Ok(Self {
             uid: field::required("uid", &wire.uid)?,
             instance: field::required("instance_id", &wire.instance_id)?,
@@ -242,10 +209,7 @@ impl TryFrom<v1::Hello> for Hello {
 fn key_ids(ids: Vec<String>) -> Result<Vec<String>, Error> {
     // minisign prints an id as a number, without leading zeros.
     let fits = |id: &String| {
-        (1..=16).contains(&id.len())
-            && id
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b))
+        (1..=16).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b))
     };
     if let Some(bad) = ids.iter().find(|id| !fits(id)) {
         return Err(Error::new(
@@ -262,9 +226,7 @@ fn key_ids(ids: Vec<String>) -> Result<Vec<String>, Error> {
 
 /// Only what could be the name of a capability; the rest nobody here would know anyway.
 fn capabilities(names: Vec<String>) -> Vec<String> {
-    let fits = |name: &String| {
-        (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic())
-    };
+    let fits = |name: &String| (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
     names.into_iter().filter(fits).take(LIST_MAX).collect()
 }
 
@@ -281,11 +243,7 @@ fn unsent(reports: Vec<v1::Report>) -> Result<Vec<AttemptReport>, Error> {
 }
 
 fn too_many(field: &'static str, given: usize) -> Error {
-    Error::new(
-        field,
-        format!("has more than {LIST_MAX} entries"),
-        &given.to_string(),
-    )
+    Error::new(field, format!("has more than {LIST_MAX} entries"), &given.to_string())
 }
 
 fn pinned(reason: &str) -> String {
@@ -327,11 +285,7 @@ impl TryFrom<v1::Inventory> for Inventory {
         let name = |name: &String| node_name("removed_node_names", name);
         Ok(Self::Delta {
             present,
-            removed: wire
-                .removed_node_names
-                .iter()
-                .map(name)
-                .collect::<Result<_, _>>()?,
+            removed: wire.removed_node_names.iter().map(name).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -394,8 +348,7 @@ impl TryFrom<v1::Welcome> for Welcome {
     type Error = Error;
 
     fn try_from(wire: v1::Welcome) -> Result<Self, Error> {
-        let or =
-            |name, value, default| Ok::<_, Error>(field::duration(name, value)?.unwrap_or(default));
+        let or = |name, value, default| Ok::<_, Error>(field::duration(name, value)?.unwrap_or(default));
         Ok(Self {
             epoch: Epoch(wire.epoch),
             heartbeat_interval: or(
@@ -406,10 +359,7 @@ impl TryFrom<v1::Welcome> for Welcome {
             probation: or("probation", wire.probation, DEFAULT_PROBATION)?,
             server_version: wire.server_version.parse().ok(),
             out_of_support: wire.out_of_support,
-            renew_certificate_after: field::duration(
-                "renew_certificate_after",
-                wire.renew_certificate_after,
-            )?,
+            renew_certificate_after: field::duration("renew_certificate_after", wire.renew_certificate_after)?,
         })
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use domain::attempt::{ErrorCode, Outcome, Phase, Report, Stage};
 use domain::sync::{AttemptReport, Hello, Inventory, Node, Progress, Request, Response, Welcome};
 use domain::{
-    AgentUpgradeSpec, AttemptId, Channel, Desired, Epoch, ExecutorUid, Generation, InstanceId,
-    Kind, OperatorUpgradeSpec, Platform, Sha256, Spec, Timestamp, Version, Want,
+    AgentUpgradeSpec, AttemptId, Channel, Desired, Epoch, ExecutorUid, Generation, InstanceId, Kind,
+    OperatorUpgradeSpec, Platform, Sha256, Spec, Timestamp, Version, Want,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -28,8 +28,7 @@ fn version() -> impl Strategy<Value = Version> {
 }
 
 fn platform() -> impl Strategy<Value = Platform> {
-    "[a-z0-9]{1,16}/[a-z0-9]{1,16}"
-        .prop_map(|text| text.parse().expect("the pattern is a platform"))
+    "[a-z0-9]{1,16}/[a-z0-9]{1,16}".prop_map(|text| text.parse().expect("the pattern is a platform"))
 }
 
 fn digest() -> impl Strategy<Value = Sha256> {
@@ -51,26 +50,24 @@ fn report() -> impl Strategy<Value = AttemptReport> {
         vec(words(), 0..5),
     )
         .prop_map(
-            |(outcome, stage, error_code, message, running_version, rolled_back_to, log_tail)| {
-                Report {
-                    outcome,
-                    stage,
-                    error_code,
-                    message,
-                    running_version,
-                    rolled_back_to,
-                    log_tail,
-                }
+            |(outcome, stage, error_code, message, running_version, rolled_back_to, log_tail)| Report {
+                outcome,
+                stage,
+                error_code,
+                message,
+                running_version,
+                rolled_back_to,
+                log_tail,
             },
         );
-    (uuid(), of(version()), of(version()), what).prop_map(
-        |(attempt, target_version, from_version, report)| AttemptReport {
+    (uuid(), of(version()), of(version()), what).prop_map(|(attempt, target_version, from_version, report)| {
+        AttemptReport {
             attempt: AttemptId::new(attempt),
             target_version,
             from_version,
             report,
-        },
-    )
+        }
+    })
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
@@ -115,24 +112,16 @@ fn hello() -> impl Strategy<Value = Hello> {
 }
 
 fn node() -> impl Strategy<Value = Node> {
-    (
-        "[a-z0-9-]{1,20}",
-        words(),
-        words(),
-        words(),
-        words(),
-        any::<bool>(),
+    ("[a-z0-9-]{1,20}", words(), words(), words(), words(), any::<bool>()).prop_map(
+        |(name, platform, kernel_version, os_image, kubelet_version, ready)| Node {
+            name,
+            platform,
+            kernel_version,
+            os_image,
+            kubelet_version,
+            ready,
+        },
     )
-        .prop_map(
-            |(name, platform, kernel_version, os_image, kubelet_version, ready)| Node {
-                name,
-                platform,
-                kernel_version,
-                os_image,
-                kubelet_version,
-                ready,
-            },
-        )
 }
 
 fn request() -> impl Strategy<Value = Request> {
@@ -163,15 +152,13 @@ fn request() -> impl Strategy<Value = Request> {
         }),
         report().prop_map(|report| Request::Report(Box::new(report))),
         vec(node(), 0..4).prop_map(|nodes| Request::Inventory(Inventory::Full(nodes))),
-        (vec(node(), 0..4), vec("[a-z0-9-]{1,20}", 0..4)).prop_map(|(present, removed)| {
-            Request::Inventory(Inventory::Delta { present, removed })
-        }),
+        (vec(node(), 0..4), vec("[a-z0-9-]{1,20}", 0..4))
+            .prop_map(|(present, removed)| { Request::Inventory(Inventory::Delta { present, removed }) }),
     ]
 }
 
 fn duration() -> impl Strategy<Value = Duration> {
-    (0u64..315_576_000_000, 0u32..1_000_000_000)
-        .prop_map(|(seconds, nanos)| Duration::new(seconds, nanos))
+    (0u64..315_576_000_000, 0u32..1_000_000_000).prop_map(|(seconds, nanos)| Duration::new(seconds, nanos))
 }
 
 fn desired() -> impl Strategy<Value = Desired> {
@@ -233,14 +220,7 @@ fn welcome() -> impl Strategy<Value = Welcome> {
         of(duration()),
     )
         .prop_map(
-            |(
-                epoch,
-                heartbeat_interval,
-                probation,
-                server_version,
-                out_of_support,
-                renew_certificate_after,
-            )| Welcome {
+            |(epoch, heartbeat_interval, probation, server_version, out_of_support, renew_certificate_after)| Welcome {
                 epoch: Epoch(epoch),
                 heartbeat_interval,
                 probation,
@@ -266,8 +246,7 @@ fn response() -> impl Strategy<Value = Response> {
         uuid().prop_map(|id| Response::ReportAck {
             attempt: AttemptId::new(id)
         }),
-        (duration(), "[A-Z_]{0,30}")
-            .prop_map(|(after, reason)| Response::Reconnect { after, reason }),
+        (duration(), "[A-Z_]{0,30}").prop_map(|(after, reason)| Response::Reconnect { after, reason }),
         Just(Response::HeartbeatAck),
     ]
 }
@@ -337,10 +316,7 @@ fn unknown_words_in_a_report_are_kept_as_text() {
         (report.outcome, report.stage, report.error_code),
         (Outcome::Failed, None, Some(ErrorCode::Other))
     );
-    assert_eq!(
-        report.message,
-        "(outcome 99, stage orbit, METEOR) it burned"
-    );
+    assert_eq!(report.message, "(outcome 99, stage orbit, METEOR) it burned");
 }
 
 #[test]
@@ -361,10 +337,7 @@ fn what_executors_write_is_made_printable_at_the_border() {
         ..v1::Node::default()
     };
     let node = Node::try_from(node).expect("accepted");
-    assert_eq!(
-        (node.name.as_str(), node.os_image.as_str()),
-        ("web-1\\u{a}", "Debian")
-    );
+    assert_eq!((node.name.as_str(), node.os_image.as_str()), ("web-1\\u{a}", "Debian"));
 }
 
 #[test]
@@ -377,16 +350,12 @@ fn an_error_names_the_field_and_what_was_given() {
         message: Some(v1::sync_executor_request::Message::Hello(hello)),
     };
     let error = sync::request(wire).expect_err("refused");
-    assert_eq!(
-        (error.field.as_ref(), error.value.as_str()),
-        ("hello.uid", "nonsense")
-    );
+    assert_eq!((error.field.as_ref(), error.value.as_str()), ("hello.uid", "nonsense"));
 
     let hello = v1::Hello::from(hello_of_today());
     for (spoil, field) in [
         (
-            Box::new(|hello: &mut v1::Hello| hello.version = "v1".to_owned())
-                as Box<dyn Fn(&mut v1::Hello)>,
+            Box::new(|hello: &mut v1::Hello| hello.version = "v1".to_owned()) as Box<dyn Fn(&mut v1::Hello)>,
             "version",
         ),
         (Box::new(|hello| hello.kind = 0), "kind"),
@@ -412,10 +381,7 @@ fn an_error_names_the_field_and_what_was_given() {
 #[test]
 fn what_is_not_known_is_left_out_and_never_an_error() {
     assert_eq!(sync::request(v1::SyncExecutorRequest::default()), Ok(None));
-    assert_eq!(
-        sync::response(v1::SyncExecutorResponse::default()),
-        Ok(None)
-    );
+    assert_eq!(sync::response(v1::SyncExecutorResponse::default()), Ok(None));
     let progress = v1::Progress {
         attempt: Uuid::from_u128(7).to_string(),
         phase: 77,
@@ -463,9 +429,6 @@ fn reasons_of_the_proto_and_of_the_domain_are_the_same() {
         .map_while(|number| v1::Reason::try_from(number).ok())
         .map(|reason| reason.as_str_name().trim_start_matches("REASON_"))
         .collect();
-    let ours: Vec<&str> = domain::Reason::ALL
-        .iter()
-        .map(|reason| reason.as_str())
-        .collect();
+    let ours: Vec<&str> = domain::Reason::ALL.iter().map(|reason| reason.as_str()).collect();
     assert_eq!(wire, ours);
 }

@@ -57,9 +57,7 @@ pub fn log_tail<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
 fn push(out: &mut String, character: char) {
     match character {
         '\t' => out.push('\t'),
-        _ if character.is_control() || is_deceptive(character) => {
-            out.extend(character.escape_unicode())
-        }
+        _ if character.is_control() || is_deceptive(character) => out.extend(character.escape_unicode()),
         _ => out.push(character),
     }
 }
@@ -138,10 +136,7 @@ mod tests {
         );
         let long = "x".repeat(10 * LOG_TAIL_MAX_BYTES);
         assert_eq!(
-            log_tail([long.as_str()])
-                .iter()
-                .map(String::len)
-                .sum::<usize>(),
+            log_tail([long.as_str()]).iter().map(String::len).sum::<usize>(),
             LOG_TAIL_MAX_BYTES - 1
         );
         assert_eq!(log_tail(["a\nb", "c"]), ["a", "b", "c"]);

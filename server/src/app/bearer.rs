@@ -16,11 +16,7 @@ impl App {
     ///
     /// # Errors
     /// The store.
-    pub async fn bearer(
-        &self,
-        token: &BearerToken,
-        demand: Demand,
-    ) -> Result<Option<Caller>, Error> {
+    pub async fn bearer(&self, token: &BearerToken, demand: Demand) -> Result<Option<Caller>, Error> {
         let presented = sha256(token.secret.as_bytes());
         let record = self.store.token_get(&token.token).await?;
         // Compared all the same when there is no such token.

@@ -49,20 +49,13 @@ impl App {
             display_name: id.to_string(),
             create_time: now,
         };
-        let inserted = self
-            .store
-            .organization_insert(&organization, &[event])
-            .await;
+        let inserted = self.store.organization_insert(&organization, &[event]).await;
         let organization = match inserted {
             Ok(()) => Made::Now,
             Err(store::Error::Exists { .. }) => Made::Before,
             Err(error) => return Err(error.into()),
         };
-        let roles = [
-            Role::Owner(id.clone()),
-            Role::InstallationAdmin,
-            Role::Publisher,
-        ];
+        let roles = [Role::Owner(id.clone()), Role::InstallationAdmin, Role::Publisher];
         let mut tokens = Vec::new();
         for role in roles {
             let new = NewToken {
@@ -73,9 +66,6 @@ impl App {
             let (_, token) = self.token_make(new, Actor::Console, now).await?;
             tokens.push((role, token));
         }
-        Ok(Bootstrapped {
-            organization,
-            tokens,
-        })
+        Ok(Bootstrapped { organization, tokens })
     }
 }

@@ -30,10 +30,7 @@ impl Caller {
             return Ok(());
         }
         let enough = enough(demand);
-        let place = organization.map_or_else(
-            || "the installation".to_owned(),
-            |id| format!("organizations/{id}"),
-        );
+        let place = organization.map_or_else(|| "the installation".to_owned(), |id| format!("organizations/{id}"));
         let message = format!(
             "this needs {enough} of {place}, and the token's role is {}; ask for a token with that role",
             self.role.as_str()
@@ -97,20 +94,8 @@ mod tests {
     #[test]
     fn the_installation_is_looked_at_by_its_admins_only() {
         let acme = OrganizationId::new("acme").expect("a label");
-        assert!(
-            caller(Role::Owner(acme), Demand::Look)
-                .authorize(None)
-                .is_err()
-        );
-        assert!(
-            caller(Role::Publisher, Demand::Look)
-                .authorize(None)
-                .is_err()
-        );
-        assert!(
-            caller(Role::InstallationAdmin, Demand::Look)
-                .authorize(None)
-                .is_ok()
-        );
+        assert!(caller(Role::Owner(acme), Demand::Look).authorize(None).is_err());
+        assert!(caller(Role::Publisher, Demand::Look).authorize(None).is_err());
+        assert!(caller(Role::InstallationAdmin, Demand::Look).authorize(None).is_ok());
     }
 }

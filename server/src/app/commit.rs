@@ -132,11 +132,7 @@ impl Draft {
             ("target_version", attempt.target_version().to_string()),
             ("generation", attempt.generation.to_string()),
         ];
-        self.emit_about(
-            EventKind::AttemptRequested,
-            attempt.name().to_string(),
-            details,
-        );
+        self.emit_about(EventKind::AttemptRequested, attempt.name().to_string(), details);
         self.put(attempt.clone());
         attempt
     }
@@ -151,12 +147,7 @@ impl Draft {
 
     /// Carries a decision over to the executor's row, the attempt and the feed. `before` is the attempt as it was read; none: it
     /// has no row yet. `floor` is what its release's manifest says, needed when [`needs_floor`].
-    pub fn apply(
-        &mut self,
-        before: Option<&Attempt>,
-        next: Next,
-        floor: Option<&Version>,
-    ) -> Vec<Answer> {
+    pub fn apply(&mut self, before: Option<&Attempt>, next: Next, floor: Option<&Version>) -> Vec<Answer> {
         let actions = next.actions.clone();
         let holds = self.executor.holds.clone();
         let (executor, attempt) = effect::apply(&self.executor, next, floor, self.now);
@@ -227,10 +218,7 @@ impl Draft {
     pub fn endings(&self) -> Endings {
         let ended = |id: &str| {
             let is_end = |event: &&Event| event.kind == EventKind::AttemptEnded;
-            self.events
-                .iter()
-                .filter(is_end)
-                .any(|event| event.target == id)
+            self.events.iter().filter(is_end).any(|event| event.target == id)
         };
         let endings = self.attempts.iter().filter_map(|attempt| {
             let ending = attempt.ending.as_ref()?;
@@ -247,12 +235,7 @@ impl Draft {
         }
     }
 
-    fn emit_about(
-        &mut self,
-        kind: EventKind,
-        target: String,
-        details: Vec<(&'static str, String)>,
-    ) {
+    fn emit_about(&mut self, kind: EventKind, target: String, details: Vec<(&'static str, String)>) {
         self.events.push(Event {
             kind,
             actor: self.actor.clone(),

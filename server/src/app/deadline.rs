@@ -34,12 +34,7 @@ impl App {
             let mut done = 0usize;
             for attempt in &due {
                 let told = self
-                    .attempt_tell(
-                        attempt.executor,
-                        attempt.id,
-                        &Input::Tick,
-                        Actor::System("deadline"),
-                    )
+                    .attempt_tell(attempt.executor, attempt.id, &Input::Tick, Actor::System("deadline"))
                     .await?;
                 done += usize::from(told.is_some_and(|(after, _)| after != *attempt));
             }

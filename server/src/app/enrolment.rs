@@ -15,8 +15,8 @@ use domain::attempt::next::Input;
 use domain::audit::EventKind;
 use domain::executor::State;
 use domain::{
-    Actor, Channel, Event, Executor, ExecutorId, ExecutorName, ExecutorUid, Generation, JoinSecret,
-    Reason, Refusal, Revision, Sha256, Timestamp,
+    Actor, Channel, Event, Executor, ExecutorId, ExecutorName, ExecutorUid, Generation, JoinSecret, Reason, Refusal,
+    Revision, Sha256, Timestamp,
 };
 use store::{AttemptWrite, CertificateRecord, EnrolmentCommit, JoinTokenRecord};
 use subtle::ConstantTimeEq as _;
@@ -73,19 +73,12 @@ impl Enrolment {
     ///
     /// # Errors
     /// [`Reason::JoinTokenInvalid`], [`Reason::NameTaken`], or invalid fields.
-    pub async fn enrol(
-        &self,
-        join_token: &str,
-        csr: &[u8],
-        executor: &str,
-    ) -> Result<Issued, Error> {
+    pub async fn enrol(&self, join_token: &str, csr: &[u8], executor: &str) -> Result<Issued, Error> {
         let secret: JoinSecret = join_token.parse().map_err(|_| unknown_token())?;
         let request = key_request(csr)?;
         let asked = match executor {
             "" => None,
-            name => Some(
-                ExecutorId::new(name).map_err(|error| invalid("executor_id", error.to_string()))?,
-            ),
+            name => Some(ExecutorId::new(name).map_err(|error| invalid("executor_id", error.to_string()))?),
         };
         let mut patience = Patience::new();
         loop {
@@ -119,10 +112,7 @@ impl Enrolment {
             time: now,
             details: facts(&certificate),
         };
-        self.app
-            .store
-            .certificate_insert(&certificate, &[event])
-            .await?;
+        self.app.store.certificate_insert(&certificate, &[event]).await?;
         metrics::count(Metric::CertificatesIssued, &[]);
         Ok(self.issued(executor, certificate))
     }
@@ -133,8 +123,7 @@ impl Enrolment {
     /// [`Reason::CertificateInvalid`] or [`Reason::ExecutorDeactivated`].
     pub async fn identify(&self, fingerprint: Sha256) -> Result<ExecutorIdentity, Error> {
         let certificate = self.app.store.certificate_get(&fingerprint).await?;
-        let certificate =
-            certificate.ok_or_else(|| refused("the certificate is not known here"))?;
+        let certificate = certificate.ok_or_else(|| refused("the certificate is not known here"))?;
         if certificate.revoke_time.is_some() {
             return Err(refused("the certificate was revoked").into());
         }
@@ -164,10 +153,7 @@ impl Enrolment {
         match executor.state {
             State::Active => Ok(executor),
             State::Deactivated => {
-                let message = format!(
-                    "{} is deactivated; an admin has to activate it",
-                    executor.name
-                );
+                let message = format!("{} is deactivated; an admin has to activate it", executor.name);
                 Err(Refusal::new(Reason::ExecutorDeactivated, message).into())
             }
         }
@@ -178,9 +164,7 @@ impl Enrolment {
         let presented = sha256(secret.secret.as_bytes());
         let token = self.app.store.join_token_get(&secret.token).await?;
         // Compared all the same when there is no such token.
-        let stored = token
-            .as_ref()
-            .map_or(Sha256::new([0; 32]), |token| token.secret_sha256);
+        let stored = token.as_ref().map_or(Sha256::new([0; 32]), |token| token.secret_sha256);
         let same = bool::from(presented.as_bytes().ct_eq(stored.as_bytes()));
         token.filter(|_| same).ok_or_else(|| unknown_token().into())
     }
@@ -228,17 +212,14 @@ impl Enrolment {
             let message = format!(
                 "{name} is enrolled already; choose another name, or make a join token that names it with replace"
             );
-            return Err(Refusal::new(Reason::NameTaken, message)
-                .with("executor", name)
-                .into());
+            return Err(Refusal::new(Reason::NameTaken, message).with("executor", name).into());
         }
         let executor = self.newcomer(name, older.as_ref(), now);
         let certificate = self.issue(request, &executor, now)?;
         let mut details = facts(&certificate);
         details.push(("join_token", token.id.to_string()));
         let actor = Actor::Executor(executor.uid);
-        let (replaced_attempts, mut events) =
-            self.end(older.as_ref(), &actor, executor.uid).await?;
+        let (replaced_attempts, mut events) = self.end(older.as_ref(), &actor, executor.uid).await?;
         events.push(Event {
             kind: EventKind::ExecutorEnrolled,
             actor,
@@ -311,28 +292,18 @@ impl Enrolment {
             if draft.attempt(id).is_none()
                 && let Some(attempt) = self.app.store.attempt_get(id).await?
             {
-                self.app
-                    .decide(&mut draft, &attempt, &Input::Delete)
-                    .await?;
+                self.app.decide(&mut draft, &attempt, &Input::Delete).await?;
             }
         }
         draft.emit(
             EventKind::ExecutorDeleted,
-            vec![
-                ("replaced_by", by.to_string()),
-                ("uid", older.uid.to_string()),
-            ],
+            vec![("replaced_by", by.to_string()), ("uid", older.uid.to_string())],
         );
         let commit = draft.into_commit();
         Ok(commit.map_or_else(Default::default, |commit| (commit.attempts, commit.events)))
     }
 
-    fn issue(
-        &self,
-        request: &KeyRequest,
-        executor: &Executor,
-        now: Timestamp,
-    ) -> Result<CertificateRecord, Error> {
+    fn issue(&self, request: &KeyRequest, executor: &Executor, now: Timestamp) -> Result<CertificateRecord, Error> {
         let life = self.app.settings.certificate_life;
         let organization = &executor.name.organization;
         let certificate = self

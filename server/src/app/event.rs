@@ -42,21 +42,15 @@ pub(crate) fn check_kinds(kinds: &[String]) -> Result<(), Error> {
         return Err(Error::field("types", format!("are more than {KINDS_MAX}")));
     }
     let known = |asked: &str| match asked.strip_suffix('*') {
-        Some(family) => {
-            family.ends_with('.')
-                && EventKind::ALL
-                    .iter()
-                    .any(|kind| kind.as_str().starts_with(family))
-        }
+        Some(family) => family.ends_with('.') && EventKind::ALL.iter().any(|kind| kind.as_str().starts_with(family)),
         None => EventKind::parse(asked).is_some(),
     };
     match kinds.iter().find(|kind| !known(kind)) {
         None => Ok(()),
         Some(kind) => {
             let shown: String = kind.chars().take(80).collect();
-            let rule = format!(
-                "{shown:?} is no type of event; write `executor.connected`, or `executor.*` for a family"
-            );
+            let rule =
+                format!("{shown:?} is no type of event; write `executor.connected`, or `executor.*` for a family");
             Err(Error::field("types", rule))
         }
     }
@@ -78,8 +72,7 @@ impl App {
         check_kinds(&filter.kinds)?;
         let cut = page.judge::<u64>(format!("events {filter:?} {order:?}"), PAGE)?;
         let newest_first = order == Order::NewestFirst;
-        let from_beginning =
-            (filter.after_sequence != 0 && !newest_first).then_some(filter.after_sequence);
+        let from_beginning = (filter.after_sequence != 0 && !newest_first).then_some(filter.after_sequence);
         let query = EventQuery {
             organization: filter.organization.clone(),
             after: cut.after.or(from_beginning),

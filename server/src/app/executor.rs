@@ -9,9 +9,7 @@ pub mod node;
 use std::collections::{BTreeSet, HashMap};
 
 use domain::release::Release;
-use domain::{
-    Attempt, AttemptId, Executor, ExecutorId, ExecutorName, OrganizationId, ReleaseId, Spec,
-};
+use domain::{Attempt, AttemptId, Executor, ExecutorId, ExecutorName, OrganizationId, ReleaseId, Spec};
 use store::Page;
 
 use crate::app::App;
@@ -68,19 +66,12 @@ impl App {
         page: &PageRequest,
     ) -> Result<Listed<View>, Error> {
         caller.authorize(Some(organization))?;
-        let cut =
-            page.judge::<ExecutorId>(format!("executors of {organization} {filter:?}"), PAGE)?;
+        let cut = page.judge::<ExecutorId>(format!("executors of {organization} {filter:?}"), PAGE)?;
         let mut after = cut.after.clone();
         let mut found: Vec<View> = Vec::new();
         for _ in 0..WALKS_MAX {
-            let limit = if filter.is_told_by_rows() {
-                cut.one_more()
-            } else {
-                WALK
-            };
-            let (rows, last) = self
-                .executor_walk(organization, filter, after.take(), limit)
-                .await?;
+            let limit = if filter.is_told_by_rows() { cut.one_more() } else { WALK };
+            let (rows, last) = self.executor_walk(organization, filter, after.take(), limit).await?;
             found.extend(rows);
             after = last;
             if found.len() > cut.limit || after.is_none() {
@@ -103,10 +94,7 @@ impl App {
         limit: usize,
     ) -> Result<(Vec<View>, Option<ExecutorId>), Error> {
         let query = filter.query(organization);
-        let rows = self
-            .store
-            .executor_list(&query, Page { after, limit })
-            .await?;
+        let rows = self.store.executor_list(&query, Page { after, limit }).await?;
         let last = rows.last().filter(|_| rows.len() >= limit);
         let last = last.map(|row| row.name.executor.clone());
         let views = self.executor_views(rows).await?;
@@ -135,10 +123,7 @@ impl App {
     }
 
     /// Executors with what stands around them: three queries for any number, and one for each release that is pending.
-    pub(crate) async fn executor_views(
-        &self,
-        executors: Vec<Executor>,
-    ) -> Result<Vec<View>, Error> {
+    pub(crate) async fn executor_views(&self, executors: Vec<Executor>) -> Result<Vec<View>, Error> {
         let now = self.now().await?;
         let uids: Vec<_> = executors.iter().map(|executor| executor.uid).collect();
         let presences = self.presences(&uids, now).await?;
@@ -160,22 +145,13 @@ impl App {
         Ok(executors.into_iter().map(view).collect())
     }
 
-    async fn pending_attempts(
-        &self,
-        executors: &[Executor],
-    ) -> Result<HashMap<AttemptId, Attempt>, Error> {
-        let ids: Vec<AttemptId> = executors
-            .iter()
-            .filter_map(|executor| executor.pending)
-            .collect();
+    async fn pending_attempts(&self, executors: &[Executor]) -> Result<HashMap<AttemptId, Attempt>, Error> {
+        let ids: Vec<AttemptId> = executors.iter().filter_map(|executor| executor.pending).collect();
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
         let attempts = self.store.attempt_list_by_id(&ids).await?;
-        Ok(attempts
-            .into_iter()
-            .map(|attempt| (attempt.id, attempt))
-            .collect())
+        Ok(attempts.into_iter().map(|attempt| (attempt.id, attempt)).collect())
     }
 
     async fn releases_of(

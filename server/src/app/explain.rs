@@ -53,20 +53,13 @@ impl App {
     ///
     /// # Errors
     /// `NOT_FOUND`.
-    pub async fn upgrade_explain(
-        &self,
-        caller: &Caller,
-        name: &ExecutorName,
-    ) -> Result<Explanation, Error> {
+    pub async fn upgrade_explain(&self, caller: &Caller, name: &ExecutorName) -> Result<Explanation, Error> {
         caller.authorize(Some(&name.organization))?;
         let executor = self.executor_read(name).await?;
         let attempt = match self.open_attempt(&executor).await? {
             Some(open) => Some(open),
             None => {
-                let newest = Page {
-                    after: None,
-                    limit: 1,
-                };
+                let newest = Page { after: None, limit: 1 };
                 self.store.attempt_list(executor.uid, newest).await?.pop()
             }
         };
@@ -96,12 +89,7 @@ pub fn judge(facts: &Facts) -> Explanation {
         Some(first) if first.severity == Severity::Blocking => {
             format!("{name} cannot go on: {}", first.message)
         }
-        Some(first)
-            if facts
-                .attempt
-                .as_ref()
-                .is_some_and(|attempt| !attempt.is_ended()) =>
-        {
+        Some(first) if facts.attempt.as_ref().is_some_and(|attempt| !attempt.is_ended()) => {
             let road = findings.iter().find(|finding| finding.about_attempt);
             format!("{name} is on its way: {}", road.unwrap_or(first).message)
         }

@@ -60,19 +60,10 @@ impl App {
         let mut pruned = Pruned::default();
         loop {
             let slice = Pruned {
-                attempts: self
-                    .store
-                    .attempt_prune(older(keep.attempts), SLICE)
-                    .await?,
+                attempts: self.store.attempt_prune(older(keep.attempts), SLICE).await?,
                 events: self.store.event_prune(older(keep.events), SLICE).await?,
-                sessions: self
-                    .store
-                    .session_prune(older(keep.sessions), SLICE)
-                    .await?,
-                certificates: self
-                    .store
-                    .certificate_prune(older(certificates), SLICE)
-                    .await?,
+                sessions: self.store.session_prune(older(keep.sessions), SLICE).await?,
+                certificates: self.store.certificate_prune(older(certificates), SLICE).await?,
             };
             pruned.add(&slice);
             if !slice.is_full() {
@@ -94,9 +85,6 @@ impl Pruned {
     }
 
     const fn is_full(&self) -> bool {
-        self.attempts >= SLICE
-            || self.events >= SLICE
-            || self.sessions >= SLICE
-            || self.certificates >= SLICE
+        self.attempts >= SLICE || self.events >= SLICE || self.sessions >= SLICE || self.certificates >= SLICE
     }
 }

@@ -54,10 +54,7 @@ pub struct NewJoinToken {
 
 /// A join token's resource name.
 pub(crate) fn join_token_name(record: &JoinTokenRecord) -> String {
-    format!(
-        "organizations/{}/joinTokens/{}",
-        record.organization, record.id
-    )
+    format!("organizations/{}/joinTokens/{}", record.organization, record.id)
 }
 
 // === impl NewJoinToken ===
@@ -103,14 +100,10 @@ impl App {
         caller.authorize(Some(&new.organization))?;
         let (max_uses, ttl) = new.judge()?;
         self.organization_read(&new.organization).await?;
-        let endpoint = self
-            .settings
-            .executor_endpoint
-            .clone()
-            .ok_or_else(|| Error::Internal {
-                operation: "make a join token: executor_endpoint is not set",
-                source: "no endpoint".into(),
-            })?;
+        let endpoint = self.settings.executor_endpoint.clone().ok_or_else(|| Error::Internal {
+            operation: "make a join token: executor_endpoint is not set",
+            source: "no endpoint".into(),
+        })?;
         let now = self.now().await?;
         let id = JoinTokenId::new(&self.new_public_id(now)).map_err(|source| Error::Internal {
             operation: "make a join token's id",
@@ -174,9 +167,7 @@ impl App {
         let found = self.store.join_token_get(id).await?;
         let record = found
             .filter(|record| record.organization == *organization)
-            .ok_or_else(|| {
-                Error::not_found(format!("organizations/{organization}/joinTokens/{id}"))
-            })?;
+            .ok_or_else(|| Error::not_found(format!("organizations/{organization}/joinTokens/{id}")))?;
         if record.revoke_time.is_some() {
             return Ok(record);
         }
@@ -186,12 +177,7 @@ impl App {
     }
 }
 
-fn join_token_event(
-    kind: EventKind,
-    record: &JoinTokenRecord,
-    caller: &Caller,
-    now: Timestamp,
-) -> Event {
+fn join_token_event(kind: EventKind, record: &JoinTokenRecord, caller: &Caller, now: Timestamp) -> Event {
     let mut details = vec![
         ("max_uses", record.max_uses.to_string()),
         ("replace", record.replace.to_string()),

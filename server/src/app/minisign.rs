@@ -42,9 +42,7 @@ pub struct SignatureFile {
 
 /// The text is no minisign public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "not a minisign public key: \"untrusted comment: …\" and a line of base64 that holds 42 bytes"
-)]
+#[error("not a minisign public key: \"untrusted comment: …\" and a line of base64 that holds 42 bytes")]
 pub struct KeyError;
 
 // === impl KeyId ===
@@ -74,11 +72,7 @@ impl ReleaseKey {
             .map(str::trim)
             .filter(|line| !line.is_empty() && !line.starts_with("untrusted comment:"));
         let keys: Vec<Self> = lines.map(str::parse).collect::<Result<_, _>>()?;
-        if keys.is_empty() {
-            Err(KeyError)
-        } else {
-            Ok(keys)
-        }
+        if keys.is_empty() { Err(KeyError) } else { Ok(keys) }
     }
 }
 
@@ -120,11 +114,7 @@ impl SignatureFile {
                 "not a minisign signature file: four lines are expected, as `minisign -S` writes them; one file holds one signature",
             )
         };
-        let lines: Vec<&str> = text
-            .strip_suffix('\n')
-            .unwrap_or(text)
-            .split('\n')
-            .collect();
+        let lines: Vec<&str> = text.strip_suffix('\n').unwrap_or(text).split('\n').collect();
         let [untrusted, signature, comment, global] = lines[..] else {
             return Err(form());
         };
@@ -137,9 +127,7 @@ impl SignatureFile {
         match &signature[..2] {
             b"ED" => {}
             b"Ed" => {
-                return Err(invalid(
-                    "a legacy signature (not prehashed); sign again without `-l`",
-                ));
+                return Err(invalid("a legacy signature (not prehashed); sign again without `-l`"));
             }
             _ => return Err(form()),
         }
@@ -177,22 +165,14 @@ impl SignatureFile {
         let key = keys.iter().find(|key| key.id == self.key)?;
         let message = [&self.signature[..], self.comment.as_bytes()].concat();
         let verified = UnparsedPublicKey::new(&ED25519, key.raw).verify(&message, &self.global);
-        Some(
-            verified
-                .map(|()| key)
-                .map_err(|_| self.bad("its trusted comment")),
-        )
+        Some(verified.map(|()| key).map_err(|_| self.bad("its trusted comment")))
     }
 
     /// Checks the artifact's bytes against it. Blocks: reads all of them.
     ///
     /// # Errors
     /// [`Reason::SignatureInvalid`] inside, the reader's error outside.
-    pub fn prove_bytes(
-        &self,
-        key: &ReleaseKey,
-        mut bytes: impl std::io::Read,
-    ) -> std::io::Result<Result<(), Refusal>> {
+    pub fn prove_bytes(&self, key: &ReleaseKey, mut bytes: impl std::io::Read) -> std::io::Result<Result<(), Refusal>> {
         let bad = || self.bad("the artifact's bytes");
         let Ok(signature) = minisign_verify::Signature::decode(&self.text) else {
             return Ok(Err(bad()));

@@ -21,11 +21,7 @@ pub(crate) fn resource_name(organization: &OrganizationId) -> String {
 }
 
 /// A name for people: printable, bounded; empty becomes `default`.
-pub(crate) fn display_name(
-    field: &'static str,
-    value: &str,
-    default: &str,
-) -> Result<String, Error> {
+pub(crate) fn display_name(field: &'static str, value: &str, default: &str) -> Result<String, Error> {
     if value.len() > DISPLAY_NAME_MAX || value.chars().any(char::is_control) {
         let rule = format!("is not at most {DISPLAY_NAME_MAX} bytes of printable text");
         return Err(Error::field(field, rule));
@@ -60,9 +56,7 @@ impl App {
             time: now,
             details: vec![("display_name", organization.display_name.clone())],
         };
-        self.store
-            .organization_insert(&organization, &[event])
-            .await?;
+        self.store.organization_insert(&organization, &[event]).await?;
         Ok(organization)
     }
 
@@ -70,11 +64,7 @@ impl App {
     ///
     /// # Errors
     /// `NOT_FOUND`.
-    pub async fn organization_get(
-        &self,
-        caller: &Caller,
-        id: &OrganizationId,
-    ) -> Result<Organization, Error> {
+    pub async fn organization_get(&self, caller: &Caller, id: &OrganizationId) -> Result<Organization, Error> {
         caller.authorize(Some(id))?;
         self.organization_read(id).await
     }
@@ -83,11 +73,7 @@ impl App {
     ///
     /// # Errors
     /// Bad page fields.
-    pub async fn organization_list(
-        &self,
-        caller: &Caller,
-        page: &PageRequest,
-    ) -> Result<Listed<Organization>, Error> {
+    pub async fn organization_list(&self, caller: &Caller, page: &PageRequest) -> Result<Listed<Organization>, Error> {
         caller.authorize(None)?;
         let cut = page.judge::<OrganizationId>("organizations", PAGE)?;
         let rows = match &caller.role {
@@ -100,8 +86,7 @@ impl App {
             }
             Role::Owner(own) | Role::Admin(own) | Role::Member(own) => {
                 let own = self.store.organization_get(own).await?;
-                let behind =
-                    |row: &Organization| cut.after.as_ref().is_none_or(|after| row.id > *after);
+                let behind = |row: &Organization| cut.after.as_ref().is_none_or(|after| row.id > *after);
                 own.into_iter().filter(behind).collect()
             }
             Role::Publisher => Vec::new(),
@@ -109,10 +94,7 @@ impl App {
         Ok(cut.page(rows, |row| row.id.clone()))
     }
 
-    pub(crate) async fn organization_read(
-        &self,
-        id: &OrganizationId,
-    ) -> Result<Organization, Error> {
+    pub(crate) async fn organization_read(&self, id: &OrganizationId) -> Result<Organization, Error> {
         let found = self.store.organization_get(id).await?;
         found.ok_or_else(|| Error::not_found(resource_name(id)))
     }

@@ -48,11 +48,7 @@ pub(crate) struct Cut<K> {
 
 impl PageRequest {
     /// Judges size and token for the list that `scope` describes.
-    pub(crate) fn judge<K: FromStr>(
-        &self,
-        scope: impl Into<String>,
-        default_size: usize,
-    ) -> Result<Cut<K>, Error> {
+    pub(crate) fn judge<K: FromStr>(&self, scope: impl Into<String>, default_size: usize) -> Result<Cut<K>, Error> {
         let limit = match usize::try_from(self.size) {
             Ok(0) => default_size,
             Ok(size) => size.min(MAX_SIZE),
@@ -65,16 +61,11 @@ impl PageRequest {
         let after = match self.token.as_str() {
             "" => None,
             token => Some(key(token, &scope).ok_or_else(|| {
-                let rule =
-                    "is not from a page of this list with this filter; begin again without it";
+                let rule = "is not from a page of this list with this filter; begin again without it";
                 Error::field("page_token", rule)
             })?),
         };
-        Ok(Cut {
-            after,
-            limit,
-            scope,
-        })
+        Ok(Cut { after, limit, scope })
     }
 }
 
@@ -92,10 +83,7 @@ impl<K> Cut<K> {
         rows.truncate(self.limit);
         let last = rows.last().filter(|_| more);
         let next_page_token = last.map(|row| self.token(key(row))).unwrap_or_default();
-        Listed {
-            rows,
-            next_page_token,
-        }
+        Listed { rows, next_page_token }
     }
 
     /// The token of a page that ends with `key`.
@@ -157,32 +145,17 @@ mod tests {
         let cut: Cut<u64> = ask(2, "").judge("numbers", 100).expect("judged");
         let token = cut.token(7);
         assert_eq!(
-            ask(2, &token)
-                .judge::<u64>("numbers", 100)
-                .expect("judged")
-                .after,
+            ask(2, &token).judge::<u64>("numbers", 100).expect("judged").after,
             Some(7)
         );
-        for (scope, token) in [
-            ("others", token.as_str()),
-            ("numbers", "garbage!"),
-            ("numbers", "AAAA"),
-        ] {
-            assert!(
-                ask(2, token).judge::<u64>(scope, 100).is_err(),
-                "{scope} {token}"
-            );
+        for (scope, token) in [("others", token.as_str()), ("numbers", "garbage!"), ("numbers", "AAAA")] {
+            assert!(ask(2, token).judge::<u64>(scope, 100).is_err(), "{scope} {token}");
         }
     }
 
     #[test]
     fn sizes_are_bounded() {
-        let limit = |size| {
-            ask(size, "")
-                .judge::<u64>("numbers", 50)
-                .map(|cut| cut.limit)
-                .ok()
-        };
+        let limit = |size| ask(size, "").judge::<u64>("numbers", 50).map(|cut| cut.limit).ok();
         assert_eq!(
             [limit(0), limit(7), limit(5_000), limit(-1)],
             [Some(50), Some(7), Some(1_000), None]

@@ -21,17 +21,11 @@ pub struct Presence {
 
 /// Judges what the store says.
 #[must_use]
-pub fn judge(
-    presence: Option<&store::Presence>,
-    silent_after: Duration,
-    now: Timestamp,
-) -> Presence {
+pub fn judge(presence: Option<&store::Presence>, silent_after: Duration, now: Timestamp) -> Presence {
     let Some(presence) = presence else {
         return Presence::default();
     };
-    let recent = presence
-        .last_seen
-        .is_some_and(|seen| now.since(seen) < silent_after);
+    let recent = presence.last_seen.is_some_and(|seen| now.since(seen) < silent_after);
     Presence {
         online: presence.connected || recent,
         connected: presence.connected,
@@ -58,11 +52,7 @@ impl App {
     }
 
     /// Whether one executor is there.
-    pub(crate) async fn presence(
-        &self,
-        executor: ExecutorUid,
-        now: Timestamp,
-    ) -> Result<Presence, Error> {
+    pub(crate) async fn presence(&self, executor: ExecutorUid, now: Timestamp) -> Result<Presence, Error> {
         let mut all = self.presences(&[executor], now).await?;
         Ok(all.remove(&executor).unwrap_or_default())
     }

@@ -116,10 +116,7 @@ fn editions(release: &Release) -> Result<Vec<Vec<Edition>>, Refusal> {
 }
 
 /// The artifact for a platform; of an operator release the image.
-fn find_artifact<'a>(
-    release: &'a mut Release,
-    platform: Option<&Platform>,
-) -> Result<&'a mut Artifact, Refusal> {
+fn find_artifact<'a>(release: &'a mut Release, platform: Option<&Platform>) -> Result<&'a mut Artifact, Refusal> {
     let id = release.id.clone();
     let wanted = |artifact: &&mut Artifact| match artifact {
         Artifact::Agent { platform: own, .. } => platform == Some(own),
@@ -143,10 +140,7 @@ fn settle(release: &mut Release) -> Result<(), Refusal> {
             .max_by_key(|edition| edition.sequence)
             .cloned()
     };
-    let edition = match (
-        domain::manifest::publish::in_force(&editions),
-        release.status,
-    ) {
+    let edition = match (domain::manifest::publish::in_force(&editions), release.status) {
         (Some(edition), _) => Some(edition),
         (None, Status::Draft) => newest(),
         (None, Status::Published | Status::Yanked) => return Ok(()),

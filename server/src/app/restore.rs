@@ -55,8 +55,7 @@ impl App {
             };
             let organizations = self.store.organization_list(page).await?;
             for organization in &organizations {
-                self.restore_join_tokens(&organization.id, &mut done)
-                    .await?;
+                self.restore_join_tokens(&organization.id, &mut done).await?;
                 self.restore_executors(&organization.id, &mut done).await?;
             }
             match organizations.last() {
@@ -66,11 +65,7 @@ impl App {
         }
     }
 
-    async fn restore_join_tokens(
-        &self,
-        organization: &OrganizationId,
-        done: &mut Restored,
-    ) -> Result<(), Error> {
+    async fn restore_join_tokens(&self, organization: &OrganizationId, done: &mut Restored) -> Result<(), Error> {
         let mut after: Option<JoinTokenId> = None;
         loop {
             let page = Page {
@@ -88,9 +83,7 @@ impl App {
                     time: now,
                     details: vec![("cause", "after-restore".to_owned())],
                 };
-                self.store
-                    .join_token_revoke(&token.id, now, &[event])
-                    .await?;
+                self.store.join_token_revoke(&token.id, now, &[event]).await?;
                 done.join_tokens_voided += 1;
             }
             match tokens.last() {
@@ -100,11 +93,7 @@ impl App {
         }
     }
 
-    async fn restore_executors(
-        &self,
-        organization: &OrganizationId,
-        done: &mut Restored,
-    ) -> Result<(), Error> {
+    async fn restore_executors(&self, organization: &OrganizationId, done: &mut Restored) -> Result<(), Error> {
         let query = ExecutorQuery {
             organization: Some(organization.clone()),
             ..ExecutorQuery::default()
@@ -152,10 +141,7 @@ impl App {
             let uid = executor.uid;
             let mut draft = self.draft(executor, Actor::Console).await?;
             let answers = self.decide(&mut draft, &attempt, &Input::Cancel).await?;
-            if answers
-                .iter()
-                .any(|answer| matches!(answer, Answer::Refuse(_)))
-            {
+            if answers.iter().any(|answer| matches!(answer, Answer::Refuse(_))) {
                 return Ok(false);
             }
             match self.write(draft).await {

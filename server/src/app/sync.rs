@@ -23,8 +23,8 @@ use domain::executor::State;
 use domain::release::Status;
 use domain::sync::{AttemptReport, Inventory, Node, Progress};
 use domain::{
-    Actor, Attempt, AttemptId, Epoch, Event, Executor, ExecutorName, ExecutorUid, Generation,
-    Reason, Refusal, Timestamp,
+    Actor, Attempt, AttemptId, Epoch, Event, Executor, ExecutorName, ExecutorUid, Generation, Reason, Refusal,
+    Timestamp,
 };
 use store::{Change, ChangeNumber, NodeChange, NodeRecord};
 use tokio::sync::broadcast;
@@ -51,11 +51,7 @@ pub enum Leave {
 
 impl App {
     /// The executor has seen `generation`.
-    pub(crate) async fn sync_acknowledged(
-        &self,
-        uid: ExecutorUid,
-        generation: Generation,
-    ) -> Result<(), Error> {
+    pub(crate) async fn sync_acknowledged(&self, uid: ExecutorUid, generation: Generation) -> Result<(), Error> {
         let mut patience = Patience::new();
         loop {
             let executor = self.executor_by_uid(uid).await?;
@@ -76,11 +72,7 @@ impl App {
     }
 
     /// The executor says how far it is. Answers with a reason when the attempt is no longer wanted.
-    pub(crate) async fn sync_progressed(
-        &self,
-        uid: ExecutorUid,
-        progress: &Progress,
-    ) -> Result<Option<Reason>, Error> {
+    pub(crate) async fn sync_progressed(&self, uid: ExecutorUid, progress: &Progress) -> Result<Option<Reason>, Error> {
         let input = Input::Progress {
             phase: progress.phase,
             bytes_done: progress.bytes_done,
@@ -129,11 +121,7 @@ impl App {
 
     /// The executor reports an end. Once this answers, the report is durable and may be acknowledged; also when the
     /// attempt is not known any more (a restored database) or was known better already.
-    pub(crate) async fn sync_reported(
-        &self,
-        uid: ExecutorUid,
-        report: &AttemptReport,
-    ) -> Result<(), Error> {
+    pub(crate) async fn sync_reported(&self, uid: ExecutorUid, report: &AttemptReport) -> Result<(), Error> {
         let mut patience = Patience::new();
         loop {
             let executor = self.executor_by_uid(uid).await?;
@@ -147,11 +135,7 @@ impl App {
     }
 
     /// The executor says which machines it sees.
-    pub(crate) async fn sync_inventory(
-        &self,
-        uid: ExecutorUid,
-        inventory: Inventory,
-    ) -> Result<(), Error> {
+    pub(crate) async fn sync_inventory(&self, uid: ExecutorUid, inventory: Inventory) -> Result<(), Error> {
         let now = self.now().await?;
         let change = match inventory {
             Inventory::Full(nodes) => NodeChange::Full(records(nodes, now)),
@@ -195,11 +179,7 @@ impl App {
     }
 
     /// What changed after `number`, oldest first.
-    pub(crate) async fn sync_changes_since(
-        &self,
-        number: ChangeNumber,
-        limit: usize,
-    ) -> Result<Vec<Change>, Error> {
+    pub(crate) async fn sync_changes_since(&self, number: ChangeNumber, limit: usize) -> Result<Vec<Change>, Error> {
         Ok(self.store.change_list_since(number, limit).await?)
     }
 
@@ -226,12 +206,7 @@ impl App {
         }
     }
 
-    async fn decide_all(
-        &self,
-        draft: &mut Draft,
-        attempt: &Attempt,
-        inputs: &[Input],
-    ) -> Result<Vec<Answer>, Error> {
+    async fn decide_all(&self, draft: &mut Draft, attempt: &Attempt, inputs: &[Input]) -> Result<Vec<Answer>, Error> {
         let mut answers = Vec::new();
         for input in inputs {
             answers.extend(self.decide(draft, attempt, input).await?);
@@ -265,8 +240,7 @@ impl App {
                     target_version: said.target_version.clone(),
                     from_version: said.from_version.clone(),
                 };
-                let next =
-                    restore::from_report(executor, kind, recollection, &said.report, draft.now());
+                let next = restore::from_report(executor, kind, recollection, &said.report, draft.now());
                 tracing::info!(executor = %executor.name, attempt = %said.attempt, outcome = Outcome::as_str(said.report.outcome), "report about an attempt that the store does not know is taken in");
                 self.carry_out(draft, None, next).await?;
             }

@@ -48,11 +48,7 @@ pub struct TokenName {
 }
 
 /// A time to live that was asked for, judged.
-pub(crate) fn ttl(
-    asked: Option<Duration>,
-    default: Duration,
-    max: Duration,
-) -> Result<Duration, Error> {
+pub(crate) fn ttl(asked: Option<Duration>, default: Duration, max: Duration) -> Result<Duration, Error> {
     let ttl = asked.unwrap_or(default);
     if (MIN_TTL..=max).contains(&ttl) {
         return Ok(ttl);
@@ -79,11 +75,7 @@ impl App {
     ///
     /// # Errors
     /// `NOT_FOUND` when the organization does not exist; bad fields.
-    pub async fn token_create(
-        &self,
-        caller: &Caller,
-        new: NewToken,
-    ) -> Result<(TokenRecord, BearerToken), Error> {
+    pub async fn token_create(&self, caller: &Caller, new: NewToken) -> Result<(TokenRecord, BearerToken), Error> {
         caller.authorize(new.role.organization())?;
         if let Some(organization) = new.role.organization() {
             self.organization_read(organization).await?;
@@ -103,10 +95,7 @@ impl App {
         page: &PageRequest,
     ) -> Result<Listed<TokenRecord>, Error> {
         caller.authorize(organization)?;
-        let scope = format!(
-            "tokens of {}",
-            organization.map_or("", OrganizationId::as_str)
-        );
+        let scope = format!("tokens of {}", organization.map_or("", OrganizationId::as_str));
         let cut = page.judge::<TokenId>(scope, PAGE)?;
         let page = Page {
             after: cut.after.clone(),
@@ -120,11 +109,7 @@ impl App {
     ///
     /// # Errors
     /// `NOT_FOUND`.
-    pub async fn token_revoke(
-        &self,
-        caller: &Caller,
-        name: &TokenName,
-    ) -> Result<TokenRecord, Error> {
+    pub async fn token_revoke(&self, caller: &Caller, name: &TokenName) -> Result<TokenRecord, Error> {
         caller.authorize(name.organization.as_ref())?;
         let found = self.store.token_get(&name.id).await?;
         let record = found

@@ -56,9 +56,8 @@ pub struct Targets {
 
 /// Why an executor that is not there takes no request.
 pub(crate) fn offline(name: &ExecutorName, presence: &Presence) -> Option<Refusal> {
-    let message = format!(
-        "{name} is offline: no open session, and last seen 30 s ago or more; ask again when it is back"
-    );
+    let message =
+        format!("{name} is offline: no open session, and last seen 30 s ago or more; ask again when it is back");
     let refusal = Refusal::new(Reason::ExecutorOffline, message).with("executor", name);
     (!presence.online).then_some(refusal)
 }
@@ -68,11 +67,7 @@ impl App {
     ///
     /// # Errors
     /// `NOT_FOUND`.
-    pub async fn upgrade_targets(
-        &self,
-        caller: &Caller,
-        name: &ExecutorName,
-    ) -> Result<Targets, Error> {
+    pub async fn upgrade_targets(&self, caller: &Caller, name: &ExecutorName) -> Result<Targets, Error> {
         caller.authorize(Some(&name.organization))?;
         let executor = self.executor_read(name).await?;
         let catalog = self.catalog(executor.kind).await?;

@@ -29,10 +29,7 @@ pub async fn run(app: Arc<App>) -> Result<(), BoxError> {
         let sleep = match app.deadline_sweep().await {
             Ok(swept) => swept.next.unwrap_or(HEAL).clamp(BREATH, HEAL),
             Err(error) => {
-                tracing::warn!(
-                    error = observe::chain(&error),
-                    "deadlines wait for the store"
-                );
+                tracing::warn!(error = observe::chain(&error), "deadlines wait for the store");
                 AWAY
             }
         };

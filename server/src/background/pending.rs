@@ -29,10 +29,7 @@ pub async fn run(app: Arc<App>) -> Result<(), BoxError> {
                 reason = "a gauge is a float, and 2^52 executors are far"
             )]
             Ok(count) => metrics::set(Metric::PendingUpgrades, count as f64),
-            Err(error) => tracing::warn!(
-                error = observe::chain(&error),
-                "pending upgrades were not counted"
-            ),
+            Err(error) => tracing::warn!(error = observe::chain(&error), "pending upgrades were not counted"),
         }
         tokio::time::sleep(AT_MOST).await;
         tokio::select! {

@@ -32,10 +32,7 @@ pub async fn run(app: Arc<App>) -> Result<(), BoxError> {
                 certificates = pruned.certificates,
                 "forgot what is older than its retention"
             ),
-            Err(error) => tracing::warn!(
-                error = observe::chain(&error),
-                "could not forget what is over"
-            ),
+            Err(error) => tracing::warn!(error = observe::chain(&error), "could not forget what is over"),
         }
     }
 }

@@ -17,10 +17,7 @@ const AWAY: Duration = Duration::from_secs(5);
 /// None: it tries again until the store is there.
 pub async fn run(app: Arc<App>) -> Result<(), BoxError> {
     while let Err(error) = app.yank_resume().await {
-        tracing::warn!(
-            error = observe::chain(&error),
-            "yanked releases wait for the store"
-        );
+        tracing::warn!(error = observe::chain(&error), "yanked releases wait for the store");
         tokio::time::sleep(AWAY).await;
     }
     Ok(())

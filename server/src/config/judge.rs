@@ -49,9 +49,7 @@ impl Judge {
     fn read(&mut self, path: PathBuf) {
         let origin = path.display().to_string();
         let table = match fs::read_to_string(&path) {
-            Ok(text) => text
-                .parse::<toml::Table>()
-                .map_err(|error| error.to_string()),
+            Ok(text) => text.parse::<toml::Table>().map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         let table = match table {
@@ -60,8 +58,7 @@ impl Judge {
         };
         for (key, value) in table {
             let Some(known) = args::Settings::KEYS.iter().find(|known| **known == key) else {
-                self.mistakes
-                    .push(format!("{key} ({origin}): no such setting"));
+                self.mistakes.push(format!("{key} ({origin}): no such setting"));
                 continue;
             };
             let value = match value {
@@ -69,9 +66,8 @@ impl Judge {
                 toml::Value::Integer(number) => number.to_string(),
                 other => {
                     let kind = other.type_str();
-                    self.mistakes.push(format!(
-                        "{key} ({origin}): must be text or a whole number, not {kind}"
-                    ));
+                    self.mistakes
+                        .push(format!("{key} ({origin}): must be text or a whole number, not {kind}"));
                     continue;
                 }
             };
@@ -115,11 +111,7 @@ impl Judge {
     }
 
     /// Two paths that only go together.
-    pub(super) fn pair(
-        &mut self,
-        first: &'static str,
-        second: &'static str,
-    ) -> Option<(PathBuf, PathBuf)> {
+    pub(super) fn pair(&mut self, first: &'static str, second: &'static str) -> Option<(PathBuf, PathBuf)> {
         match (self.path(first), self.path(second)) {
             (Some(one), Some(two)) => Some((one, two)),
             (None, None) => None,
@@ -129,8 +121,7 @@ impl Judge {
                 } else {
                     (second, first)
                 };
-                self.mistakes
-                    .push(format!("{missing}: must be set, since {given} is"));
+                self.mistakes.push(format!("{missing}: must be set, since {given} is"));
                 None
             }
         }
@@ -141,24 +132,14 @@ impl Judge {
         let said = self.said.remove(key)?;
         match said.value.trim().parse::<u64>() {
             Ok(number) if (least..=most).contains(&number) => Some(number),
-            _ => self.wrong(
-                key,
-                &said,
-                &format!("a whole number from {least} to {most}"),
-            ),
+            _ => self.wrong(key, &said, &format!("a whole number from {least} to {most}")),
         }
     }
 
     /// Milliseconds in a range.
-    pub(super) fn millis(
-        &mut self,
-        key: &'static str,
-        least: Duration,
-        most: Duration,
-    ) -> Option<Duration> {
+    pub(super) fn millis(&mut self, key: &'static str, least: Duration, most: Duration) -> Option<Duration> {
         let ms = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        self.number(key, ms(least), ms(most))
-            .map(Duration::from_millis)
+        self.number(key, ms(least), ms(most)).map(Duration::from_millis)
     }
 
     /// Names and addresses, comma separated.
@@ -166,19 +147,11 @@ impl Judge {
         let Some(said) = self.said.remove("server_names") else {
             return default_names();
         };
-        let names: Vec<String> = said
-            .value
-            .split(',')
-            .map(|name| name.trim().to_owned())
-            .collect();
+        let names: Vec<String> = said.value.split(',').map(|name| name.trim().to_owned()).collect();
         if names.iter().all(|name| is_host(name)) {
             return names;
         }
-        let none: Option<Vec<String>> = self.wrong(
-            "server_names",
-            &said,
-            "DNS names or addresses, comma separated",
-        );
+        let none: Option<Vec<String>> = self.wrong("server_names", &said, "DNS names or addresses, comma separated");
         none.unwrap_or_default()
     }
 
@@ -188,11 +161,7 @@ impl Judge {
         if is_host(&said.value) && !said.value.contains(':') {
             return Some(said.value);
         }
-        self.wrong(
-            "trust_domain",
-            &said,
-            "a DNS name such as novacula.internal",
-        )
+        self.wrong("trust_domain", &said, "a DNS name such as novacula.internal")
     }
 
     pub(super) fn log_format(&mut self) -> LogFormat {
@@ -209,10 +178,8 @@ impl Judge {
     }
 
     fn wrong<T>(&mut self, key: &str, said: &Said, rule: &str) -> Option<T> {
-        self.mistakes.push(format!(
-            "{key} ({}): must be {rule}, not {:?}",
-            said.origin, said.value
-        ));
+        self.mistakes
+            .push(format!("{key} ({}): must be {rule}, not {:?}", said.origin, said.value));
         None
     }
 }
@@ -222,9 +189,7 @@ fn is_host(name: &str) -> bool {
     let dns = (1..=253).contains(&name.len())
         && name.split('.').all(|label| {
             (1..=63).contains(&label.len())
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         });

@@ -20,14 +20,9 @@ pub(super) async fn bootstrap(config: &Config, wanted: Bootstrap) -> anyhow::Res
     let made = app.bootstrap(&organization).await?;
     match made.organization {
         Made::Now => say(&format!("organization  organizations/{organization}")),
-        Made::Before => say(&format!(
-            "organization  organizations/{organization} (was there)"
-        )),
+        Made::Before => say(&format!("organization  organizations/{organization} (was there)")),
     }
-    say(&format!(
-        "authority     {}",
-        config.data_dir.join("ca.pem").display()
-    ));
+    say(&format!("authority     {}", config.data_dir.join("ca.pem").display()));
     for (role, token) in &made.tokens {
         let secret = token.reveal();
         let shown = match &wanted.token_dir {

@@ -77,83 +77,35 @@ pub const TABLE: &[Access] = &[
     api("/novacula.v1.ExecutorService/GetExecutor", Demand::Look),
     api("/novacula.v1.ExecutorService/ListExecutors", Demand::Look),
     api("/novacula.v1.ExecutorService/WatchExecutors", Demand::Look),
-    api(
-        "/novacula.v1.ExecutorService/UpdateExecutor",
-        Demand::Deploy,
-    ),
-    api(
-        "/novacula.v1.ExecutorService/DeactivateExecutor",
-        Demand::Deploy,
-    ),
-    api(
-        "/novacula.v1.ExecutorService/ActivateExecutor",
-        Demand::Deploy,
-    ),
-    api(
-        "/novacula.v1.ExecutorService/DeleteExecutor",
-        Demand::Deploy,
-    ),
+    api("/novacula.v1.ExecutorService/UpdateExecutor", Demand::Deploy),
+    api("/novacula.v1.ExecutorService/DeactivateExecutor", Demand::Deploy),
+    api("/novacula.v1.ExecutorService/ActivateExecutor", Demand::Deploy),
+    api("/novacula.v1.ExecutorService/DeleteExecutor", Demand::Deploy),
     api("/novacula.v1.ExecutorService/ListNodes", Demand::Look),
     api("/novacula.v1.ExecutorService/ClearHold", Demand::Deploy),
-    api(
-        "/novacula.v1.UpgradeService/ListUpgradeTargets",
-        Demand::Look,
-    ),
+    api("/novacula.v1.UpgradeService/ListUpgradeTargets", Demand::Look),
     api("/novacula.v1.UpgradeService/RequestUpgrade", Demand::Deploy),
-    api(
-        "/novacula.v1.UpgradeService/BatchRequestUpgrade",
-        Demand::Deploy,
-    ),
+    api("/novacula.v1.UpgradeService/BatchRequestUpgrade", Demand::Deploy),
     api("/novacula.v1.UpgradeService/CancelUpgrade", Demand::Deploy),
     api("/novacula.v1.UpgradeService/GetAttempt", Demand::Look),
     api("/novacula.v1.UpgradeService/ListAttempts", Demand::Look),
     api("/novacula.v1.UpgradeService/WatchAttempt", Demand::Look),
     api("/novacula.v1.UpgradeService/ExplainUpgrade", Demand::Look),
     api("/novacula.v1.ReleaseService/CreateRelease", Demand::Publish),
-    api(
-        "/novacula.v1.ReleaseService/UploadArtifact",
-        Demand::Publish,
-    ),
-    api(
-        "/novacula.v1.ReleaseService/AddReleaseSignature",
-        Demand::Publish,
-    ),
+    api("/novacula.v1.ReleaseService/UploadArtifact", Demand::Publish),
+    api("/novacula.v1.ReleaseService/AddReleaseSignature", Demand::Publish),
     api("/novacula.v1.ReleaseService/GetRelease", Demand::AnyToken),
     api("/novacula.v1.ReleaseService/ListReleases", Demand::AnyToken),
-    api(
-        "/novacula.v1.ReleaseService/PublishRelease",
-        Demand::Publish,
-    ),
+    api("/novacula.v1.ReleaseService/PublishRelease", Demand::Publish),
     api("/novacula.v1.ReleaseService/YankRelease", Demand::Publish),
-    api(
-        "/novacula.v1.ReleaseService/CompareReleases",
-        Demand::AnyToken,
-    ),
-    api(
-        "/novacula.v1.OrganizationService/CreateOrganization",
-        Demand::Install,
-    ),
-    api(
-        "/novacula.v1.OrganizationService/GetOrganization",
-        Demand::Look,
-    ),
+    api("/novacula.v1.ReleaseService/CompareReleases", Demand::AnyToken),
+    api("/novacula.v1.OrganizationService/CreateOrganization", Demand::Install),
+    api("/novacula.v1.OrganizationService/GetOrganization", Demand::Look),
     // The answer holds only what the caller's role reaches.
-    api(
-        "/novacula.v1.OrganizationService/ListOrganizations",
-        Demand::AnyToken,
-    ),
-    api(
-        "/novacula.v1.OrganizationService/CreateJoinToken",
-        Demand::Own,
-    ),
-    api(
-        "/novacula.v1.OrganizationService/ListJoinTokens",
-        Demand::Own,
-    ),
-    api(
-        "/novacula.v1.OrganizationService/RevokeJoinToken",
-        Demand::Own,
-    ),
+    api("/novacula.v1.OrganizationService/ListOrganizations", Demand::AnyToken),
+    api("/novacula.v1.OrganizationService/CreateJoinToken", Demand::Own),
+    api("/novacula.v1.OrganizationService/ListJoinTokens", Demand::Own),
+    api("/novacula.v1.OrganizationService/RevokeJoinToken", Demand::Own),
     api("/novacula.v1.OrganizationService/CreateToken", Demand::Own),
     api("/novacula.v1.OrganizationService/ListTokens", Demand::Own),
     api("/novacula.v1.OrganizationService/RevokeToken", Demand::Own),
@@ -171,9 +123,7 @@ pub const TABLE: &[Access] = &[
 /// The row of a path on a listener; none: it is not offered there.
 #[must_use]
 pub fn find(listener: Listener, path: &str) -> Option<&'static Access> {
-    TABLE
-        .iter()
-        .find(|row| row.listener == listener && row.path == path)
+    TABLE.iter().find(|row| row.listener == listener && row.path == path)
 }
 
 /// The caller that the layer found.
@@ -205,12 +155,6 @@ mod tests {
         let path = "/novacula.v1.SyncService/SyncExecutor";
         assert!(find(Listener::Executors, path).is_some());
         assert!(find(Listener::Api, path).is_none());
-        assert!(
-            find(
-                Listener::Executors,
-                "/novacula.v1.UpgradeService/RequestUpgrade"
-            )
-            .is_none()
-        );
+        assert!(find(Listener::Executors, "/novacula.v1.UpgradeService/RequestUpgrade").is_none());
     }
 }

@@ -27,10 +27,7 @@ impl Service {
 
 #[tonic::async_trait]
 impl EnrollmentService for Service {
-    async fn enroll(
-        &self,
-        request: Request<EnrollRequest>,
-    ) -> Result<Response<EnrollResponse>, Status> {
+    async fn enroll(&self, request: Request<EnrollRequest>) -> Result<Response<EnrollResponse>, Status> {
         let EnrollRequest {
             join_token,
             certificate_signing_request,

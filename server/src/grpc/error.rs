@@ -37,12 +37,7 @@ pub fn refused(refusal: &Refusal) -> Status {
         .iter()
         .map(|(name, value)| ((*name).to_owned(), value.clone()))
         .collect();
-    explain(
-        code(refusal.reason),
-        refusal.reason,
-        &refusal.message,
-        metadata,
-    )
+    explain(code(refusal.reason), refusal.reason, &refusal.message, metadata)
 }
 
 /// What fields that may not be so say. The message names them all.
@@ -54,15 +49,10 @@ pub fn invalid(violations: &[Violation]) -> Status {
         .collect();
     let fields: Vec<FieldViolation> = violations
         .iter()
-        .map(|violation| {
-            FieldViolation::new(violation.field.as_str(), violation.description.as_str())
-        })
+        .map(|violation| FieldViolation::new(violation.field.as_str(), violation.description.as_str()))
         .collect();
-    let mut details = ErrorDetails::with_error_info(
-        Reason::InvalidArgument.as_str(),
-        proto::ERROR_DOMAIN,
-        HashMap::new(),
-    );
+    let mut details =
+        ErrorDetails::with_error_info(Reason::InvalidArgument.as_str(), proto::ERROR_DOMAIN, HashMap::new());
     details.set_bad_request(fields);
     Status::with_error_details(Code::InvalidArgument, text.join("; "), details)
 }
@@ -107,8 +97,7 @@ pub fn late_certificate() -> Status {
 #[must_use]
 pub fn rate_limited(after: Duration) -> Status {
     let reason = Reason::RateLimited;
-    let mut details =
-        ErrorDetails::with_error_info(reason.as_str(), proto::ERROR_DOMAIN, HashMap::new());
+    let mut details = ErrorDetails::with_error_info(reason.as_str(), proto::ERROR_DOMAIN, HashMap::new());
     details.set_retry_info(Some(after));
     let message = format!(
         "too many requests of this kind; ask again after {} ms",
@@ -121,8 +110,7 @@ pub fn rate_limited(after: Duration) -> Status {
 #[must_use]
 pub fn unavailable(message: &str) -> Status {
     let reason = Reason::Unavailable;
-    let mut details =
-        ErrorDetails::with_error_info(reason.as_str(), proto::ERROR_DOMAIN, HashMap::new());
+    let mut details = ErrorDetails::with_error_info(reason.as_str(), proto::ERROR_DOMAIN, HashMap::new());
     details.set_retry_info(Some(RETRY_SOON));
     Status::with_error_details(code(reason), message, details)
 }
@@ -157,20 +145,16 @@ fn store(error: &store::Error) -> Status {
     match error {
         // The use case read, decided and wrote again until its patience ended: someone else keeps winning.
         store::Error::Stale { .. } => {
-            tracing::warn!(
-                error = observe::chain(error),
-                "writers kept overtaking each other"
-            );
+            tracing::warn!(error = observe::chain(error), "writers kept overtaking each other");
             unavailable("the resource keeps being changed by others; ask again")
         }
         store::Error::Exists { noun, key } => refused(&Refusal::new(
             Reason::AlreadyExists,
             format!("{noun} {key} exists already; choose another name"),
         )),
-        store::Error::Missing { noun, key } => refused(&Refusal::new(
-            Reason::NotFound,
-            format!("{noun} {key} does not exist"),
-        )),
+        store::Error::Missing { noun, key } => {
+            refused(&Refusal::new(Reason::NotFound, format!("{noun} {key} does not exist")))
+        }
         store::Error::Unavailable { .. } => {
             tracing::warn!(error = observe::chain(error), "the store is away");
             unavailable("the store is not available; ask again")
@@ -189,9 +173,7 @@ fn store(error: &store::Error) -> Status {
 #[must_use]
 pub const fn code(reason: Reason) -> Code {
     match reason {
-        Reason::TokenInvalid | Reason::JoinTokenInvalid | Reason::CertificateInvalid => {
-            Code::Unauthenticated
-        }
+        Reason::TokenInvalid | Reason::JoinTokenInvalid | Reason::CertificateInvalid => Code::Unauthenticated,
         Reason::RoleRequired => Code::PermissionDenied,
         Reason::InvalidArgument | Reason::ProtocolViolation => Code::InvalidArgument,
         Reason::NotFound => Code::NotFound,
@@ -247,19 +229,14 @@ pub const fn http(reason: Reason) -> http::StatusCode {
         Code::PermissionDenied => http::StatusCode::FORBIDDEN,
         Code::InvalidArgument => http::StatusCode::BAD_REQUEST,
         Code::NotFound => http::StatusCode::NOT_FOUND,
-        Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => {
-            http::StatusCode::CONFLICT
-        }
+        Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => http::StatusCode::CONFLICT,
         Code::ResourceExhausted => http::StatusCode::TOO_MANY_REQUESTS,
         Code::Unavailable => http::StatusCode::SERVICE_UNAVAILABLE,
         Code::DeadlineExceeded => http::StatusCode::GATEWAY_TIMEOUT,
         Code::Unimplemented => http::StatusCode::NOT_IMPLEMENTED,
-        Code::Ok
-        | Code::Cancelled
-        | Code::Unknown
-        | Code::OutOfRange
-        | Code::Internal
-        | Code::DataLoss => http::StatusCode::INTERNAL_SERVER_ERROR,
+        Code::Ok | Code::Cancelled | Code::Unknown | Code::OutOfRange | Code::Internal | Code::DataLoss => {
+            http::StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 
@@ -269,9 +246,7 @@ mod tests {
 
     #[test]
     fn a_refusal_carries_reason_domain_and_values() {
-        let status = refused(
-            &Refusal::new(Reason::ExecutorOffline, "web-1 is offline").with("last_seen", "never"),
-        );
+        let status = refused(&Refusal::new(Reason::ExecutorOffline, "web-1 is offline").with("last_seen", "never"));
         assert_eq!(status.code(), Code::FailedPrecondition);
         let details = status.get_error_details();
         let info = details.error_info().expect("ErrorInfo");
@@ -279,10 +254,7 @@ mod tests {
             (info.reason.as_str(), info.domain.as_str()),
             ("EXECUTOR_OFFLINE", "novacula.dev")
         );
-        assert_eq!(
-            info.metadata.get("last_seen").map(String::as_str),
-            Some("never")
-        );
+        assert_eq!(info.metadata.get("last_seen").map(String::as_str), Some("never"));
     }
 
     #[test]

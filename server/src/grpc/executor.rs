@@ -14,10 +14,7 @@ use crate::grpc::wire::{Answers, Service, done, executor, field, organization, p
 
 #[tonic::async_trait]
 impl ExecutorService for Service {
-    async fn get_executor(
-        &self,
-        request: Request<v1::GetExecutorRequest>,
-    ) -> Result<Response<v1::Executor>, Status> {
+    async fn get_executor(&self, request: Request<v1::GetExecutorRequest>) -> Result<Response<v1::Executor>, Status> {
         let caller = access::caller(&request)?;
         let name = field(convert::executor::name("name", &request.get_ref().name))?;
         let view = done(self.app.executor_get(&caller, &name).await)?;
@@ -33,11 +30,7 @@ impl ExecutorService for Service {
         let parent = organization("parent", &request.parent)?;
         let filter: Filter = done(request.filter.parse())?;
         let page = page(request.page_size, &request.page_token);
-        let listed = done(
-            self.app
-                .executor_list(&caller, &parent, &filter, &page)
-                .await,
-        )?;
+        let listed = done(self.app.executor_list(&caller, &parent, &filter, &page).await)?;
         Ok(Response::new(v1::ListExecutorsResponse {
             executors: listed
                 .rows
@@ -125,10 +118,7 @@ impl ExecutorService for Service {
         }))
     }
 
-    async fn clear_hold(
-        &self,
-        request: Request<v1::ClearHoldRequest>,
-    ) -> Result<Response<v1::Executor>, Status> {
+    async fn clear_hold(&self, request: Request<v1::ClearHoldRequest>) -> Result<Response<v1::Executor>, Status> {
         let caller = access::caller(&request)?;
         let request = request.into_inner();
         let name = field(convert::executor::name("name", &request.name))?;
@@ -139,14 +129,9 @@ impl ExecutorService for Service {
 }
 
 /// The fields that the mask names; all that may be changed, when it is empty.
-#[expect(
-    clippy::result_large_err,
-    reason = "tonic's handlers answer with Status"
-)]
+#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 fn update(wire: v1::Executor, paths: &[String]) -> Result<Update, Status> {
-    let unknown = paths
-        .iter()
-        .find(|path| !matches!(path.as_str(), "channel" | "labels"));
+    let unknown = paths.iter().find(|path| !matches!(path.as_str(), "channel" | "labels"));
     if let Some(path) = unknown {
         let shown: String = path.chars().take(80).collect();
         return Err(error::field(

@@ -44,10 +44,7 @@ pub async fn trace(mut request: Request, next: Next) -> Response<Body> {
         .get(&REQUEST_ID)
         .and_then(|id| id.to_str().ok())
         .and_then(|id| RequestId::new(id).ok());
-    let id = given.map_or_else(
-        || uuid::Uuid::new_v4().to_string(),
-        |id| id.as_str().to_owned(),
-    );
+    let id = given.map_or_else(|| uuid::Uuid::new_v4().to_string(), |id| id.as_str().to_owned());
     let span = tracing::info_span!("request", id, path = request.uri().path());
     // Printable ASCII by its type.
     let header = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("unprintable"));
@@ -58,18 +55,11 @@ pub async fn trace(mut request: Request, next: Next) -> Response<Body> {
 }
 
 /// Lets through what the access table allows on the API listener. Whoever passes with a token is a [`Caller`] in the extensions.
-pub async fn authenticate(
-    State(keeper): State<Gatekeeper>,
-    mut request: Request,
-    next: Next,
-) -> Response<Body> {
+pub async fn authenticate(State(keeper): State<Gatekeeper>, mut request: Request, next: Next) -> Response<Body> {
     let Some(row) = access::find(Listener::Api, request.uri().path()) else {
         return unknown(&request);
     };
-    let address = request
-        .extensions()
-        .get::<Arc<Peer>>()
-        .map(|peer| peer.address.ip());
+    let address = request.extensions().get::<Arc<Peer>>().map(|peer| peer.address.ip());
     let Some(address) = address else {
         return error::internal().into_http();
     };
@@ -77,18 +67,16 @@ pub async fn authenticate(
     let token = bearer(&request);
     let caller = match row.proof {
         Proof::Nothing => None,
-        Proof::Token(demand) => {
-            match authenticated(&keeper, token, Who::Address(address), demand).await {
-                Ok(caller) => Some(caller),
-                Err(status) => return status.into_http(),
-            }
-        }
+        Proof::Token(demand) => match authenticated(&keeper, token, Who::Address(address), demand).await {
+            Ok(caller) => Some(caller),
+            Err(status) => return status.into_http(),
+        },
         // Proofs of the other listener mean nothing here.
         Proof::JoinToken | Proof::Certificate | Proof::LateCertificate => return unknown(&request),
     };
-    let who = caller.as_ref().map_or(Who::Address(address), |caller| {
-        Who::Token(caller.token.clone())
-    });
+    let who = caller
+        .as_ref()
+        .map_or(Who::Address(address), |caller| Who::Token(caller.token.clone()));
     if let Err(after) = keeper.limits.take(who.clone(), row.path) {
         return error::rate_limited(after).into_http();
     }
@@ -138,12 +126,7 @@ async fn authenticated(
 }
 
 fn bearer(request: &Request) -> Option<BearerToken> {
-    let (scheme, token) = request
-        .headers()
-        .get(AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .split_once(' ')?;
+    let (scheme, token) = request.headers().get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {
         token.trim().parse().ok()
     } else {

@@ -55,34 +55,19 @@ pub const TABLE: &[(&str, Class)] = &[
     ("/novacula.v1.SyncService/SyncExecutor", Class::Sync),
     ("/novacula.v1.SyncService/Probe", Class::Executor),
     ("/novacula.v1.EnrollmentService/Enroll", Class::Enrol),
-    (
-        "/novacula.v1.EnrollmentService/RenewCertificate",
-        Class::Executor,
-    ),
+    ("/novacula.v1.EnrollmentService/RenewCertificate", Class::Executor),
     ("/novacula.v1.ExecutorService/GetExecutor", Class::Read),
     ("/novacula.v1.ExecutorService/ListExecutors", Class::Read),
     ("/novacula.v1.ExecutorService/WatchExecutors", Class::Watch),
     ("/novacula.v1.ExecutorService/UpdateExecutor", Class::Write),
-    (
-        "/novacula.v1.ExecutorService/DeactivateExecutor",
-        Class::Write,
-    ),
-    (
-        "/novacula.v1.ExecutorService/ActivateExecutor",
-        Class::Write,
-    ),
+    ("/novacula.v1.ExecutorService/DeactivateExecutor", Class::Write),
+    ("/novacula.v1.ExecutorService/ActivateExecutor", Class::Write),
     ("/novacula.v1.ExecutorService/DeleteExecutor", Class::Write),
     ("/novacula.v1.ExecutorService/ListNodes", Class::Read),
     ("/novacula.v1.ExecutorService/ClearHold", Class::Write),
-    (
-        "/novacula.v1.UpgradeService/ListUpgradeTargets",
-        Class::Read,
-    ),
+    ("/novacula.v1.UpgradeService/ListUpgradeTargets", Class::Read),
     ("/novacula.v1.UpgradeService/RequestUpgrade", Class::Write),
-    (
-        "/novacula.v1.UpgradeService/BatchRequestUpgrade",
-        Class::Batch,
-    ),
+    ("/novacula.v1.UpgradeService/BatchRequestUpgrade", Class::Batch),
     ("/novacula.v1.UpgradeService/CancelUpgrade", Class::Write),
     ("/novacula.v1.UpgradeService/GetAttempt", Class::Read),
     ("/novacula.v1.UpgradeService/ListAttempts", Class::Read),
@@ -90,49 +75,25 @@ pub const TABLE: &[(&str, Class)] = &[
     ("/novacula.v1.UpgradeService/ExplainUpgrade", Class::Read),
     ("/novacula.v1.ReleaseService/CreateRelease", Class::Write),
     ("/novacula.v1.ReleaseService/UploadArtifact", Class::Upload),
-    (
-        "/novacula.v1.ReleaseService/AddReleaseSignature",
-        Class::Write,
-    ),
+    ("/novacula.v1.ReleaseService/AddReleaseSignature", Class::Write),
     ("/novacula.v1.ReleaseService/GetRelease", Class::Read),
     ("/novacula.v1.ReleaseService/ListReleases", Class::Read),
     ("/novacula.v1.ReleaseService/PublishRelease", Class::Write),
     ("/novacula.v1.ReleaseService/YankRelease", Class::Write),
     ("/novacula.v1.ReleaseService/CompareReleases", Class::Read),
-    (
-        "/novacula.v1.OrganizationService/CreateOrganization",
-        Class::Write,
-    ),
-    (
-        "/novacula.v1.OrganizationService/GetOrganization",
-        Class::Read,
-    ),
-    (
-        "/novacula.v1.OrganizationService/ListOrganizations",
-        Class::Read,
-    ),
-    (
-        "/novacula.v1.OrganizationService/CreateJoinToken",
-        Class::Write,
-    ),
-    (
-        "/novacula.v1.OrganizationService/ListJoinTokens",
-        Class::Read,
-    ),
-    (
-        "/novacula.v1.OrganizationService/RevokeJoinToken",
-        Class::Write,
-    ),
+    ("/novacula.v1.OrganizationService/CreateOrganization", Class::Write),
+    ("/novacula.v1.OrganizationService/GetOrganization", Class::Read),
+    ("/novacula.v1.OrganizationService/ListOrganizations", Class::Read),
+    ("/novacula.v1.OrganizationService/CreateJoinToken", Class::Write),
+    ("/novacula.v1.OrganizationService/ListJoinTokens", Class::Read),
+    ("/novacula.v1.OrganizationService/RevokeJoinToken", Class::Write),
     ("/novacula.v1.OrganizationService/CreateToken", Class::Write),
     ("/novacula.v1.OrganizationService/ListTokens", Class::Read),
     ("/novacula.v1.OrganizationService/RevokeToken", Class::Write),
     ("/novacula.v1.OrganizationService/WhoAmI", Class::Read),
     ("/novacula.v1.EventService/ListEvents", Class::Read),
     ("/novacula.v1.EventService/WatchEvents", Class::Watch),
-    (
-        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-        Class::Open,
-    ),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Class::Open),
     (
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
         Class::Open,
@@ -174,9 +135,7 @@ impl Class {
     #[must_use]
     pub const fn deadline(self) -> Option<Duration> {
         match self {
-            Self::Read | Self::Write | Self::Enrol | Self::Executor | Self::Stranger => {
-                Some(Duration::from_secs(30))
-            }
+            Self::Read | Self::Write | Self::Enrol | Self::Executor | Self::Stranger => Some(Duration::from_secs(30)),
             Self::Batch => Some(Duration::from_secs(120)),
             Self::Watch | Self::Upload | Self::Sync | Self::Artifact | Self::Open => None,
         }
@@ -235,9 +194,7 @@ impl Limits {
                 buckets.clear();
             }
         }
-        let bucket = buckets
-            .entry((who, class))
-            .or_insert(Bucket { full_at: now });
+        let bucket = buckets.entry((who, class)).or_insert(Bucket { full_at: now });
         *bucket = bucket.after_one(class, now)?;
         Ok(())
     }
@@ -303,11 +260,7 @@ mod tests {
         let now = Instant::now();
         for n in 0..(BUCKETS as u32 + 1000) {
             let address = IpAddr::V4(std::net::Ipv4Addr::from(n));
-            assert!(
-                limits
-                    .take_at(Who::Address(address), Class::Enrol, now)
-                    .is_ok()
-            );
+            assert!(limits.take_at(Who::Address(address), Class::Enrol, now).is_ok());
         }
         assert!(limits.buckets.lock().expect("no panic").len() <= BUCKETS);
     }

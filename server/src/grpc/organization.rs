@@ -22,13 +22,8 @@ impl OrganizationService for Service {
     ) -> Result<Response<v1::Organization>, Status> {
         let caller = access::caller(&request)?;
         let request = request.into_inner();
-        let id: OrganizationId = field(convert::field::required(
-            "organization_id",
-            &request.organization_id,
-        ))?;
-        let made = self
-            .app
-            .organization_create(&caller, &id, &request.display_name);
+        let id: OrganizationId = field(convert::field::required("organization_id", &request.organization_id))?;
+        let made = self.app.organization_create(&caller, &id, &request.display_name);
         Ok(Response::new(encode(done(made.await)?)))
     }
 
@@ -129,53 +124,35 @@ impl OrganizationService for Service {
         }))
     }
 
-    async fn revoke_token(
-        &self,
-        request: Request<v1::RevokeTokenRequest>,
-    ) -> Result<Response<v1::Token>, Status> {
+    async fn revoke_token(&self, request: Request<v1::RevokeTokenRequest>) -> Result<Response<v1::Token>, Status> {
         let caller = access::caller(&request)?;
         let name = field(token_name(&request.get_ref().name))?;
         let revoked = done(self.app.token_revoke(&caller, &name).await)?;
         Ok(Response::new(token(revoked)))
     }
 
-    async fn who_am_i(
-        &self,
-        request: Request<v1::WhoAmIRequest>,
-    ) -> Result<Response<v1::WhoAmIResponse>, Status> {
+    async fn who_am_i(&self, request: Request<v1::WhoAmIRequest>) -> Result<Response<v1::WhoAmIResponse>, Status> {
         let caller = access::caller(&request)?;
         let record = done(self.app.token_whoami(&caller).await)?;
         let place = record.role.organization();
         Ok(Response::new(v1::WhoAmIResponse {
-            organization: place
-                .map(|id| format!("organizations/{id}"))
-                .unwrap_or_default(),
+            organization: place.map(|id| format!("organizations/{id}")).unwrap_or_default(),
             token: Some(token(record)),
             server_version: self.app.settings().server_version.to_string(),
         }))
     }
 }
 
-#[expect(
-    clippy::result_large_err,
-    reason = "tonic's handlers answer with Status"
-)]
+#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 fn new_join_token(wire: v1::CreateJoinTokenRequest) -> Result<NewJoinToken, Status> {
     let max_uses = match wire.max_uses {
         0 => None,
-        uses => Some(
-            u32::try_from(uses)
-                .map_err(|_| error::field("max_uses", format!("{uses} is negative")))?,
-        ),
+        uses => Some(u32::try_from(uses).map_err(|_| error::field("max_uses", format!("{uses} is negative")))?),
     };
     Ok(NewJoinToken {
         organization: organization("parent", &wire.parent)?,
         executor: field(convert::field::optional("executor_id", &wire.executor_id))?,
-        take_over: if wire.replace {
-            TakeOver::Yes
-        } else {
-            TakeOver::No
-        },
+        take_over: if wire.replace { TakeOver::Yes } else { TakeOver::No },
         ttl: field(convert::field::duration("ttl", wire.ttl))?,
         max_uses,
     })
@@ -207,10 +184,9 @@ fn token_name(name: &str) -> Result<TokenName, convert::Error> {
     };
     let parts: Vec<&str> = name.split('/').collect();
     let (organization, id) = match parts[..] {
-        ["organizations", organization, "tokens", id] => (
-            Some(OrganizationId::new(organization).map_err(|_| refused())?),
-            id,
-        ),
+        ["organizations", organization, "tokens", id] => {
+            (Some(OrganizationId::new(organization).map_err(|_| refused())?), id)
+        }
         ["tokens", id] => (None, id),
         _ => return Err(refused()),
     };

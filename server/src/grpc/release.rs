@@ -29,9 +29,7 @@ impl ReleaseService for Service {
             version: field(convert::field::required("version", &request.version))?,
         };
         let channel = channel(request.channel)?;
-        let created = self
-            .app
-            .release_create(&caller, &id, channel, &request.release_notes);
+        let created = self.app.release_create(&caller, &id, channel, &request.release_notes);
         Ok(Response::new(done(created.await)?.into()))
     }
 
@@ -60,21 +58,14 @@ impl ReleaseService for Service {
         let id = field(convert::release::name("name", &request.name))?;
         let platform = field(convert::field::optional("platform", &request.platform))?;
         let text = &request.minisign_signature;
-        let signed = self
-            .app
-            .release_add_signature(&caller, &id, platform.as_ref(), text);
+        let signed = self.app.release_add_signature(&caller, &id, platform.as_ref(), text);
         Ok(Response::new(done(signed.await)?.into()))
     }
 
-    async fn get_release(
-        &self,
-        request: Request<v1::GetReleaseRequest>,
-    ) -> Result<Response<v1::Release>, Status> {
+    async fn get_release(&self, request: Request<v1::GetReleaseRequest>) -> Result<Response<v1::Release>, Status> {
         let caller = access::caller(&request)?;
         let id = field(convert::release::name("name", &request.get_ref().name))?;
-        Ok(Response::new(
-            done(self.app.release_get(&caller, &id).await)?.into(),
-        ))
+        Ok(Response::new(done(self.app.release_get(&caller, &id).await)?.into()))
     }
 
     async fn list_releases(
@@ -114,10 +105,7 @@ impl ReleaseService for Service {
         }))
     }
 
-    async fn yank_release(
-        &self,
-        request: Request<v1::YankReleaseRequest>,
-    ) -> Result<Response<v1::Release>, Status> {
+    async fn yank_release(&self, request: Request<v1::YankReleaseRequest>) -> Result<Response<v1::Release>, Status> {
         let caller = access::caller(&request)?;
         let request = request.into_inner();
         let id = field(convert::release::name("name", &request.name))?;
@@ -132,10 +120,7 @@ impl ReleaseService for Service {
         let caller = access::caller(&request)?;
         let request = request.into_inner();
         let kind = kind(request.kind)?;
-        let from = field(convert::field::required(
-            "from_version",
-            &request.from_version,
-        ))?;
+        let from = field(convert::field::required("from_version", &request.from_version))?;
         let to = field(convert::field::required("to_version", &request.to_version))?;
         let compared = done(self.app.release_compare(&caller, kind, &from, &to).await)?;
         Ok(Response::new(v1::CompareReleasesResponse {
@@ -146,18 +131,12 @@ impl ReleaseService for Service {
     }
 }
 
-#[expect(
-    clippy::result_large_err,
-    reason = "tonic's handlers answer with Status"
-)]
+#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 fn kind(value: i32) -> Result<Kind, Status> {
     vocabulary::kind(value).ok_or_else(|| error::field("kind", "is required: AGENT or OPERATOR"))
 }
 
-#[expect(
-    clippy::result_large_err,
-    reason = "tonic's handlers answer with Status"
-)]
+#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 fn channel(value: i32) -> Result<Channel, Status> {
     match (value, vocabulary::channel(value)) {
         (0, _) => Ok(Channel::Stable),
@@ -166,13 +145,8 @@ fn channel(value: i32) -> Result<Channel, Status> {
     }
 }
 
-#[expect(
-    clippy::result_large_err,
-    reason = "tonic's handlers answer with Status"
-)]
-fn header(
-    first: Option<v1::UploadArtifactRequest>,
-) -> Result<(ReleaseId, domain::Artifact), Status> {
+#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
+fn header(first: Option<v1::UploadArtifactRequest>) -> Result<(ReleaseId, domain::Artifact), Status> {
     use v1::upload_artifact_request::Message;
     let Some(Message::Header(header)) = first.and_then(|first| first.message) else {
         return Err(error::field("header", "is required as the first message"));
@@ -188,20 +162,12 @@ fn header(
     Ok((id, artifact))
 }
 
-#[expect(
-    clippy::result_large_err,
-    reason = "tonic's handlers answer with Status"
-)]
+#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 fn chunk(message: v1::UploadArtifactRequest) -> Result<Bytes, Status> {
     use v1::upload_artifact_request::Message;
     match message.message {
         Some(Message::Chunk(chunk)) => Ok(chunk.into()),
-        Some(Message::Header(_)) => {
-            Err(error::field("header", "came twice; it is sent once, first"))
-        }
-        None => Err(error::field(
-            "chunk",
-            "is required in each message after the first",
-        )),
+        Some(Message::Header(_)) => Err(error::field("header", "came twice; it is sent once, first")),
+        None => Err(error::field("chunk", "is required in each message after the first")),
     }
 }

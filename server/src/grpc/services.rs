@@ -18,20 +18,9 @@ use crate::grpc::wire::Service;
 /// Adds them all. `draining` ends the watches, so that a server that goes away waits for none of them.
 pub fn add(services: &mut RoutesBuilder, app: &Arc<App>, draining: &CancellationToken) {
     let service = Service::new(Arc::clone(app), draining.clone());
-    services.add_service(
-        ExecutorServiceServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
-    );
-    services.add_service(
-        UpgradeServiceServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
-    );
-    services.add_service(
-        OrganizationServiceServer::new(service.clone())
-            .max_decoding_message_size(MAX_MESSAGE_BYTES),
-    );
-    services.add_service(
-        EventServiceServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
-    );
-    services.add_service(
-        ReleaseServiceServer::new(service).max_decoding_message_size(release::MAX_MESSAGE_BYTES),
-    );
+    services.add_service(ExecutorServiceServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    services.add_service(UpgradeServiceServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    services.add_service(OrganizationServiceServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    services.add_service(EventServiceServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    services.add_service(ReleaseServiceServer::new(service).max_decoding_message_size(release::MAX_MESSAGE_BYTES));
 }

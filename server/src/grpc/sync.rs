@@ -51,10 +51,7 @@ impl SyncService for Sync {
         Ok(Response::new(Box::pin(body)))
     }
 
-    async fn probe(
-        &self,
-        request: Request<v1::ProbeRequest>,
-    ) -> Result<Response<v1::ProbeResponse>, Status> {
+    async fn probe(&self, request: Request<v1::ProbeRequest>) -> Result<Response<v1::ProbeResponse>, Status> {
         identity::executor(&request)?;
         let server_version = self.sessions.app().settings().server_version.to_string();
         Ok(Response::new(v1::ProbeResponse { server_version }))
@@ -72,10 +69,7 @@ fn broken(status: Status) -> Broken {
 fn encode(said: Said) -> Result<v1::SyncExecutorResponse, Status> {
     match said {
         Said::Answer(answer) => Ok(answer.into()),
-        Said::Desired {
-            desired,
-            rollback_to,
-        } => {
+        Said::Desired { desired, rollback_to } => {
             let mut wire: v1::SyncExecutorResponse = Answer::Desired(*desired).into();
             if let Some(v1::sync_executor_response::Message::Desired(desired)) = &mut wire.message
                 && let Some(v1::desired::Spec::Rollback(rollback)) = &mut desired.spec

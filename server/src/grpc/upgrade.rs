@@ -32,9 +32,7 @@ impl UpgradeService for Service {
             blocked_reason: blocked
                 .map(|refusal| refusal.reason.as_str().to_owned())
                 .unwrap_or_default(),
-            blocked_message: blocked
-                .map(|refusal| refusal.message.clone())
-                .unwrap_or_default(),
+            blocked_message: blocked.map(|refusal| refusal.message.clone()).unwrap_or_default(),
             targets: targets.rows.into_iter().map(Into::into).collect(),
         }))
     }
@@ -69,9 +67,7 @@ impl UpgradeService for Service {
             .requests
             .into_iter()
             .enumerate()
-            .map(|(index, one)| {
-                field(ask(one).map_err(|wrong| wrong.within(&format!("requests[{index}]"))))
-            });
+            .map(|(index, one)| field(ask(one).map_err(|wrong| wrong.within(&format!("requests[{index}]")))));
         let asks = asked.collect::<Result<Vec<Ask>, Status>>()?;
         let outcomes = done(self.app.upgrade_request_batch(&caller, &parent, asks).await)?;
         let results = outcomes.into_iter().map(result).collect();
@@ -91,10 +87,7 @@ impl UpgradeService for Service {
         Ok(Response::new(attempt(&cancelled, LogTail::Without)))
     }
 
-    async fn get_attempt(
-        &self,
-        request: Request<v1::GetAttemptRequest>,
-    ) -> Result<Response<v1::Attempt>, Status> {
+    async fn get_attempt(&self, request: Request<v1::GetAttemptRequest>) -> Result<Response<v1::Attempt>, Status> {
         let caller = access::caller(&request)?;
         let name = field(attempt_name("name", &request.get_ref().name))?;
         let found = done(self.app.attempt_get(&caller, &name).await)?;
@@ -111,11 +104,7 @@ impl UpgradeService for Service {
         let page = page(request.page_size, &request.page_token);
         let listed = done(self.app.attempt_list(&caller, &of, &page).await)?;
         Ok(Response::new(v1::ListAttemptsResponse {
-            attempts: listed
-                .rows
-                .iter()
-                .map(|row| attempt(row, LogTail::Without))
-                .collect(),
+            attempts: listed.rows.iter().map(|row| attempt(row, LogTail::Without)).collect(),
             next_page_token: listed.next_page_token,
         }))
     }
@@ -150,8 +139,7 @@ fn request_id(value: &str) -> Result<Option<RequestId>, convert::Error> {
     if value.is_empty() {
         return Ok(None);
     }
-    let refused =
-        |wrong: domain::id::Error| convert::Error::new("request_id", wrong.to_string(), value);
+    let refused = |wrong: domain::id::Error| convert::Error::new("request_id", wrong.to_string(), value);
     RequestId::new(value).map(Some).map_err(refused)
 }
 
@@ -161,11 +149,7 @@ fn ask(wire: v1::RequestUpgradeRequest) -> Result<Ask, convert::Error> {
         target_version: convert::field::required("target_version", &wire.target_version)?,
         expected_version: convert::field::optional("expected_version", &wire.expected_version)?,
         ttl: convert::field::duration("ttl", wire.ttl)?,
-        replace: if wire.replace {
-            Replace::Yes
-        } else {
-            Replace::No
-        },
+        replace: if wire.replace { Replace::Yes } else { Replace::No },
         request_id: request_id(&wire.request_id)?,
         mode: if wire.validate_only {
             Mode::ValidateOnly
@@ -200,9 +184,7 @@ fn result(outcome: Outcome) -> v1::batch_request_upgrade_response::Result {
         Err(failed) => {
             let status = error::status(&failed);
             let info = status.get_details_error_info();
-            let (reason, metadata) = info
-                .map(|info| (info.reason, info.metadata))
-                .unwrap_or_default();
+            let (reason, metadata) = info.map(|info| (info.reason, info.metadata)).unwrap_or_default();
             result::Result::Failure(Failure {
                 code: status.code().into(),
                 reason,

@@ -66,10 +66,7 @@ impl Service {
 }
 
 /// A field that was converted, or what is wrong with it.
-#[expect(
-    clippy::result_large_err,
-    reason = "tonic's handlers answer with Status"
-)]
+#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 pub(super) fn field<T>(converted: Result<T, convert::Error>) -> Result<T, Status> {
     converted.map_err(|wrong| match wrong.value.as_str() {
         "" => error::field(&wrong.field, wrong.rule),
@@ -78,19 +75,13 @@ pub(super) fn field<T>(converted: Result<T, convert::Error>) -> Result<T, Status
 }
 
 /// What a use case answered.
-#[expect(
-    clippy::result_large_err,
-    reason = "tonic's handlers answer with Status"
-)]
+#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 pub(super) fn done<T>(answer: Result<T, Error>) -> Result<T, Status> {
     answer.map_err(|failed| error::status(&failed))
 }
 
 /// `organizations/{organization}`.
-#[expect(
-    clippy::result_large_err,
-    reason = "tonic's handlers answer with Status"
-)]
+#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 pub(super) fn organization(name: &'static str, value: &str) -> Result<OrganizationId, Status> {
     let refuse = |rule: String| field(Err(convert::Error::new(name, rule, value)));
     if value.is_empty() {
@@ -103,10 +94,7 @@ pub(super) fn organization(name: &'static str, value: &str) -> Result<Organizati
 }
 
 /// The same, where empty means the installation.
-#[expect(
-    clippy::result_large_err,
-    reason = "tonic's handlers answer with Status"
-)]
+#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 pub(super) fn place(name: &'static str, value: &str) -> Result<Option<OrganizationId>, Status> {
     match value {
         "" => Ok(None),
@@ -130,10 +118,7 @@ pub(super) fn executor(view: &View, settings: &Settings) -> v1::Executor {
             last_seen: view.presence.last_seen,
         },
         control_plane: &settings.server_version,
-        pending: view
-            .pending
-            .as_ref()
-            .map(|(attempt, spec)| (attempt, spec.as_ref())),
+        pending: view.pending.as_ref().map(|(attempt, spec)| (attempt, spec.as_ref())),
     };
     convert::executor::executor(&view.executor, around)
 }

@@ -51,17 +51,15 @@ fn open_blocking(
         .create(&data_dir)
         .with_context(|| format!("create the data directory {}", data_dir.display()))?;
     // First: it takes the lock of the directory, and another server's authority is left alone.
-    let store = SqliteStore::open(data_dir.join(DATABASE), Arc::clone(&world.clock))
-        .context("open the store")?;
+    let store = SqliteStore::open(data_dir.join(DATABASE), Arc::clone(&world.clock)).context("open the store")?;
     let store = store.with_observer(Arc::new(|operation, took| {
         metrics::observe(Metric::Store, &[("operation", operation)], took);
     }));
     let now = world.clock.now();
-    let authority = Authority::load(&data_dir, &config.authority, &config.trust_domain, now)
-        .context("load the authority")?;
+    let authority =
+        Authority::load(&data_dir, &config.authority, &config.trust_domain, now).context("load the authority")?;
     let authority = Arc::new(authority);
-    let artifacts =
-        ArtifactStorage::open(&data_dir.join("artifacts")).context("open the artifact storage")?;
+    let artifacts = ArtifactStorage::open(&data_dir.join("artifacts")).context("open the artifact storage")?;
     let endpoint = config
         .settings
         .executor_endpoint
@@ -70,19 +68,15 @@ fn open_blocking(
     names.push(server_name(endpoint.host()));
     names.sort();
     names.dedup();
-    let api_certificate = config
-        .server_certificate
-        .as_ref()
-        .map_or(ApiCertificate::Own, |given| ApiCertificate::Given {
-            certificate: given.certificate.clone(),
-            key: given.key.clone(),
-        });
-    let tls = TlsConfigs::new(
-        Arc::clone(&authority),
-        names,
-        api_certificate,
-        Arc::clone(&world.clock),
-    );
+    let api_certificate =
+        config
+            .server_certificate
+            .as_ref()
+            .map_or(ApiCertificate::Own, |given| ApiCertificate::Given {
+                certificate: given.certificate.clone(),
+                key: given.key.clone(),
+            });
+    let tls = TlsConfigs::new(Arc::clone(&authority), names, api_certificate, Arc::clone(&world.clock));
     let tls = Arc::new(tls.context("configure TLS")?);
     let parts = Parts {
         store: Arc::new(store),
@@ -122,6 +116,5 @@ fn release_keys(path: Option<&Path>) -> anyhow::Result<Vec<ReleaseKey>> {
         return Ok(Vec::new());
     };
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    ReleaseKey::parse_all(&text)
-        .with_context(|| format!("read the release keys in {}", path.display()))
+    ReleaseKey::parse_all(&text).with_context(|| format!("read the release keys in {}", path.display()))
 }

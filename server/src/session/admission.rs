@@ -73,12 +73,7 @@ impl Door {
     ///
     /// # Errors
     /// Why not; a `reconnect` is in the outbox where there is a time to come back.
-    pub async fn knock(
-        &self,
-        hello: Hello,
-        not_after: Timestamp,
-        outbox: &Arc<Outbox>,
-    ) -> Result<Box<Opened>, Close> {
+    pub async fn knock(&self, hello: Hello, not_after: Timestamp, outbox: &Arc<Outbox>) -> Result<Box<Opened>, Close> {
         let (answer, answered) = oneshot::channel();
         let knock = Knock {
             hello,
@@ -122,9 +117,7 @@ impl Admission {
                 arrived.push(knock);
             }
             let mut seen = HashSet::new();
-            let (batch, next) = arrived
-                .into_iter()
-                .partition(|knock| seen.insert(knock.hello.uid));
+            let (batch, next) = arrived.into_iter().partition(|knock| seen.insert(knock.hello.uid));
             self.next = next;
             self.admit(batch).await;
         }
@@ -191,12 +184,9 @@ impl Admission {
             renew_certificate_after: Some(from.since(opened.time) + spread),
         }));
         for attempt in &opened.acknowledged {
-            waiting
-                .outbox
-                .say(Response::ReportAck { attempt: *attempt });
+            waiting.outbox.say(Response::ReportAck { attempt: *attempt });
         }
-        self.registry
-            .enter(hello.uid, opened.epoch, &waiting.outbox);
+        self.registry.enter(hello.uid, opened.epoch, &waiting.outbox);
     }
 
     /// A stream that opens gets what is desired now, read after the registry knows it.
@@ -222,12 +212,9 @@ impl Admission {
         };
         for (uid, opened, waiting) in open {
             match wanted.remove(&uid) {
-                Some(Wanted::Desired {
-                    desired,
-                    rollback_to,
-                }) => waiting
-                    .outbox
-                    .desire(desired, rollback_to, None, Repeat::No),
+                Some(Wanted::Desired { desired, rollback_to }) => {
+                    waiting.outbox.desire(desired, rollback_to, None, Repeat::No)
+                }
                 Some(Wanted::Gone(refusal)) => waiting.outbox.close(Close::Refused(refusal)),
                 Some(Wanted::Withheld) | None => {}
             }

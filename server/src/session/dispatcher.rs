@@ -145,10 +145,7 @@ impl Dispatcher {
     async fn sweep(&mut self) {
         self.next_sweep = Instant::now() + SWEEP_EVERY;
         if let Err(error) = self.try_sweep().await {
-            tracing::warn!(
-                error = observe::chain(&error),
-                "changes cannot be looked for"
-            );
+            tracing::warn!(error = observe::chain(&error), "changes cannot be looked for");
         }
     }
 
@@ -200,15 +197,13 @@ impl Dispatcher {
     fn say(&mut self, slice: Vec<(ExecutorUid, Woken)>, mut wanted: HashMap<ExecutorUid, Wanted>) {
         for (uid, woken) in slice {
             self.handled.insert(uid, woken.number);
-            let (Some(wanted), Some(outbox)) = (wanted.remove(&uid), self.registry.find(uid))
-            else {
+            let (Some(wanted), Some(outbox)) = (wanted.remove(&uid), self.registry.find(uid)) else {
                 continue;
             };
             match wanted {
-                Wanted::Desired {
-                    desired,
-                    rollback_to,
-                } => outbox.desire(desired, rollback_to, Some(woken.since), Repeat::No),
+                Wanted::Desired { desired, rollback_to } => {
+                    outbox.desire(desired, rollback_to, Some(woken.since), Repeat::No)
+                }
                 Wanted::Withheld => {}
                 Wanted::Gone(refusal) => outbox.close(Close::Refused(refusal)),
             }
@@ -314,16 +309,9 @@ mod tests {
         assert_eq!(first.len(), SLICE);
         waiting.add(change(5000), Instant::now());
         let second = waiting.take_slice();
-        assert!(
-            second
-                .iter()
-                .any(|(_, woken)| woken.number == ChangeNumber(5000))
-        );
+        assert!(second.iter().any(|(_, woken)| woken.number == ChangeNumber(5000)));
         let oldest = second.iter().map(|(_, woken)| woken.number).min();
-        assert!(
-            oldest <= Some(ChangeNumber(32)),
-            "the oldest get their turn too"
-        );
+        assert!(oldest <= Some(ChangeNumber(32)), "the oldest get their turn too");
     }
 
     #[tokio::test(start_paused = true)]

@@ -74,8 +74,7 @@ impl Sessions {
             outbox.close(close);
             Ok(())
         };
-        self.supervisor
-            .spawn("session", OnCancel::Drain, OnError::Log, task);
+        self.supervisor.spawn("session", OnCancel::Drain, OnError::Log, task);
         reader
     }
 
@@ -114,12 +113,7 @@ impl Sessions {
         })
     }
 
-    async fn first<S>(
-        &self,
-        peer: Peer,
-        inbound: &mut S,
-        outbox: &Outbox,
-    ) -> Result<Introduced, Close>
+    async fn first<S>(&self, peer: Peer, inbound: &mut S, outbox: &Outbox) -> Result<Introduced, Close>
     where
         S: Stream<Item = Result<SyncExecutorRequest, Broken>> + Send + Unpin,
     {
@@ -258,10 +252,7 @@ where
         self.machine.tick(now)
     }
 
-    fn receive(
-        &mut self,
-        message: Option<Result<SyncExecutorRequest, Broken>>,
-    ) -> Result<(), Close> {
+    fn receive(&mut self, message: Option<Result<SyncExecutorRequest, Broken>>) -> Result<(), Close> {
         let request = decode(message)?;
         for action in self.machine.receive(request, Instant::now())? {
             let app = Arc::clone(&self.sessions.app);
@@ -309,12 +300,7 @@ fn decode(message: Option<Result<SyncExecutorRequest, Broken>>) -> Result<Option
     }
 }
 
-async fn carry_out(
-    app: Arc<App>,
-    uid: ExecutorUid,
-    outbox: Arc<Outbox>,
-    action: Action,
-) -> Result<Done, Error> {
+async fn carry_out(app: Arc<App>, uid: ExecutorUid, outbox: Arc<Outbox>, action: Action) -> Result<Done, Error> {
     match action {
         Action::Say(response) => outbox.say(response),
         Action::Acknowledge(generation) => {
@@ -332,14 +318,8 @@ async fn carry_out(
             }
             return Ok(Done::Progressed(progress));
         }
-        Action::Leave {
-            attempt,
-            generation,
-        } => match app.sync_leave(uid, attempt, generation).await? {
-            Leave::Proceed => outbox.say(Response::Proceed {
-                attempt,
-                generation,
-            }),
+        Action::Leave { attempt, generation } => match app.sync_leave(uid, attempt, generation).await? {
+            Leave::Proceed => outbox.say(Response::Proceed { attempt, generation }),
             Leave::Withdrawn(reason) => {
                 let reason = reason.as_str().to_owned();
                 outbox.say(Response::Withdrawn { attempt, reason });
@@ -360,10 +340,7 @@ async fn carry_out(
 /// What is desired now, again.
 async fn say_desired(app: &App, uid: ExecutorUid, outbox: &Outbox) -> Result<(), Error> {
     match app.sync_desired(&[uid]).await?.remove(&uid) {
-        Some(Wanted::Desired {
-            desired,
-            rollback_to,
-        }) => outbox.desire(desired, rollback_to, None, Repeat::Yes),
+        Some(Wanted::Desired { desired, rollback_to }) => outbox.desire(desired, rollback_to, None, Repeat::Yes),
         Some(Wanted::Gone(refusal)) => outbox.close(Close::Refused(refusal)),
         Some(Wanted::Withheld) | None => {}
     }

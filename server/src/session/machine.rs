@@ -33,7 +33,7 @@ pub struct Unidentified {
 /// A stream that has said who it is, and is not admitted yet.
 #[derive(Debug)]
 pub struct Introduced {
-    hello: Hello,
+    hello: Box<Hello>,
 }
 
 /// What a first message leads to.
@@ -127,9 +127,7 @@ impl Unidentified {
     pub fn receive(self, request: Option<Request>) -> Result<First, Close> {
         match request {
             None => Ok(First::StillUnidentified(self)),
-            Some(Request::Hello(hello)) if hello.uid == self.uid => {
-                Ok(First::Introduced(Introduced { hello: *hello }))
-            }
+            Some(Request::Hello(hello)) if hello.uid == self.uid => Ok(First::Introduced(Introduced { hello })),
             Some(Request::Hello(_)) => Err(nonsense(
                 Some("hello.uid"),
                 "the hello names another executor than the certificate",
@@ -150,7 +148,7 @@ impl Unidentified {
 impl Introduced {
     /// What it said.
     #[must_use]
-    pub const fn hello(&self) -> &Hello {
+    pub fn hello(&self) -> &Hello {
         &self.hello
     }
 
@@ -186,11 +184,7 @@ impl Open {
     ///
     /// # Errors
     /// Too many messages, or a second hello.
-    pub fn receive(
-        &mut self,
-        request: Option<Request>,
-        now: Instant,
-    ) -> Result<Vec<Action>, Close> {
+    pub fn receive(&mut self, request: Option<Request>, now: Instant) -> Result<Vec<Action>, Close> {
         if !self.tokens.take(now) {
             return Err(Close::Flood);
         }
@@ -213,13 +207,7 @@ impl Open {
                 vec![Action::Progress(progress)]
             }
             Request::Progress(_) => Vec::new(),
-            Request::ReadyToSwap {
-                attempt,
-                generation,
-            } => vec![Action::Leave {
-                attempt,
-                generation,
-            }],
+            Request::ReadyToSwap { attempt, generation } => vec![Action::Leave { attempt, generation }],
             Request::Report(report) => vec![Action::Report(report)],
             Request::Inventory(inventory) => vec![Action::Inventory(inventory)],
         })

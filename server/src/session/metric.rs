@@ -8,10 +8,7 @@ use crate::session::close::Close;
 
 /// How many are open now.
 pub(super) fn streams(count: usize) {
-    metrics::set(
-        Metric::Streams,
-        f64::from(u32::try_from(count).unwrap_or(u32::MAX)),
-    );
+    metrics::set(Metric::Streams, f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
 }
 
 /// A hello was admitted.

@@ -111,10 +111,7 @@ impl Outbox {
         }
         if inner.answers.len() >= ANSWERS_MAX {
             let message = "too many questions are open; wait for the answers".to_owned();
-            inner.end(Close::Nonsense {
-                field: None,
-                message,
-            });
+            inner.end(Close::Nonsense { field: None, message });
             drop(inner);
             self.wake_all();
             return;
@@ -126,13 +123,7 @@ impl Outbox {
     }
 
     /// Puts in what is desired now, unless it is older than what was put in before. `woken` is when its commit was heard of.
-    pub fn desire(
-        &self,
-        desired: Desired,
-        rollback_to: Option<Version>,
-        woken: Option<Instant>,
-        repeat: Repeat,
-    ) {
+    pub fn desire(&self, desired: Desired, rollback_to: Option<Version>, woken: Option<Instant>, repeat: Repeat) {
         let mut inner = self.lock();
         let old = match repeat {
             Repeat::No => inner.newest >= Some(desired.generation),
@@ -180,9 +171,7 @@ impl Outbox {
     #[must_use]
     pub fn acknowledged(&self, generation: Generation) -> Option<std::time::Duration> {
         let mut inner = self.lock();
-        let (_, woken) = inner
-            .written
-            .take_if(|(written, _)| *written <= generation)?;
+        let (_, woken) = inner.written.take_if(|(written, _)| *written <= generation)?;
         Some(woken.elapsed())
     }
 

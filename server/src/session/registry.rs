@@ -103,11 +103,7 @@ mod tests {
         assert_eq!(closed(1), Some(Close::Replaced));
         assert_eq!(closed(2), None);
         registry.leave(uid, Epoch(1));
-        assert_eq!(
-            registry.count(),
-            1,
-            "the older one's leaving changes nothing"
-        );
+        assert_eq!(registry.count(), 1, "the older one's leaving changes nothing");
         registry.leave(uid, Epoch(3));
         assert!(registry.find(uid).is_none());
     }

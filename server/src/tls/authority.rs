@@ -13,10 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::{Sha256, Timestamp};
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
-};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::X509Certificate;
@@ -105,12 +102,7 @@ impl Authority {
     ///
     /// # Errors
     /// See [`Error`]. An own authority that cannot be read is never replaced by a new one: executors would be lost.
-    pub fn load(
-        data_dir: &Path,
-        source: &Source,
-        trust_domain: &str,
-        now: Timestamp,
-    ) -> Result<Self, Error> {
+    pub fn load(data_dir: &Path, source: &Source, trust_domain: &str, now: Timestamp) -> Result<Self, Error> {
         let authority = match source {
             Source::Own => {
                 let path = data_dir.join(OWN_FILE);
@@ -163,19 +155,22 @@ impl Authority {
                 "must begin with an authority's certificate (basicConstraints CA:TRUE)",
             ));
         }
-        let key = PrivateKeyDer::from_pem_slice(key)
-            .map_err(|_| wrong(key_path, "holds no private key in PEM"))?;
-        let key = KeyPair::try_from(&key).map_err(|_| wrong(key_path, "holds a key of a kind that is not supported; use P-256, P-384 or Ed25519 in PKCS#8"))?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| wrong(key_path, "holds no private key in PEM"))?;
+        let key = KeyPair::try_from(&key).map_err(|_| {
+            wrong(
+                key_path,
+                "holds a key of a kind that is not supported; use P-256, P-384 or Ed25519 in PKCS#8",
+            )
+        })?;
         let public_key = rcgen::PublicKeyData::subject_public_key_info(&key);
         if public_key != parsed.public_key().raw {
             return Err(wrong(key_path, "is not the key of the certificate"));
         }
         let not_after = timestamp(parsed.validity().not_after.timestamp());
-        let issuer =
-            Issuer::from_ca_cert_der(&certificate, key).map_err(|source| Error::Crypto {
-                operation: "read the authority's certificate",
-                source,
-            })?;
+        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|source| Error::Crypto {
+            operation: "read the authority's certificate",
+            source,
+        })?;
         let bundle = trusted.iter().map(|der| pem("CERTIFICATE", der)).collect();
         let public_key_sha256 = sha256(&public_key);
         Ok(Self {
@@ -222,11 +217,10 @@ impl Authority {
 
 /// A new authority: key and certificate in one PEM text.
 fn make(now: Timestamp) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let key =
-        KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|source| Error::Crypto {
-            operation: "make the authority's key",
-            source,
-        })?;
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|source| Error::Crypto {
+        operation: "make the authority's key",
+        source,
+    })?;
     let serial = issue::serial()?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -244,9 +238,7 @@ fn make(now: Timestamp) -> Result<Zeroizing<Vec<u8>>, Error> {
         source,
     })?;
     let key = Zeroizing::new(key.serialize_pem());
-    Ok(Zeroizing::new(
-        [key.as_bytes(), certificate.pem().as_bytes()].concat(),
-    ))
+    Ok(Zeroizing::new([key.as_bytes(), certificate.pem().as_bytes()].concat()))
 }
 
 /// A parsed certificate with nothing behind it.

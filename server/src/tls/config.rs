@@ -104,9 +104,7 @@ struct ClockTime(Arc<dyn Clock>);
 
 impl TimeProvider for ClockTime {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(
-            self.0.now().since(Timestamp::EPOCH),
-        ))
+        Some(UnixTime::since_unix_epoch(self.0.now().since(Timestamp::EPOCH)))
     }
 }
 
@@ -124,10 +122,7 @@ impl TlsConfigs {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = Arc::new(ExecutorVerifier::new(
-            authority.trusted(),
-            Arc::clone(&provider),
-        )?);
+        let verifier = Arc::new(ExecutorVerifier::new(authority.trusted(), Arc::clone(&provider))?);
         let parts = Parts {
             authority: &authority,
             names: &names,
@@ -249,15 +244,10 @@ impl Parts<'_> {
         versions: &[&'static SupportedProtocolVersion],
     ) -> Result<rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier>, rustls::Error> {
         let time = Arc::new(ClockTime(Arc::clone(self.clock)));
-        ServerConfig::builder_with_details(Arc::clone(self.provider), time)
-            .with_protocol_versions(versions)
+        ServerConfig::builder_with_details(Arc::clone(self.provider), time).with_protocol_versions(versions)
     }
 
-    fn read_given(
-        &self,
-        certificate: &PathBuf,
-        key: &PathBuf,
-    ) -> Result<(CertifiedKey, Timestamp), Error> {
+    fn read_given(&self, certificate: &PathBuf, key: &PathBuf) -> Result<(CertifiedKey, Timestamp), Error> {
         let wrong = |path: &PathBuf, rule| Error::Content {
             path: path.clone(),
             rule,
@@ -266,12 +256,10 @@ impl Parts<'_> {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| wrong(certificate, "is not PEM"))?;
         let leaf = chain.first().and_then(certificate_of);
-        let leaf =
-            leaf.ok_or_else(|| wrong(certificate, "holds no certificate that can be read"))?;
+        let leaf = leaf.ok_or_else(|| wrong(certificate, "holds no certificate that can be read"))?;
         let not_after = authority::timestamp(leaf.validity().not_after.timestamp());
         let pem = Zeroizing::new(files::read(key)?);
-        let private = PrivateKeyDer::from_pem_slice(&pem)
-            .map_err(|_| wrong(key, "holds no private key in PEM"))?;
+        let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| wrong(key, "holds no private key in PEM"))?;
         // Checks that the key is the certificate's.
         let given = CertifiedKey::from_der(chain.clone(), private, self.provider)
             .map_err(|_| wrong(key, "is not the key of the certificate"))?;

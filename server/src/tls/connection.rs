@@ -66,12 +66,7 @@ impl Certificate {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(
-    shared: Arc<Shared>,
-    tls: TlsStream<TcpStream>,
-    peer: Peer,
-    slots: Slots,
-) {
+pub(super) async fn serve(shared: Arc<Shared>, tls: TlsStream<TcpStream>, peer: Peer, slots: Slots) {
     let anonymous = shared.kind == Listener::Executors && peer.certificate.is_none();
     let h2_chosen = tls.get_ref().1.alpn_protocol() == Some(b"h2");
     let activity = Arc::new(Activity::default());
@@ -134,11 +129,10 @@ where
     F: Future + Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.0
-            .spawn("request", OnCancel::Drain, OnError::Log, async move {
-                future.await;
-                Ok(())
-            });
+        self.0.spawn("request", OnCancel::Drain, OnError::Log, async move {
+            future.await;
+            Ok(())
+        });
     }
 }
 
@@ -334,10 +328,7 @@ impl HttpBody for Counted {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 

@@ -33,11 +33,7 @@ pub struct Gate {
 }
 
 /// The middleware.
-pub async fn pass(
-    State(gate): State<Gate>,
-    mut request: Request,
-    next: Next,
-) -> http::Response<Body> {
+pub async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> http::Response<Body> {
     let path = request.uri().path();
     let (row, proof) = if path.starts_with(ARTIFACTS) {
         (None, Proof::Certificate)
@@ -69,11 +65,7 @@ pub async fn pass(
     }
 }
 
-async fn identify(
-    gate: &Gate,
-    peer: &Peer,
-    proof: Proof,
-) -> Result<Option<ExecutorIdentity>, Status> {
+async fn identify(gate: &Gate, peer: &Peer, proof: Proof) -> Result<Option<ExecutorIdentity>, Status> {
     let late_will_do = match proof {
         Proof::JoinToken | Proof::Nothing => return Ok(None),
         // A bearer token means nothing here.

@@ -206,11 +206,7 @@ impl Listener {
 /// # Errors
 /// What the system says, such as that the address is in use.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -259,10 +255,7 @@ async fn admit(
     };
     Ok((
         tls,
-        Peer {
-            address,
-            certificate,
-        },
+        Peer { address, certificate },
         Slots {
             _connection: connection,
             _anonymous: anonymous,
@@ -275,11 +268,7 @@ async fn handshake(shared: &Shared, tcp: TcpStream) -> Result<TlsStream<TcpStrea
     let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp)
         .await
         .map_err(Rejected::Handshake)?;
-    let _slot = shared
-        .handshakes
-        .acquire()
-        .await
-        .map_err(|_| Rejected::Stopping)?;
+    let _slot = shared.handshakes.acquire().await.map_err(|_| Rejected::Stopping)?;
     hello
         .into_stream(shared.tls.current(shared.kind))
         .await

@@ -11,10 +11,7 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    SignatureScheme,
-};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::authority::certificate_of;
@@ -38,10 +35,7 @@ impl ExecutorVerifier {
     ///
     /// # Errors
     /// When one of them is no authority's certificate.
-    pub fn new(
-        trusted: &[CertificateDer<'static>],
-        provider: Arc<CryptoProvider>,
-    ) -> Result<Self, BuildError> {
+    pub fn new(trusted: &[CertificateDer<'static>], provider: Arc<CryptoProvider>) -> Result<Self, BuildError> {
         let mut roots = RootCertStore::empty();
         for certificate in trusted {
             roots
@@ -75,18 +69,11 @@ impl ClientCertVerifier for ExecutorVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        match self
-            .webpki
-            .verify_client_cert(end_entity, intermediates, now)
-        {
-            Err(Error::InvalidCertificate(
-                CertificateError::Expired | CertificateError::ExpiredContext { .. },
-            )) => {
-                let then = last_good(end_entity, now)
-                    .ok_or(Error::InvalidCertificate(CertificateError::Expired))?;
+        match self.webpki.verify_client_cert(end_entity, intermediates, now) {
+            Err(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {
+                let then = last_good(end_entity, now).ok_or(Error::InvalidCertificate(CertificateError::Expired))?;
                 // Everything but the time is as strict as before.
-                self.webpki
-                    .verify_client_cert(end_entity, intermediates, then)
+                self.webpki.verify_client_cert(end_entity, intermediates, then)
             }
             verdict => verdict,
         }
@@ -98,8 +85,7 @@ impl ClientCertVerifier for ExecutorVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.webpki
-            .verify_tls12_signature(message, certificate, signature)
+        self.webpki.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -108,8 +94,7 @@ impl ClientCertVerifier for ExecutorVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.webpki
-            .verify_tls13_signature(message, certificate, signature)
+        self.webpki.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -145,9 +130,7 @@ mod tests {
 
     fn executor(authority: &Authority) -> CertificateDer<'static> {
         let key = KeyPair::generate().expect("a key");
-        let csr = CertificateParams::default()
-            .serialize_request(&key)
-            .expect("a request");
+        let csr = CertificateParams::default().serialize_request(&key).expect("a request");
         let request = KeyRequest::parse(csr.der()).expect("fine");
         let acme = OrganizationId::new("acme").expect("a label");
         let uid = ExecutorUid::new(uuid::Uuid::from_u128(1));
@@ -157,11 +140,7 @@ mod tests {
         CertificateDer::from_pem_slice(issued.chain_pem.as_bytes()).expect("PEM")
     }
 
-    fn verdict(
-        authority: &Authority,
-        leaf: &CertificateDer<'_>,
-        later: Duration,
-    ) -> Result<(), Error> {
+    fn verdict(authority: &Authority, leaf: &CertificateDer<'_>, later: Duration) -> Result<(), Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier = ExecutorVerifier::new(authority.trusted(), provider).expect("made");
         let now = UnixTime::since_unix_epoch(NOW.plus(later).since(Timestamp::EPOCH));
@@ -180,11 +159,7 @@ mod tests {
             (211, false),
             (3000, false),
         ] {
-            assert_eq!(
-                verdict(&authority, &leaf, days * DAY).is_ok(),
-                passes,
-                "{days} days"
-            );
+            assert_eq!(verdict(&authority, &leaf, days * DAY).is_ok(), passes, "{days} days");
         }
     }
 

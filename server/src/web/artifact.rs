@@ -19,12 +19,16 @@ use crate::app::App;
 
 /// The routes.
 pub fn routes(app: Arc<App>) -> Router {
-    Router::new().route("/artifacts/{sha256}", get(artifact)).with_state(app)
+    Router::new()
+        .route("/artifacts/{sha256}", get(artifact))
+        .with_state(app)
 }
 
 async fn artifact(State(app): State<Arc<App>>, Path(sha256): Path<String>, mut request: Request) -> Response<Body> {
     // One spelling of a digest, and nothing else, becomes a path.
-    let Ok(sha256) = sha256.parse::<Sha256>() else { return answer(StatusCode::NOT_FOUND, "no such artifact\n") };
+    let Ok(sha256) = sha256.parse::<Sha256>() else {
+        return answer(StatusCode::NOT_FOUND, "no such artifact\n");
+    };
     match app.artifact_offered(&sha256).await {
         Ok(true) => {}
         Ok(false) => return answer(StatusCode::NOT_FOUND, "no published release delivers this artifact\n"),
@@ -39,10 +43,16 @@ async fn artifact(State(app): State<Arc<App>>, Path(sha256): Path<String>, mut r
         return tagged(answer(StatusCode::NOT_MODIFIED, ""), &tag);
     }
     if headers.get(IF_MATCH).is_some_and(|tags| !names(tags, &tag)) {
-        return tagged(answer(StatusCode::PRECONDITION_FAILED, "the artifact has other bytes\n"), &tag);
+        return tagged(
+            answer(StatusCode::PRECONDITION_FAILED, "the artifact has other bytes\n"),
+            &tag,
+        );
     }
     // RFC 9110, 13.1.5: a range of other bytes is worth nothing, so the whole is answered. A date is no strong validator.
-    if headers.remove(IF_RANGE).is_some_and(|given| given.as_bytes() != tag.as_bytes()) {
+    if headers
+        .remove(IF_RANGE)
+        .is_some_and(|given| given.as_bytes() != tag.as_bytes())
+    {
         headers.remove(RANGE);
     }
     match ServeFile::new(app.artifacts.path(&sha256)).oneshot(request).await {
@@ -61,7 +71,9 @@ async fn artifact(State(app): State<Arc<App>>, Path(sha256): Path<String>, mut r
 /// Whether a list of entity tags names this one (or any).
 fn names(tags: &HeaderValue, tag: &str) -> bool {
     let Ok(tags) = tags.to_str() else { return false };
-    tags.split(',').map(str::trim).any(|given| given == "*" || given.trim_start_matches("W/") == tag)
+    tags.split(',')
+        .map(str::trim)
+        .any(|given| given == "*" || given.trim_start_matches("W/") == tag)
 }
 
 fn tagged(mut answer: Response<Body>, tag: &str) -> Response<Body> {

@@ -6,8 +6,7 @@ use domain::{Actor, Attempt, Executor, Generation, Reason, RequestId, Revision, 
 
 use super::Subject;
 use super::fixture::{
-    World, at, attempt, attempt_id, commit, event, join_token, name_in, organization, refusal, uid,
-    version,
+    World, at, attempt, attempt_id, commit, event, join_token, name_in, organization, refusal, uid, version,
 };
 use crate::{AttemptWrite, ExecutorCommit, JoinTokenRecord};
 
@@ -102,9 +101,7 @@ pub(super) async fn every_field_reads_back(subject: &dyn Subject) {
 pub(super) async fn an_older_revision_undoes_the_whole_commit(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let row = world.enrol(1, "web-1").await;
-    let row = world
-        .write(&row, vec![attempt(1, &row), attempt(2, &row)])
-        .await;
+    let row = world.write(&row, vec![attempt(1, &row), attempt(2, &row)]).await;
     let read = world.attempt(1).await;
     let moved = AttemptWrite {
         attempt: Attempt {
@@ -132,10 +129,7 @@ pub(super) async fn an_older_revision_undoes_the_whole_commit(subject: &dyn Subj
         events: vec![event(EventKind::AttemptPhaseChanged, "late")],
         ..commit(&row)
     };
-    assert_eq!(
-        refusal(world.store.executor_commit(late).await),
-        "stale attempt"
-    );
+    assert_eq!(refusal(world.store.executor_commit(late).await), "stale attempt");
     assert_eq!(world.executor(1).await, row);
     assert_eq!(world.attempt(1).await.phase, Phase::Delivered);
     assert!(!world.attempt(2).await.is_ended());
@@ -151,27 +145,14 @@ pub(super) async fn an_unknown_one_is_missing_and_a_taken_id_stale(subject: &dyn
         attempts: vec![unknown],
         ..commit(&row)
     };
-    assert_eq!(
-        refusal(world.store.executor_commit(unknown).await),
-        "missing attempt"
-    );
+    assert_eq!(refusal(world.store.executor_commit(unknown).await), "missing attempt");
     let row = world.write(&row, vec![attempt(1, &row)]).await;
     let again = ExecutorCommit {
         attempts: vec![attempt(1, &row)],
         ..commit(&row)
     };
-    assert_eq!(
-        refusal(world.store.executor_commit(again).await),
-        "stale attempt"
-    );
-    assert_eq!(
-        world
-            .store
-            .attempt_get(attempt_id(9))
-            .await
-            .expect("a read"),
-        None
-    );
+    assert_eq!(refusal(world.store.executor_commit(again).await), "stale attempt");
+    assert_eq!(world.store.attempt_get(attempt_id(9)).await.expect("a read"), None);
 }
 
 pub(super) async fn a_request_id_is_taken_once_per_organization(subject: &dyn Subject) {
@@ -187,28 +168,17 @@ pub(super) async fn a_request_id_is_taken_once_per_organization(subject: &dyn Su
         .await
         .expect("a new join token");
     let enrolment = super::fixture::enrolment(3, name_in("other", "web-1"), "other");
-    world
-        .store
-        .enrolment_commit(enrolment)
-        .await
-        .expect("an enrolment");
+    world.store.enrolment_commit(enrolment).await.expect("an enrolment");
     let one = world.enrol(1, "web-1").await;
     let two = world.enrol(2, "web-2").await;
     let three = world.executor(3).await;
-    world
-        .write(&one, vec![with_request(attempt(1, &one), "r")])
-        .await;
+    world.write(&one, vec![with_request(attempt(1, &one), "r")]).await;
     let taken = ExecutorCommit {
         attempts: vec![with_request(attempt(2, &two), "r")],
         ..commit(&two)
     };
-    assert_eq!(
-        refusal(world.store.executor_commit(taken).await),
-        "exists request"
-    );
-    world
-        .write(&three, vec![with_request(attempt(3, &three), "r")])
-        .await;
+    assert_eq!(refusal(world.store.executor_commit(taken).await), "exists request");
+    world.write(&three, vec![with_request(attempt(3, &three), "r")]).await;
     let find = async |organization: &str, id: &str| {
         let organization = super::fixture::organization(organization);
         let found = world

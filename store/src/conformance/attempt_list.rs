@@ -4,9 +4,7 @@ use domain::attempt::{Ending, ErrorCode, Outcome, OutcomeSource, Stage};
 use domain::{Attempt, AttemptId, Executor, Reason};
 
 use super::Subject;
-use super::fixture::{
-    World, at, attempt, attempt_id, commit, organization, release_id, uid, version,
-};
+use super::fixture::{World, at, attempt, attempt_id, commit, organization, release_id, uid, version};
 use crate::{AttemptWrite, ExecutorCommit, Page};
 
 fn ended(mut attempt: Attempt, seconds: u64) -> AttemptWrite {
@@ -47,13 +45,7 @@ pub(super) async fn lists_are_newest_first(subject: &dyn Subject) {
         one = world.write(&one, vec![attempt(n, &one)]).await;
     }
     world.write(&two, vec![attempt(20, &two)]).await;
-    let list = async |page| {
-        ids(&world
-            .store
-            .attempt_list(uid(1), page)
-            .await
-            .expect("a page"))
-    };
+    let list = async |page| ids(&world.store.attempt_list(uid(1), page).await.expect("a page"));
     assert_eq!(list(page(None, 2)).await, [40, 30].map(attempt_id));
     assert_eq!(list(page(Some(30), 2)).await, [10].map(attempt_id));
     assert_eq!(list(page(Some(10), 2)).await, []);
@@ -76,12 +68,8 @@ pub(super) async fn open_ones_are_found_by_release(subject: &dyn Subject) {
     let row = world.enrol(1, "web-1").await;
     let mut other = attempt(3, &row);
     other.attempt.release = release_id("agent-1.1.1");
-    let row = world
-        .write(&row, vec![attempt(1, &row), attempt(2, &row), other])
-        .await;
-    world
-        .write(&row, vec![ended(world.attempt(1).await, 5)])
-        .await;
+    let row = world.write(&row, vec![attempt(1, &row), attempt(2, &row), other]).await;
+    world.write(&row, vec![ended(world.attempt(1).await, 5)]).await;
     let list = async |release: &str, limit| {
         let found = world
             .store
@@ -102,20 +90,9 @@ pub(super) async fn due_ones_are_found_by_deadline(subject: &dyn Subject) {
         deadline: deadline.map(at),
         ..attempt(n, &row)
     };
-    let writes = vec![
-        due(1, Some(30)),
-        due(2, Some(10)),
-        due(3, None),
-        due(4, Some(20)),
-    ];
+    let writes = vec![due(1, Some(30)), due(2, Some(10)), due(3, None), due(4, Some(20))];
     let row = world.write(&row, writes).await;
-    let list = async |now, limit| {
-        ids(&world
-            .store
-            .attempt_list_due(at(now), limit)
-            .await
-            .expect("a list"))
-    };
+    let list = async |now, limit| ids(&world.store.attempt_list_due(at(now), limit).await.expect("a list"));
     assert_eq!(list(9, 10).await, []);
     assert_eq!(list(20, 10).await, [2, 4].map(attempt_id));
     assert_eq!(list(99, 2).await, [2, 4].map(attempt_id));
@@ -152,32 +129,17 @@ pub(super) async fn pending_ones_are_counted(subject: &dyn Subject) {
         )
         .await;
     assert_eq!(count().await, 2);
-    world
-        .write(
-            &Executor {
-                pending: None,
-                ..one
-            },
-            Vec::new(),
-        )
-        .await;
+    world.write(&Executor { pending: None, ..one }, Vec::new()).await;
     assert_eq!(count().await, 1);
     let fate = crate::ExecutorFate::Delete;
-    world
-        .commit(ExecutorCommit {
-            fate,
-            ..commit(&two)
-        })
-        .await;
+    world.commit(ExecutorCommit { fate, ..commit(&two) }).await;
     assert_eq!(count().await, 0, "the deleted have nothing pending");
 }
 
 pub(super) async fn pruning_forgets_ended_ones_only(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let row = world.enrol(1, "web-1").await;
-    let row = world
-        .write(&row, (1..=4).map(|n| attempt(n, &row)).collect())
-        .await;
+    let row = world.write(&row, (1..=4).map(|n| attempt(n, &row)).collect()).await;
     let mut writes = Vec::new();
     for (n, seconds) in [(1, 10), (2, 20), (3, 30)] {
         writes.push(ended(world.attempt(n).await, seconds));
@@ -191,50 +153,22 @@ pub(super) async fn pruning_forgets_ended_ones_only(subject: &dyn Subject) {
             writes,
         )
         .await;
-    assert_eq!(
-        world.store.attempt_prune(at(30), 10).await.expect("pruned"),
-        1
-    );
-    assert_eq!(
-        world
-            .store
-            .attempt_get(attempt_id(1))
-            .await
-            .expect("a read"),
-        None
-    );
+    assert_eq!(world.store.attempt_prune(at(30), 10).await.expect("pruned"), 1);
+    assert_eq!(world.store.attempt_get(attempt_id(1)).await.expect("a read"), None);
     // 2 is what its executor still points at, 3 is too young, 4 is open.
-    assert_eq!(
-        world.store.attempt_prune(at(30), 10).await.expect("pruned"),
-        0
-    );
-    assert_eq!(
-        world.store.attempt_prune(at(31), 0).await.expect("pruned"),
-        0
-    );
-    assert_eq!(
-        world.store.attempt_prune(at(31), 1).await.expect("pruned"),
-        1
-    );
+    assert_eq!(world.store.attempt_prune(at(30), 10).await.expect("pruned"), 0);
+    assert_eq!(world.store.attempt_prune(at(31), 0).await.expect("pruned"), 0);
+    assert_eq!(world.store.attempt_prune(at(31), 1).await.expect("pruned"), 1);
     assert_eq!(world.attempt(4).await.id, attempt_id(4));
 }
 
 pub(super) async fn many_are_found_by_id_at_once(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let row = world.enrol(1, "web-1").await;
-    world
-        .write(&row, (1..=3).map(|n| attempt(n, &row)).collect())
-        .await;
+    world.write(&row, (1..=3).map(|n| attempt(n, &row)).collect()).await;
     let wanted = [3, 9, 1, 3].map(attempt_id);
-    let mut found = ids(&world
-        .store
-        .attempt_list_by_id(&wanted)
-        .await
-        .expect("a list"));
+    let mut found = ids(&world.store.attempt_list_by_id(&wanted).await.expect("a list"));
     found.sort();
     assert_eq!(found, [1, 3].map(attempt_id));
-    assert_eq!(
-        world.store.attempt_list_by_id(&[]).await.expect("a list"),
-        []
-    );
+    assert_eq!(world.store.attempt_list_by_id(&[]).await.expect("a list"), []);
 }

@@ -1,9 +1,7 @@
 //! Promises of [`crate::CertificateStore`], but for the enrolment itself.
 
 use super::Subject;
-use super::fixture::{
-    World, at, certificate, digest, enrolment, join_token_id, name, refusal, uid,
-};
+use super::fixture::{World, at, certificate, digest, enrolment, join_token_id, name, refusal, uid};
 use crate::{CertificateRecord, EnrolmentCommit};
 
 pub(super) async fn the_same_key_finds_its_enrolment_again(subject: &dyn Subject) {
@@ -15,10 +13,7 @@ pub(super) async fn the_same_key_finds_its_enrolment_again(subject: &dyn Subject
         .await
         .expect("an enrolment");
     let find = async |key| {
-        let found = world
-            .store
-            .enrolment_find(&join_token_id("many"), &key)
-            .await;
+        let found = world.store.enrolment_find(&join_token_id("many"), &key).await;
         found.expect("a read")
     };
     let found = find(commit.certificate.public_key_sha256)
@@ -36,11 +31,7 @@ pub(super) async fn the_same_key_finds_its_enrolment_again(subject: &dyn Subject
         replaces: Some(uid(1)),
         ..enrolment(2, name("web-1"), "many")
     };
-    world
-        .store
-        .enrolment_commit(again)
-        .await
-        .expect("a replacement");
+    world.store.enrolment_commit(again).await.expect("a replacement");
     let gone = find(commit.certificate.public_key_sha256).await;
     assert_eq!(gone, None, "the deleted is not given again");
 }
@@ -49,32 +40,14 @@ pub(super) async fn certificates_are_renewed_and_looked_up(subject: &dyn Subject
     let world = World::new(subject).await;
     world.enrol(1, "web-1").await;
     let renewed = certificate(2, uid(1));
-    world
-        .store
-        .certificate_insert(&renewed, &[])
-        .await
-        .expect("a renewal");
+    world.store.certificate_insert(&renewed, &[]).await.expect("a renewal");
     let again = world.store.certificate_insert(&renewed, &[]).await;
     assert_eq!(refusal(again), "exists certificate");
-    let read = world
-        .store
-        .certificate_get(&renewed.fingerprint)
-        .await
-        .expect("a read");
+    let read = world.store.certificate_get(&renewed.fingerprint).await.expect("a read");
     assert_eq!(read, Some(renewed));
-    let foreign = world
-        .store
-        .certificate_insert(&certificate(3, uid(3)), &[])
-        .await;
+    let foreign = world.store.certificate_insert(&certificate(3, uid(3)), &[]).await;
     assert_eq!(refusal(foreign), "missing executor");
-    assert_eq!(
-        world
-            .store
-            .certificate_get(&digest(3))
-            .await
-            .expect("a read"),
-        None
-    );
+    assert_eq!(world.store.certificate_get(&digest(3)).await.expect("a read"), None);
 }
 
 pub(super) async fn ended_certificates_are_pruned(subject: &dyn Subject) {
@@ -86,42 +59,10 @@ pub(super) async fn ended_certificates_are_pruned(subject: &dyn Subject) {
             not_after,
             ..certificate(n, uid(1))
         };
-        world
-            .store
-            .certificate_insert(&row, &[])
-            .await
-            .expect("a renewal");
+        world.store.certificate_insert(&row, &[]).await.expect("a renewal");
     }
-    assert_eq!(
-        world
-            .store
-            .certificate_prune(at(400), 1)
-            .await
-            .expect("pruned"),
-        1
-    );
-    assert_eq!(
-        world
-            .store
-            .certificate_prune(at(400), 10)
-            .await
-            .expect("pruned"),
-        1
-    );
-    assert_eq!(
-        world
-            .store
-            .certificate_prune(at(400), 10)
-            .await
-            .expect("pruned"),
-        0
-    );
-    assert!(
-        world
-            .store
-            .certificate_get(&digest(4))
-            .await
-            .expect("a read")
-            .is_some()
-    );
+    assert_eq!(world.store.certificate_prune(at(400), 1).await.expect("pruned"), 1);
+    assert_eq!(world.store.certificate_prune(at(400), 10).await.expect("pruned"), 1);
+    assert_eq!(world.store.certificate_prune(at(400), 10).await.expect("pruned"), 0);
+    assert!(world.store.certificate_get(&digest(4)).await.expect("a read").is_some());
 }

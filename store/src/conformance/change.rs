@@ -9,11 +9,7 @@ use super::fixture::{World, commit, refusal, uid};
 use crate::{Change, ChangeNumber, ExecutorCommit, ExecutorFate};
 
 async fn since(world: &World<'_>, number: ChangeNumber, limit: usize) -> Vec<Change> {
-    world
-        .store
-        .change_list_since(number, limit)
-        .await
-        .expect("a list")
+    world.store.change_list_since(number, limit).await.expect("a list")
 }
 
 pub(super) async fn a_commit_wakes_subscribers(subject: &dyn Subject) {
@@ -35,10 +31,7 @@ pub(super) async fn a_commit_wakes_subscribers(subject: &dyn Subject) {
             generation: Generation(3)
         }
     );
-    assert_eq!(
-        world.store.change_head().await.expect("a head"),
-        committed.change
-    );
+    assert_eq!(world.store.change_head().await.expect("a head"), committed.change);
     let seen = world.executor(1).await;
     assert_eq!(seen.generation, Generation(3), "what woke is there to read");
     let next = world.commit(commit(&seen)).await;

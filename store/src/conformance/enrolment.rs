@@ -4,26 +4,16 @@ use domain::attempt::{Ending, Outcome, OutcomeSource};
 use domain::{ExecutorId, Revision, Timestamp};
 
 use super::Subject;
-use super::fixture::{
-    World, at, attempt, digest, enrolment, instance, join_token, join_token_id, name, refusal, uid,
-};
+use super::fixture::{World, at, attempt, digest, enrolment, instance, join_token, join_token_id, name, refusal, uid};
 use crate::{AttemptWrite, EnrolmentCommit, JoinTokenRecord, Page};
 
 async fn uses(world: &World<'_>, token: &str) -> u32 {
-    let token = world
-        .store
-        .join_token_get(&join_token_id(token))
-        .await
-        .expect("a read");
+    let token = world.store.join_token_get(&join_token_id(token)).await.expect("a read");
     token.expect("it exists").uses
 }
 
 async fn revoked(world: &World<'_>, n: u128) -> Option<Timestamp> {
-    let row = world
-        .store
-        .certificate_get(&digest(n))
-        .await
-        .expect("a read");
+    let row = world.store.certificate_get(&digest(n)).await.expect("a read");
     row.expect("a certificate that exists").revoke_time
 }
 
@@ -49,10 +39,7 @@ pub(super) async fn an_enrolment_writes_everything(subject: &dyn Subject) {
             ..commit.executor
         }
     );
-    let read = world
-        .store
-        .certificate_get(&commit.certificate.fingerprint)
-        .await;
+    let read = world.store.certificate_get(&commit.certificate.fingerprint).await;
     assert_eq!(read.expect("a read"), Some(commit.certificate));
     assert_eq!(uses(&world, "many").await, 1);
     assert_eq!(world.events().await.len(), 1);
@@ -67,26 +54,12 @@ pub(super) async fn a_token_is_used_up(subject: &dyn Subject) {
         .expect("a new join token");
     for n in 1..=2 {
         let commit = enrolment(n, name(&format!("web-{n}")), "two");
-        world
-            .store
-            .enrolment_commit(commit)
-            .await
-            .expect("a use that is left");
+        world.store.enrolment_commit(commit).await.expect("a use that is left");
     }
-    let third = world
-        .store
-        .enrolment_commit(enrolment(3, name("web-3"), "two"))
-        .await;
+    let third = world.store.enrolment_commit(enrolment(3, name("web-3"), "two")).await;
     assert_eq!(refusal(third), "stale join token");
     assert_eq!(uses(&world, "two").await, 2);
-    assert_eq!(
-        world
-            .store
-            .executor_get(&name("web-3"))
-            .await
-            .expect("a read"),
-        None
-    );
+    assert_eq!(world.store.executor_get(&name("web-3")).await.expect("a read"), None);
     assert_eq!(world.events().await.len(), 2);
 }
 
@@ -96,19 +69,10 @@ pub(super) async fn an_expired_or_revoked_token_enrols_nobody(subject: &dyn Subj
         time: at(3600),
         ..enrolment(1, name("web-1"), "many")
     };
-    assert_eq!(
-        refusal(world.store.enrolment_commit(late).await),
-        "stale join token"
-    );
-    let revoke = world
-        .store
-        .join_token_revoke(&join_token_id("many"), at(5), &[])
-        .await;
+    assert_eq!(refusal(world.store.enrolment_commit(late).await), "stale join token");
+    let revoke = world.store.join_token_revoke(&join_token_id("many"), at(5), &[]).await;
     revoke.expect("a revocation");
-    let revoked = world
-        .store
-        .enrolment_commit(enrolment(1, name("web-1"), "many"))
-        .await;
+    let revoked = world.store.enrolment_commit(enrolment(1, name("web-1"), "many")).await;
     assert_eq!(refusal(revoked), "stale join token");
     let unknown = world
         .store
@@ -130,16 +94,10 @@ pub(super) async fn a_token_for_one_name_enrols_no_other(subject: &dyn Subject) 
         .join_token_insert(&token, &[])
         .await
         .expect("a new join token");
-    let other = world
-        .store
-        .enrolment_commit(enrolment(2, name("web-2"), "named"))
-        .await;
+    let other = world.store.enrolment_commit(enrolment(2, name("web-2"), "named")).await;
     assert_eq!(refusal(other), "stale join token");
     let elsewhere = super::fixture::name_in("other", "web-1");
-    let elsewhere = world
-        .store
-        .enrolment_commit(enrolment(3, elsewhere, "named"))
-        .await;
+    let elsewhere = world.store.enrolment_commit(enrolment(3, elsewhere, "named")).await;
     assert_eq!(refusal(elsewhere), "stale join token");
     world
         .store
@@ -156,12 +114,8 @@ pub(super) async fn two_enrolments_race_for_one_use(subject: &dyn Subject) {
         .await
         .expect("a new join token");
     let (left, right) = tokio::join!(
-        world
-            .store
-            .enrolment_commit(enrolment(1, name("web-1"), "one")),
-        world
-            .store
-            .enrolment_commit(enrolment(2, name("web-2"), "one")),
+        world.store.enrolment_commit(enrolment(1, name("web-1"), "one")),
+        world.store.enrolment_commit(enrolment(2, name("web-2"), "one")),
     );
     assert_eq!(
         usize::from(left.is_ok()) + usize::from(right.is_ok()),
@@ -175,28 +129,15 @@ pub(super) async fn two_enrolments_race_for_one_use(subject: &dyn Subject) {
 pub(super) async fn a_taken_name_exists_and_uses_nothing(subject: &dyn Subject) {
     let world = World::new(subject).await;
     world.enrol(1, "web-1").await;
-    let newcomer = world
-        .store
-        .enrolment_commit(enrolment(2, name("web-1"), "many"))
-        .await;
+    let newcomer = world.store.enrolment_commit(enrolment(2, name("web-1"), "many")).await;
     assert_eq!(refusal(newcomer), "exists executor");
     let wrong = EnrolmentCommit {
         replaces: Some(uid(9)),
         ..enrolment(2, name("web-1"), "many")
     };
-    assert_eq!(
-        refusal(world.store.enrolment_commit(wrong).await),
-        "exists executor"
-    );
+    assert_eq!(refusal(world.store.enrolment_commit(wrong).await), "exists executor");
     assert_eq!(uses(&world, "many").await, 1, "the refused did not count");
-    assert_eq!(
-        world
-            .store
-            .certificate_get(&digest(2))
-            .await
-            .expect("a read"),
-        None
-    );
+    assert_eq!(world.store.certificate_get(&digest(2)).await.expect("a read"), None);
     assert_eq!(world.events().await, []);
 }
 
@@ -214,38 +155,17 @@ pub(super) async fn a_replacement_ends_what_it_replaces(subject: &dyn Subject) {
         replaces: Some(uid(1)),
         ..enrolment(2, name("web-1"), "many")
     };
-    world
-        .store
-        .enrolment_commit(commit)
-        .await
-        .expect("a replacement");
-    let holder = world
-        .store
-        .executor_get(&name("web-1"))
-        .await
-        .expect("a read");
+    world.store.enrolment_commit(commit).await.expect("a replacement");
+    let holder = world.store.executor_get(&name("web-1")).await.expect("a read");
     assert_eq!(holder.expect("the newcomer").uid, uid(2));
-    assert_eq!(
-        world
-            .store
-            .executor_list_by_uid(&[uid(1)])
-            .await
-            .expect("a list"),
-        []
-    );
+    assert_eq!(world.store.executor_list_by_uid(&[uid(1)]).await.expect("a list"), []);
     assert_eq!(revoked(&world, 1).await, Some(at(10)));
     assert_eq!(revoked(&world, 2).await, None);
     let presence = world.store.presence_list(&[uid(1)]).await.expect("a list");
-    assert!(
-        presence.iter().all(|presence| !presence.connected),
-        "{presence:?}"
-    );
+    assert!(presence.iter().all(|presence| !presence.connected), "{presence:?}");
     let woken = [changes.recv().await, changes.recv().await];
     let woken = woken.map(|change| change.expect("a change").executor);
-    assert!(
-        woken.contains(&uid(1)) && woken.contains(&uid(2)),
-        "{woken:?}"
-    );
+    assert!(woken.contains(&uid(1)) && woken.contains(&uid(2)), "{woken:?}");
 }
 
 pub(super) async fn a_replacement_ends_open_attempts(subject: &dyn Subject) {
@@ -279,21 +199,10 @@ pub(super) async fn a_replacement_ends_open_attempts(subject: &dyn Subject) {
         replaced_attempts: vec![ended],
         ..commit
     };
-    world
-        .store
-        .enrolment_commit(commit)
-        .await
-        .expect("a replacement");
+    world.store.enrolment_commit(commit).await.expect("a replacement");
     assert!(world.attempt(1).await.is_ended());
-    let page = Page {
-        after: None,
-        limit: 10,
-    };
-    let kept = world
-        .store
-        .attempt_list(uid(1), page)
-        .await
-        .expect("a page");
+    let page = Page { after: None, limit: 10 };
+    let kept = world.store.attempt_list(uid(1), page).await.expect("a page");
     assert_eq!(kept.len(), 1, "the attempts of the replaced stay");
 }
 
@@ -303,16 +212,6 @@ pub(super) async fn a_replacement_of_the_gone_is_stale(subject: &dyn Subject) {
         replaces: Some(uid(1)),
         ..enrolment(2, name("web-1"), "many")
     };
-    assert_eq!(
-        refusal(world.store.enrolment_commit(commit).await),
-        "stale executor"
-    );
-    assert_eq!(
-        world
-            .store
-            .executor_get(&name("web-1"))
-            .await
-            .expect("a read"),
-        None
-    );
+    assert_eq!(refusal(world.store.enrolment_commit(commit).await), "stale executor");
+    assert_eq!(world.store.executor_get(&name("web-1")).await.expect("a read"), None);
 }

@@ -19,10 +19,7 @@ fn acme() -> EventQuery {
 
 async fn targets(world: &World<'_>, query: EventQuery) -> String {
     let rows = world.store.event_list(&query).await.expect("a page");
-    rows.into_iter()
-        .map(|row| row.target)
-        .collect::<Vec<_>>()
-        .join(" ")
+    rows.into_iter().map(|row| row.target).collect::<Vec<_>>().join(" ")
 }
 
 async fn append(world: &World<'_>, kind: EventKind, target: &str) {
@@ -102,15 +99,8 @@ pub(super) async fn kinds_and_families_filter(subject: &dyn Subject) {
     };
     assert_eq!(targets(&world, of(&["executor.connected"])).await, "a d");
     assert_eq!(targets(&world, of(&["executor.*"])).await, "a c d");
-    assert_eq!(
-        targets(&world, of(&["executor.deleted", "attempt.*"])).await,
-        "b c"
-    );
-    assert_eq!(
-        targets(&world, of(&["exec.*"])).await,
-        "",
-        "a family is a whole word"
-    );
+    assert_eq!(targets(&world, of(&["executor.deleted", "attempt.*"])).await, "b c");
+    assert_eq!(targets(&world, of(&["exec.*"])).await, "", "a family is a whole word");
     assert_eq!(targets(&world, of(&["executor"])).await, "");
     assert_eq!(
         targets(&world, of(&["*"])).await,
@@ -168,10 +158,7 @@ pub(super) async fn feeds_are_kept_apart(subject: &dyn Subject) {
         organization: Some(organization("other")),
         ..acme()
     };
-    assert_eq!(
-        world.store.event_list(&query).await.expect("a page").len(),
-        1
-    );
+    assert_eq!(world.store.event_list(&query).await.expect("a page").len(), 1);
     assert_eq!(
         targets(
             &world,
@@ -206,9 +193,7 @@ pub(super) async fn the_head_follows_commits(subject: &dyn Subject) {
         })
         .await;
     let newest = world.events().await.last().expect("written").sequence;
-    head.wait_for(|head| *head == newest)
-        .await
-        .expect("the store is open");
+    head.wait_for(|head| *head == newest).await.expect("the store is open");
 }
 
 pub(super) async fn pruned_numbers_are_not_given_again(subject: &dyn Subject) {
@@ -223,10 +208,7 @@ pub(super) async fn pruned_numbers_are_not_given_again(subject: &dyn Subject) {
     let newest = world.events().await.last().expect("written").sequence;
     assert_eq!(world.store.event_prune(at(3), 1).await.expect("pruned"), 1);
     assert_eq!(world.store.event_prune(at(3), 10).await.expect("pruned"), 1);
-    assert_eq!(
-        world.store.event_prune(at(99), 10).await.expect("pruned"),
-        1
-    );
+    assert_eq!(world.store.event_prune(at(99), 10).await.expect("pruned"), 1);
     assert_eq!(world.events().await, []);
     append(&world, EventKind::AttemptEnded, "b").await;
     assert!(world.events().await[0].sequence > newest);
@@ -240,10 +222,7 @@ pub(super) async fn refused_writes_tell_nothing(subject: &dyn Subject) {
         events: told,
         ..commit(&executor(9, name("web-9")))
     };
-    assert_eq!(
-        refusal(world.store.executor_commit(unknown).await),
-        "missing executor"
-    );
+    assert_eq!(refusal(world.store.executor_commit(unknown).await), "missing executor");
     assert_eq!(world.events().await, []);
     assert_eq!(*world.store.event_head().borrow(), head);
 }

@@ -7,9 +7,7 @@ use domain::executor::State;
 use domain::{Channel, Executor, Generation, Hold, Kind, Revision};
 
 use super::Subject;
-use super::fixture::{
-    World, at, attempt, attempt_id, commit, digest, event, executor, name, refusal, uid, version,
-};
+use super::fixture::{World, at, attempt, attempt_id, commit, digest, event, executor, name, refusal, uid, version};
 use crate::{ExecutorCommit, ExecutorFate, NodeChange, Page};
 
 fn deletion(executor: &Executor) -> ExecutorCommit {
@@ -86,10 +84,7 @@ pub(super) async fn an_older_revision_is_stale_and_writes_nothing(subject: &dyn 
         events: vec![event(EventKind::AttemptRequested, "late")],
         fate: ExecutorFate::Keep,
     };
-    assert_eq!(
-        refusal(world.store.executor_commit(late).await),
-        "stale executor"
-    );
+    assert_eq!(refusal(world.store.executor_commit(late).await), "stale executor");
     let future = Executor {
         revision: Revision(9),
         ..second.clone()
@@ -99,23 +94,13 @@ pub(super) async fn an_older_revision_is_stale_and_writes_nothing(subject: &dyn 
         "stale executor"
     );
     assert_eq!(world.executor(1).await, second);
-    assert_eq!(
-        world
-            .store
-            .attempt_get(attempt_id(1))
-            .await
-            .expect("a read"),
-        None
-    );
+    assert_eq!(world.store.attempt_get(attempt_id(1)).await.expect("a read"), None);
     assert_eq!(world.events().await, []);
 }
 
 pub(super) async fn unknown_and_deleted_are_missing(subject: &dyn Subject) {
     let world = World::new(subject).await;
-    let unknown = world
-        .store
-        .executor_commit(commit(&executor(9, name("web-9"))))
-        .await;
+    let unknown = world.store.executor_commit(commit(&executor(9, name("web-9")))).await;
     assert_eq!(refusal(unknown), "missing executor");
     let row = world.enrol(1, "web-1").await;
     world.commit(deletion(&row)).await;
@@ -138,14 +123,7 @@ pub(super) async fn deletion_frees_the_name_and_revokes(subject: &dyn Subject) {
     let row = world.enrol(1, "web-1").await;
     let row = world.write(&row, vec![attempt(1, &row)]).await;
     world.commit(deletion(&row)).await;
-    assert_eq!(
-        world
-            .store
-            .executor_get(&name("web-1"))
-            .await
-            .expect("a read"),
-        None
-    );
+    assert_eq!(world.store.executor_get(&name("web-1")).await.expect("a read"), None);
     let old = world
         .store
         .certificate_get(&digest(1))
@@ -156,21 +134,9 @@ pub(super) async fn deletion_frees_the_name_and_revokes(subject: &dyn Subject) {
     assert_eq!(world.attempt(1).await.executor, uid(1), "its attempts stay");
     let heir = world.enrol(2, "web-1").await;
     assert_eq!(heir.uid, uid(2));
-    let attempts = world
-        .store
-        .attempt_list(
-            uid(2),
-            Page {
-                after: None,
-                limit: 10,
-            },
-        )
-        .await;
+    let attempts = world.store.attempt_list(uid(2), Page { after: None, limit: 10 }).await;
     assert_eq!(attempts.expect("a page"), [], "and are not inherited");
-    let nodes = world
-        .store
-        .node_apply(uid(1), &NodeChange::Full(Vec::new()))
-        .await;
+    let nodes = world.store.node_apply(uid(1), &NodeChange::Full(Vec::new())).await;
     assert_eq!(refusal(nodes), "missing executor");
 }
 
@@ -199,29 +165,17 @@ pub(super) async fn each_commit_of_a_batch_stands_alone(subject: &dyn Subject) {
         told(&unknown, "nine"),
         told(&three, "three"),
     ];
-    let results = world
-        .store
-        .executor_commit_batch(batch)
-        .await
-        .expect("a batch");
+    let results = world.store.executor_commit_batch(batch).await.expect("a batch");
     let results: Vec<String> = results
         .into_iter()
         .map(|result| result.map_or_else(|error| refusal::<()>(Err(error)), |_| "done".to_owned()))
         .collect();
-    assert_eq!(
-        results,
-        ["done", "stale executor", "missing executor", "done"]
-    );
+    assert_eq!(results, ["done", "stale executor", "missing executor", "done"]);
     let pinned = async |n| world.executor(n).await.pinned;
     assert_eq!(pinned(1).await.as_deref(), Some("one"));
     assert_eq!(pinned(2).await, None);
     assert_eq!(pinned(3).await.as_deref(), Some("three"));
-    let told: Vec<String> = world
-        .events()
-        .await
-        .into_iter()
-        .map(|row| row.target)
-        .collect();
+    let told: Vec<String> = world.events().await.into_iter().map(|row| row.target).collect();
     assert_eq!(told, ["one", "three"]);
     let changes = world
         .store
@@ -229,10 +183,7 @@ pub(super) async fn each_commit_of_a_batch_stands_alone(subject: &dyn Subject) {
         .await
         .expect("a list");
     assert_eq!(
-        changes
-            .iter()
-            .map(|change| change.executor)
-            .collect::<Vec<_>>(),
+        changes.iter().map(|change| change.executor).collect::<Vec<_>>(),
         [uid(2), uid(1), uid(3)]
     );
     assert!(
@@ -253,11 +204,7 @@ pub(super) async fn of_two_writers_one_wins(subject: &dyn Subject) {
             pinned: Some(who.to_owned()),
             ..row.clone()
         };
-        world
-            .store
-            .executor_commit(commit(&mine))
-            .await
-            .map(|_| who.to_owned())
+        world.store.executor_commit(commit(&mine)).await.map(|_| who.to_owned())
     };
     let results = tokio::join!(write("a"), write("b"), write("c"), write("d"));
     let results = [results.0, results.1, results.2, results.3];
@@ -299,10 +246,7 @@ pub(super) async fn generation_and_kind_never_go_back(subject: &dyn Subject) {
             events: told.clone(),
             ..commit(&broken)
         };
-        assert_eq!(
-            refusal(world.store.executor_commit(commit).await),
-            "corrupt executor"
-        );
+        assert_eq!(refusal(world.store.executor_commit(commit).await), "corrupt executor");
     }
     assert_eq!(world.executor(1).await, row);
     assert_eq!(world.events().await, []);
@@ -326,10 +270,7 @@ pub(super) async fn numbers_past_63_bits_are_refused(subject: &dyn Subject) {
         attempts: vec![huge],
         ..commit(&row)
     };
-    assert_eq!(
-        refusal(world.store.executor_commit(huge).await),
-        "corrupt attempt"
-    );
+    assert_eq!(refusal(world.store.executor_commit(huge).await), "corrupt attempt");
     assert_eq!(world.executor(1).await, row);
     let largest = Executor {
         generation: Generation(i64::MAX.unsigned_abs()),

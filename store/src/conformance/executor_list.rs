@@ -39,19 +39,12 @@ pub(super) async fn a_deleted_one_is_left_out_of_lists(subject: &dyn Subject) {
         .executor_list_by_uid(&[uid(1), uid(2), uid(3), uid(2)])
         .await;
     assert_eq!(names(&list.expect("a list")), ["web-2"]);
-    assert_eq!(
-        world.store.executor_list_by_uid(&[]).await.expect("a list"),
-        []
-    );
+    assert_eq!(world.store.executor_list_by_uid(&[]).await.expect("a list"), []);
     let query = ExecutorQuery {
         organization: Some(organization("acme")),
         ..ExecutorQuery::default()
     };
-    let list = world
-        .store
-        .executor_list(&query, page(None, 10))
-        .await
-        .expect("a page");
+    let list = world.store.executor_list(&query, page(None, 10)).await.expect("a page");
     assert_eq!(names(&list), ["web-2"]);
 }
 
@@ -64,11 +57,7 @@ pub(super) async fn lists_are_paged_by_name(subject: &dyn Subject) {
         organization: Some(organization("acme")),
         ..ExecutorQuery::default()
     };
-    let list = world
-        .store
-        .executor_list(&query, page(None, 3))
-        .await
-        .expect("a page");
+    let list = world.store.executor_list(&query, page(None, 3)).await.expect("a page");
     assert_eq!(names(&list), ["a", "db-1", "web-10"]);
     let list = world
         .store
@@ -139,11 +128,7 @@ pub(super) async fn lists_filter(subject: &dyn Subject) {
         (by_label(&[("tier", "")]), ""),
         (elsewhere, ""),
     ] {
-        let found = world
-            .store
-            .executor_list(&query, page(None, 10))
-            .await
-            .expect("a page");
+        let found = world.store.executor_list(&query, page(None, 10)).await.expect("a page");
         assert_eq!(names(&found).join(" "), expected, "{query:?}");
     }
 }
@@ -164,11 +149,7 @@ pub(super) async fn lists_without_an_organization_lose_nobody(subject: &dyn Subj
     world.enrol(2, "web-2").await;
     for (n, executor) in [(3, "web-1"), (4, "web-2"), (5, "web-3")] {
         let commit = super::fixture::enrolment(n, name_in("other", executor), "other");
-        world
-            .store
-            .enrolment_commit(commit)
-            .await
-            .expect("an enrolment");
+        world.store.enrolment_commit(commit).await.expect("an enrolment");
     }
     let mut seen = Vec::new();
     let mut after: Option<String> = None;
@@ -196,8 +177,7 @@ pub(super) async fn many_are_found_by_name_at_once(subject: &dyn Subject) {
         ..commit(&row)
     };
     world.commit(deletion).await;
-    let wanted = ["web-3", "web-1", "web-9", "web-2", "web-3"]
-        .map(|name| ExecutorId::new(name).expect("a label"));
+    let wanted = ["web-3", "web-1", "web-9", "web-2", "web-3"].map(|name| ExecutorId::new(name).expect("a label"));
     let list = async |organization: &str, names: &[ExecutorId]| {
         let organization = super::fixture::organization(organization);
         let found = world

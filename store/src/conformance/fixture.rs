@@ -8,15 +8,15 @@ use domain::attempt::Phase;
 use domain::audit::EventKind;
 use domain::executor::State;
 use domain::{
-    Actor, Attempt, AttemptId, Channel, Event, Executor, ExecutorName, ExecutorUid, Generation,
-    InstanceId, JoinTokenId, OrganizationId, ReleaseId, Revision, Sha256, Timestamp, Version,
+    Actor, Attempt, AttemptId, Channel, Event, Executor, ExecutorName, ExecutorUid, Generation, InstanceId,
+    JoinTokenId, OrganizationId, ReleaseId, Revision, Sha256, Timestamp, Version,
 };
 use uuid::Uuid;
 
 use super::Subject;
 use crate::{
-    AttemptWrite, CertificateRecord, Committed, EnrolmentCommit, Error, EventQuery, EventRow,
-    ExecutorCommit, ExecutorFate, JoinTokenRecord, Organization, ReplicaId, Store,
+    AttemptWrite, CertificateRecord, Committed, EnrolmentCommit, Error, EventQuery, EventRow, ExecutorCommit,
+    ExecutorFate, JoinTokenRecord, Organization, ReplicaId, Store,
 };
 
 /// A lease that outlives the case unless the clock is moved.
@@ -224,11 +224,7 @@ impl<'a> World<'a> {
             .join_token_insert(&token, &[])
             .await
             .expect("a new join token");
-        world
-            .store
-            .replica_renew(world.replica, LEASE)
-            .await
-            .expect("a lease");
+        world.store.replica_renew(world.replica, LEASE).await.expect("a lease");
         world
     }
 
@@ -248,20 +244,13 @@ impl<'a> World<'a> {
     pub(super) async fn enrol(&self, n: u128, name: &str) -> Executor {
         let mut commit = enrolment(n, self::name(name), "many");
         commit.events.clear();
-        self.store
-            .enrolment_commit(commit)
-            .await
-            .expect("a new executor");
+        self.store.enrolment_commit(commit).await.expect("a new executor");
         self.executor(n).await
     }
 
     /// The row of executor `n`.
     pub(super) async fn executor(&self, n: u128) -> Executor {
-        let found = self
-            .store
-            .executor_list_by_uid(&[uid(n)])
-            .await
-            .expect("a list");
+        let found = self.store.executor_list_by_uid(&[uid(n)]).await.expect("a list");
         found.into_iter().next().expect("an executor that exists")
     }
 
@@ -276,11 +265,7 @@ impl<'a> World<'a> {
             ..commit(executor)
         })
         .await;
-        let found = self
-            .store
-            .executor_get(&executor.name)
-            .await
-            .expect("a read");
+        let found = self.store.executor_get(&executor.name).await.expect("a read");
         found.expect("an executor that exists")
     }
 

@@ -47,19 +47,11 @@ pub(super) async fn a_full_report_replaces(subject: &dyn Subject) {
         .expect("applied");
     let second = full(&[node("c", 3), node("b", 4)]);
     for _ in 0..2 {
-        world
-            .store
-            .node_apply(uid(1), &second)
-            .await
-            .expect("applied");
+        world.store.node_apply(uid(1), &second).await.expect("applied");
         assert_eq!(list(&world, 1).await, [node("b", 4), node("c", 3)]);
     }
     assert_eq!(list(&world, 2).await, [node("a", 9)]);
-    world
-        .store
-        .node_apply(uid(1), &full(&[]))
-        .await
-        .expect("applied");
+    world.store.node_apply(uid(1), &full(&[])).await.expect("applied");
     assert_eq!(list(&world, 1).await, []);
 }
 
@@ -67,21 +59,13 @@ pub(super) async fn a_delta_adds_and_removes(subject: &dyn Subject) {
     let world = World::new(subject).await;
     world.enrol(1, "web-1").await;
     let full = NodeChange::Full(vec![node("a", 1), node("b", 1)]);
-    world
-        .store
-        .node_apply(uid(1), &full)
-        .await
-        .expect("applied");
+    world.store.node_apply(uid(1), &full).await.expect("applied");
     let delta = NodeChange::Delta {
         present: vec![node("c", 2), node("a", 2)],
         removed: vec!["b".to_owned(), "never-there".to_owned()],
     };
     for _ in 0..2 {
-        world
-            .store
-            .node_apply(uid(1), &delta)
-            .await
-            .expect("applied");
+        world.store.node_apply(uid(1), &delta).await.expect("applied");
         assert_eq!(list(&world, 1).await, [node("a", 2), node("c", 2)]);
     }
 }
@@ -90,11 +74,7 @@ pub(super) async fn lists_are_paged_by_name(subject: &dyn Subject) {
     let world = World::new(subject).await;
     world.enrol(1, "web-1").await;
     let full = NodeChange::Full(["d", "a", "c", "b"].map(|name| node(name, 1)).to_vec());
-    world
-        .store
-        .node_apply(uid(1), &full)
-        .await
-        .expect("applied");
+    world.store.node_apply(uid(1), &full).await.expect("applied");
     let page = async |after: Option<&str>, limit| {
         let page = Page {
             after: after.map(str::to_owned),

@@ -26,14 +26,7 @@ pub(super) async fn a_taken_id_exists(subject: &dyn Subject) {
     assert_eq!(kept.create_time, at(0));
     assert_eq!(world.events().await, []);
     let unknown = organization("nobody");
-    assert_eq!(
-        world
-            .store
-            .organization_get(&unknown)
-            .await
-            .expect("a read"),
-        None
-    );
+    assert_eq!(world.store.organization_get(&unknown).await.expect("a read"), None);
 }
 
 pub(super) async fn lists_are_paged_by_id(subject: &dyn Subject) {

@@ -37,11 +37,7 @@ fn artifact(location: Location) -> Artifact {
 pub(super) async fn every_field_reads_back(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let written = draft("agent-1.1.0-rc.1");
-    world
-        .store
-        .release_insert(&written, &[])
-        .await
-        .expect("a new release");
+    world.store.release_insert(&written, &[]).await.expect("a new release");
     let read = world
         .store
         .release_get(&written.id)
@@ -63,9 +59,7 @@ pub(super) async fn every_field_reads_back(subject: &dyn Subject) {
         sequence: Some(7),
         artifacts: vec![
             artifact(Location::Stored),
-            artifact(Location::External(
-                "https://example.org/a?b=\"c\"".to_owned(),
-            )),
+            artifact(Location::External("https://example.org/a?b=\"c\"".to_owned())),
             Artifact::Operator {
                 image: "registry.example/novacula/operator".to_owned(),
                 digest: digest(6),
@@ -76,11 +70,7 @@ pub(super) async fn every_field_reads_back(subject: &dyn Subject) {
         yank_reason: Some("broken".to_owned()),
         ..read
     };
-    world
-        .store
-        .release_commit(&full, &[])
-        .await
-        .expect("a commit");
+    world.store.release_commit(&full, &[]).await.expect("a commit");
     let read = world.store.release_get(&full.id).await.expect("a read");
     assert_eq!(
         read,
@@ -95,11 +85,7 @@ pub(super) async fn an_older_revision_is_stale(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let told = [event(EventKind::ReleaseCreated, "releases/agent-1.1.0")];
     let first = draft("agent-1.1.0");
-    world
-        .store
-        .release_insert(&first, &told)
-        .await
-        .expect("a new release");
+    world.store.release_insert(&first, &told).await.expect("a new release");
     assert_eq!(
         refusal(world.store.release_insert(&first, &told).await),
         "exists release"
@@ -126,11 +112,7 @@ pub(super) async fn an_older_revision_is_stale(subject: &dyn Subject) {
         world.store.release_commit(&read, &told),
         world.store.release_commit(&other, &told)
     );
-    assert_eq!(
-        usize::from(a.is_ok()) + usize::from(b.is_ok()),
-        1,
-        "{a:?} {b:?}"
-    );
+    assert_eq!(usize::from(a.is_ok()) + usize::from(b.is_ok()), 1, "{a:?} {b:?}");
     assert_eq!(world.events().await.len(), 2);
 }
 

@@ -35,22 +35,13 @@ pub(super) async fn every_role_reads_back(subject: &dyn Subject) {
     ];
     for (id, role) in roles {
         let token = token(id, role);
-        world
-            .store
-            .token_insert(&token, &[])
-            .await
-            .expect("a new token");
-        assert_eq!(
-            world.store.token_get(&token.id).await.expect("a read"),
-            Some(token)
-        );
+        world.store.token_insert(&token, &[]).await.expect("a new token");
+        assert_eq!(world.store.token_get(&token.id).await.expect("a read"), Some(token));
     }
     assert_eq!(world.store.token_get(&id("f")).await.expect("a read"), None);
 }
 
-pub(super) async fn a_taken_id_exists_and_an_unknown_organization_is_missing(
-    subject: &dyn Subject,
-) {
+pub(super) async fn a_taken_id_exists_and_an_unknown_organization_is_missing(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let told = [event(EventKind::TokenCreated, "tokens/a")];
     world
@@ -81,21 +72,13 @@ pub(super) async fn lists_keep_organizations_apart(subject: &dyn Subject) {
         token("o1", Role::Owner(organization("other"))),
     ];
     for token in &tokens {
-        world
-            .store
-            .token_insert(token, &[])
-            .await
-            .expect("a new token");
+        world.store.token_insert(token, &[]).await.expect("a new token");
     }
     let acme = organization("acme");
     let list = async |organization, after, limit| {
-        let rows = world
-            .store
-            .token_list(organization, Page { after, limit })
-            .await;
+        let rows = world.store.token_list(organization, Page { after, limit }).await;
         let rows = rows.expect("a page").into_iter();
-        rows.map(|row| row.id.as_str().to_owned())
-            .collect::<Vec<_>>()
+        rows.map(|row| row.id.as_str().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(list(Some(&acme), None, 10).await, ["a1", "a2"]);
     assert_eq!(list(Some(&acme), None, 1).await, ["a1"]);
@@ -119,11 +102,7 @@ pub(super) async fn the_first_revocation_stays(subject: &dyn Subject) {
             .expect("a revocation");
         assert_eq!(row.revoke_time, Some(at(50)));
     }
-    assert_eq!(
-        world.events().await.len(),
-        1,
-        "the second revocation changed nothing"
-    );
+    assert_eq!(world.events().await.len(), 1, "the second revocation changed nothing");
     let unknown = world.store.token_revoke(&id("b"), at(50), &told).await;
     assert_eq!(refusal(unknown), "missing token");
     assert_eq!(world.events().await.len(), 1);
@@ -172,13 +151,9 @@ pub(super) async fn join_tokens_are_listed_by_organization(subject: &dyn Subject
             after: after.map(join_token_id),
             limit,
         };
-        let rows = world
-            .store
-            .join_token_list(&organization("acme"), page)
-            .await;
+        let rows = world.store.join_token_list(&organization("acme"), page).await;
         let rows = rows.expect("a page").into_iter();
-        rows.map(|row| row.id.as_str().to_owned())
-            .collect::<Vec<_>>()
+        rows.map(|row| row.id.as_str().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(list(None, 10).await, ["a", "b", "many"]);
     assert_eq!(list(Some("a"), 1).await, ["b"]);
@@ -197,9 +172,6 @@ pub(super) async fn the_first_revocation_of_a_join_token_stays(subject: &dyn Sub
         assert_eq!(row.revoke_time, Some(at(50)));
     }
     assert_eq!(world.events().await.len(), 1);
-    let unknown = world
-        .store
-        .join_token_revoke(&join_token_id("x"), at(50), &told)
-        .await;
+    let unknown = world.store.join_token_revoke(&join_token_id("x"), at(50), &told).await;
     assert_eq!(refusal(unknown), "missing join token");
 }

@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    Attempt, AttemptId, Epoch, Event, Executor, ExecutorId, ExecutorName, ExecutorUid, InstanceId,
-    JoinTokenId, OrganizationId, Release, ReleaseId, RequestId, Sha256, Timestamp, TokenId,
+    Attempt, AttemptId, Epoch, Event, Executor, ExecutorId, ExecutorName, ExecutorUid, InstanceId, JoinTokenId,
+    OrganizationId, Release, ReleaseId, RequestId, Sha256, Timestamp, TokenId,
 };
 use tokio::sync::{broadcast, watch};
 
 use super::{FaultStore, Kind};
 use crate::{
-    AttemptStore, CertificateRecord, CertificateStore, Change, ChangeFeed, ChangeNumber, Committed,
-    Enrolled, EnrolmentCommit, Error, EventQuery, EventRow, EventStore, ExecutorCommit,
-    ExecutorQuery, ExecutorStore, JoinTokenRecord, JoinTokenStore, NodeChange, NodeRecord,
-    NodeStore, Organization, OrganizationStore, Page, Presence, ReleaseStore, ReplicaId,
-    SessionOpened, SessionRow, SessionStore, StoreClock, TokenRecord, TokenStore,
+    AttemptStore, CertificateRecord, CertificateStore, Change, ChangeFeed, ChangeNumber, Committed, Enrolled,
+    EnrolmentCommit, Error, EventQuery, EventRow, EventStore, ExecutorCommit, ExecutorQuery, ExecutorStore,
+    JoinTokenRecord, JoinTokenStore, NodeChange, NodeRecord, NodeStore, Organization, OrganizationStore, Page,
+    Presence, ReleaseStore, ReplicaId, SessionOpened, SessionRow, SessionStore, StoreClock, TokenRecord, TokenStore,
 };
 
 macro_rules! delegate {

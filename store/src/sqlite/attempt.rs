@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use domain::attempt::{Ending, Outcome, OutcomeSource, Phase, Report};
 use domain::{
-    Attempt, AttemptId, ExecutorName, ExecutorUid, Generation, OrganizationId, ReleaseId,
-    RequestId, Revision, Timestamp,
+    Attempt, AttemptId, ExecutorName, ExecutorUid, Generation, OrganizationId, ReleaseId, RequestId, Revision,
+    Timestamp,
 };
 use rusqlite::{Connection, Row, named_params};
 
@@ -199,19 +199,12 @@ fn read_ending(row: &mut Columns<'_, '_>) -> Result<Option<Ending>, Failure> {
             .with(outcome, source)
             .map(Some)
             .map_err(|error| row.refuse("ending", error)),
-        _ => Err(row.refuse(
-            "ending",
-            "outcome, outcome_source and ending are not set together",
-        )),
+        _ => Err(row.refuse("ending", "outcome, outcome_source and ending are not set together")),
     }
 }
 
 /// Runs `sql` with all columns of an attempt under its next revision; how many rows it wrote.
-pub(super) fn put(
-    connection: &Connection,
-    sql: &str,
-    attempt: &AttemptWrite,
-) -> Result<usize, Failure> {
+pub(super) fn put(connection: &Connection, sql: &str, attempt: &AttemptWrite) -> Result<usize, Failure> {
     let AttemptWrite { attempt, deadline } = attempt;
     let id = attempt.id.to_string();
     let number = |column, value| integer("attempt", &id, column, value);
@@ -248,12 +241,7 @@ pub(super) fn put(
 
 /// One attempt.
 pub(super) fn get(connection: &Connection, id: AttemptId) -> Result<Option<Attempt>, Failure> {
-    first(
-        connection,
-        GET,
-        named_params! { ":id": id.to_string() },
-        read,
-    )
+    first(connection, GET, named_params! { ":id": id.to_string() }, read)
 }
 
 /// The attempt of an earlier request of this id.
@@ -274,8 +262,7 @@ fn before(after: Option<AttemptId>) -> String {
 #[async_trait]
 impl AttemptStore for SqliteStore {
     async fn attempt_get(&self, id: AttemptId) -> Result<Option<Attempt>, Error> {
-        self.read("attempt_get", move |connection| get(connection, id))
-            .await
+        self.read("attempt_get", move |connection| get(connection, id)).await
     }
 
     async fn attempt_list_by_id(&self, ids: &[AttemptId]) -> Result<Vec<Attempt>, Error> {
@@ -298,11 +285,7 @@ impl AttemptStore for SqliteStore {
         .await
     }
 
-    async fn attempt_list(
-        &self,
-        executor: ExecutorUid,
-        page: Page<AttemptId>,
-    ) -> Result<Vec<Attempt>, Error> {
+    async fn attempt_list(&self, executor: ExecutorUid, page: Page<AttemptId>) -> Result<Vec<Attempt>, Error> {
         self.read("attempt_list", move |connection| {
             let params = named_params! {
                 ":executor": executor.to_string(),
@@ -331,11 +314,7 @@ impl AttemptStore for SqliteStore {
         .await
     }
 
-    async fn attempt_list_open_by_release(
-        &self,
-        release: &ReleaseId,
-        at_most: usize,
-    ) -> Result<Vec<Attempt>, Error> {
+    async fn attempt_list_open_by_release(&self, release: &ReleaseId, at_most: usize) -> Result<Vec<Attempt>, Error> {
         let release = release.to_string();
         self.read("attempt_list_open_by_release", move |connection| {
             let params = named_params! { ":release": release, ":limit": limit(at_most) };
@@ -344,11 +323,7 @@ impl AttemptStore for SqliteStore {
         .await
     }
 
-    async fn attempt_list_due(
-        &self,
-        now: Timestamp,
-        at_most: usize,
-    ) -> Result<Vec<Attempt>, Error> {
+    async fn attempt_list_due(&self, now: Timestamp, at_most: usize) -> Result<Vec<Attempt>, Error> {
         self.read("attempt_list_due", move |connection| {
             let params = named_params! { ":now": now.as_micros(), ":limit": limit(at_most) };
             all(connection, LIST_DUE, params, read)
@@ -358,9 +333,7 @@ impl AttemptStore for SqliteStore {
 
     async fn attempt_count_pending(&self) -> Result<u64, Error> {
         self.read("attempt_count_pending", |connection| {
-            let count = first(connection, COUNT_PENDING, [], |row| {
-                Ok(row.get::<_, i64>(0)?)
-            })?;
+            let count = first(connection, COUNT_PENDING, [], |row| Ok(row.get::<_, i64>(0)?))?;
             Ok(u64::try_from(count.unwrap_or_default()).unwrap_or_default())
         })
         .await
@@ -368,8 +341,7 @@ impl AttemptStore for SqliteStore {
 
     async fn attempt_prune(&self, older_than: Timestamp, at_most: usize) -> Result<usize, Error> {
         self.write("attempt_prune", move |tx| {
-            let params =
-                named_params! { ":older_than": older_than.as_micros(), ":limit": limit(at_most) };
+            let params = named_params! { ":older_than": older_than.as_micros(), ":limit": limit(at_most) };
             Ok(write(tx.connection(), PRUNE, params)?)
         })
         .await

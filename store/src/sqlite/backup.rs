@@ -98,9 +98,7 @@ fn vacuum(connection: &Connection, partial: &Path, target: &Path) -> Result<(), 
         })?;
     file.sync_all().map_err(io)?;
     fs::rename(partial, target).map_err(io)?;
-    let directory = target
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(directory.unwrap_or_else(|| Path::new(".")))
         .and_then(|directory| directory.sync_all())
         .map_err(io)

@@ -67,10 +67,7 @@ fn read(row: &Row<'_>) -> Result<CertificateRecord, Failure> {
 }
 
 /// Writes a new certificate.
-pub(super) fn insert(
-    connection: &Connection,
-    certificate: &CertificateRecord,
-) -> Result<(), Failure> {
+pub(super) fn insert(connection: &Connection, certificate: &CertificateRecord) -> Result<(), Failure> {
     let params = named_params! {
         ":fingerprint": certificate.fingerprint.to_string(),
         ":serial": certificate.serial,
@@ -84,22 +81,14 @@ pub(super) fn insert(
     };
     match write(connection, INSERT, params) {
         Ok(_) => Ok(()),
-        Err(error) if is_duplicate(&error) => {
-            Err(Failure::exists("certificate", certificate.fingerprint))
-        }
-        Err(error) if is_dangling(&error) => {
-            Err(Failure::missing("executor", certificate.executor))
-        }
+        Err(error) if is_duplicate(&error) => Err(Failure::exists("certificate", certificate.fingerprint)),
+        Err(error) if is_dangling(&error) => Err(Failure::missing("executor", certificate.executor)),
         Err(error) => Err(Failure::Engine(error)),
     }
 }
 
 /// Revokes what an executor holds.
-pub(super) fn revoke_all(
-    connection: &Connection,
-    executor: ExecutorUid,
-    time: Timestamp,
-) -> Result<(), Failure> {
+pub(super) fn revoke_all(connection: &Connection, executor: ExecutorUid, time: Timestamp) -> Result<(), Failure> {
     let params = named_params! { ":executor": executor.to_string(), ":time": time.as_micros() };
     write(connection, REVOKE_ALL, params)?;
     Ok(())
@@ -118,19 +107,14 @@ fn find_enrolment(
         return Ok(None);
     };
     let executor = executor::list_by_uid(connection, &[certificate.executor])?.pop();
-    Ok(executor.map(|executor| Enrolled {
-        executor,
-        certificate,
-    }))
+    Ok(executor.map(|executor| Enrolled { executor, certificate }))
 }
 
 #[async_trait]
 impl CertificateStore for SqliteStore {
     async fn enrolment_commit(&self, commit: EnrolmentCommit) -> Result<(), Error> {
-        self.write("enrolment_commit", move |tx| {
-            enrolment::commit_in_tx(tx, &commit)
-        })
-        .await
+        self.write("enrolment_commit", move |tx| enrolment::commit_in_tx(tx, &commit))
+            .await
     }
 
     async fn enrolment_find(
@@ -145,11 +129,7 @@ impl CertificateStore for SqliteStore {
         .await
     }
 
-    async fn certificate_insert(
-        &self,
-        certificate: &CertificateRecord,
-        events: &[Event],
-    ) -> Result<(), Error> {
+    async fn certificate_insert(&self, certificate: &CertificateRecord, events: &[Event]) -> Result<(), Error> {
         let (certificate, events) = (certificate.clone(), events.to_vec());
         self.write("certificate_insert", move |tx| {
             executor::require(tx.connection(), certificate.executor)?;
@@ -159,27 +139,15 @@ impl CertificateStore for SqliteStore {
         .await
     }
 
-    async fn certificate_get(
-        &self,
-        fingerprint: &Sha256,
-    ) -> Result<Option<CertificateRecord>, Error> {
+    async fn certificate_get(&self, fingerprint: &Sha256) -> Result<Option<CertificateRecord>, Error> {
         let fingerprint = fingerprint.to_string();
         self.read("certificate_get", move |connection| {
-            first(
-                connection,
-                GET,
-                named_params! { ":fingerprint": fingerprint },
-                read,
-            )
+            first(connection, GET, named_params! { ":fingerprint": fingerprint }, read)
         })
         .await
     }
 
-    async fn certificate_prune(
-        &self,
-        ended_before: Timestamp,
-        at_most: usize,
-    ) -> Result<usize, Error> {
+    async fn certificate_prune(&self, ended_before: Timestamp, at_most: usize) -> Result<usize, Error> {
         self.write("certificate_prune", move |tx| {
             let params = named_params! { ":ended_before": ended_before.as_micros(), ":limit": limit(at_most) };
             Ok(write(tx.connection(), PRUNE, params)?)

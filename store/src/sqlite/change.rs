@@ -41,19 +41,13 @@ impl ChangeFeed for SqliteStore {
 
     async fn change_head(&self) -> Result<ChangeNumber, Error> {
         self.read("change_head", |connection| {
-            let head = first(connection, HEAD, [], |row| {
-                Columns::of("counter", row).number("value")
-            })?;
+            let head = first(connection, HEAD, [], |row| Columns::of("counter", row).number("value"))?;
             Ok(ChangeNumber(head.unwrap_or_default()))
         })
         .await
     }
 
-    async fn change_list_since(
-        &self,
-        number: ChangeNumber,
-        at_most: usize,
-    ) -> Result<Vec<Change>, Error> {
+    async fn change_list_since(&self, number: ChangeNumber, at_most: usize) -> Result<Vec<Change>, Error> {
         // A number past 63 bits was never given: nothing is after it.
         let number = i64::try_from(number.0).unwrap_or(i64::MAX);
         self.read("change_list_since", move |connection| {

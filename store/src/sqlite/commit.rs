@@ -9,10 +9,7 @@ use super::{attempt, certificate, event, executor, node};
 use crate::executor::{AttemptWrite, Committed, ExecutorCommit, ExecutorFate};
 
 /// Writes one decision.
-pub(super) fn commit_in_tx(
-    tx: &WriteTx<'_>,
-    commit: &ExecutorCommit,
-) -> Result<Committed, Failure> {
+pub(super) fn commit_in_tx(tx: &WriteTx<'_>, commit: &ExecutorCommit) -> Result<Committed, Failure> {
     let ExecutorCommit {
         executor,
         attempts,
@@ -24,14 +21,8 @@ pub(super) fn commit_in_tx(
         ExecutorFate::Delete => Some(tx.now()),
     };
     let change = tx.change(executor.uid, executor.generation)?;
-    let written = executor::put(
-        tx.connection(),
-        executor::UPDATE,
-        executor,
-        change,
-        delete_time,
-    )?
-    .map_err(refused_row("executor", executor.uid))?;
+    let written = executor::put(tx.connection(), executor::UPDATE, executor, change, delete_time)?
+        .map_err(refused_row("executor", executor.uid))?;
     if written == 0 {
         executor::require(tx.connection(), executor.uid)?;
         return Err(Failure::stale("executor", executor.uid));
@@ -64,18 +55,10 @@ pub(super) fn commit_each_in_tx(
 }
 
 /// Writes an attempt of `executor`.
-pub(super) fn write_attempt(
-    tx: &WriteTx<'_>,
-    executor: ExecutorUid,
-    write: &AttemptWrite,
-) -> Result<(), Failure> {
+pub(super) fn write_attempt(tx: &WriteTx<'_>, executor: ExecutorUid, write: &AttemptWrite) -> Result<(), Failure> {
     let new = &write.attempt;
     if new.executor != executor {
-        return Err(Failure::corrupt(
-            "attempt",
-            new.id,
-            "it is another executor's",
-        ));
+        return Err(Failure::corrupt("attempt", new.id, "it is another executor's"));
     }
     if new.revision.0 > 0 {
         if attempt::put(tx.connection(), attempt::UPDATE, write)? > 0 {
@@ -87,8 +70,7 @@ pub(super) fn write_attempt(
         });
     }
     if let Some(request_id) = &new.request_id
-        && attempt::find_by_request(tx.connection(), &new.executor_name.organization, request_id)?
-            .is_some()
+        && attempt::find_by_request(tx.connection(), &new.executor_name.organization, request_id)?.is_some()
     {
         return Err(Failure::exists("request", request_id.as_str()));
     }

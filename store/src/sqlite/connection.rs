@@ -33,13 +33,8 @@ pub(super) enum OpenError {
         #[source]
         source: rusqlite::Error,
     },
-    #[error(
-        "SQLite declined {setting}: it answered {answer:?}; is the file on a network file system?"
-    )]
-    Setting {
-        setting: &'static str,
-        answer: String,
-    },
+    #[error("SQLite declined {setting}: it answered {answer:?}; is the file on a network file system?")]
+    Setting { setting: &'static str, answer: String },
 }
 
 /// Creates the file, for nobody but us, where there is none. SQLite gives `-wal` and `-shm` the same mode.
@@ -48,17 +43,10 @@ pub(super) fn create_private(path: &Path) -> Result<(), OpenError> {
         path: path.to_owned(),
         source,
     };
-    match OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-    {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         // The name is durable before anything in it is.
         Ok(_) => {
-            let directory = path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             File::open(directory.unwrap_or_else(|| Path::new(".")))
                 .and_then(|directory| directory.sync_all())
                 .map_err(create)
@@ -84,9 +72,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let connection = open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(open)?;
     setting(&connection, path, "journal_mode=WAL", "wal")?;
     // FULL: an answered write survives power loss, not only a crash of the process.
-    connection
-        .pragma_update(None, "synchronous", "FULL")
-        .map_err(open)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(open)?;
     connection
         .pragma_update(None, "journal_size_limit", LOG_KEPT_BYTES)
         .map_err(open)?;
@@ -115,12 +101,7 @@ fn open_with(path: &Path, mode: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn setting(
-    connection: &Connection,
-    path: &Path,
-    setting: &'static str,
-    wanted: &str,
-) -> Result<(), OpenError> {
+fn setting(connection: &Connection, path: &Path, setting: &'static str, wanted: &str) -> Result<(), OpenError> {
     let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
     let answer: String = connection
         .pragma_update_and_check(None, name, value, |row| row.get(0))
@@ -135,12 +116,7 @@ fn setting(
     }
 }
 
-fn expect(
-    connection: &Connection,
-    path: &Path,
-    setting: &'static str,
-    wanted: &str,
-) -> Result<(), OpenError> {
+fn expect(connection: &Connection, path: &Path, setting: &'static str, wanted: &str) -> Result<(), OpenError> {
     let answer: i64 = connection
         .pragma_query_value(None, setting, |row| row.get(0))
         .map_err(|source| OpenError::Open {

@@ -32,18 +32,11 @@ WHERE uid = :uid";
 /// Writes one enrolment.
 pub(super) fn commit_in_tx(tx: &WriteTx<'_>, commit: &EnrolmentCommit) -> Result<(), Failure> {
     let EnrolmentCommit { executor, .. } = commit;
-    join_token::use_in_tx(
-        tx.connection(),
-        &commit.join_token,
-        &executor.name,
-        commit.time,
-    )?;
+    join_token::use_in_tx(tx.connection(), &commit.join_token, &executor.name, commit.time)?;
     let holder = executor::get(tx.connection(), &executor.name)?.map(|holder| holder.uid);
     match (holder, commit.replaces) {
         (None, None) => {}
-        (Some(holder), Some(replaced)) if holder == replaced => {
-            delete_replaced(tx, replaced, commit)?
-        }
+        (Some(holder), Some(replaced)) if holder == replaced => delete_replaced(tx, replaced, commit)?,
         (Some(_), _) => return Err(Failure::exists("executor", &executor.name)),
         // It was deleted since: whether the name may still be taken is to be decided again.
         (None, Some(replaced)) => return Err(Failure::stale("executor", replaced)),
@@ -55,10 +48,7 @@ pub(super) fn commit_in_tx(tx: &WriteTx<'_>, commit: &EnrolmentCommit) -> Result
             return Err(Failure::exists("executor", executor.uid));
         }
         Err(error) if is_dangling(&error) => {
-            return Err(Failure::missing(
-                "organization",
-                &executor.name.organization,
-            ));
+            return Err(Failure::missing("organization", &executor.name.organization));
         }
         Err(error) => return Err(refused_row("executor", executor.uid)(error)),
     }
@@ -66,11 +56,7 @@ pub(super) fn commit_in_tx(tx: &WriteTx<'_>, commit: &EnrolmentCommit) -> Result
     event::insert_in_tx(tx, &commit.events)
 }
 
-fn delete_replaced(
-    tx: &WriteTx<'_>,
-    replaced: ExecutorUid,
-    commit: &EnrolmentCommit,
-) -> Result<(), Failure> {
+fn delete_replaced(tx: &WriteTx<'_>, replaced: ExecutorUid, commit: &EnrolmentCommit) -> Result<(), Failure> {
     let time = commit.time;
     for attempt in &commit.replaced_attempts {
         write_attempt(tx, replaced, attempt)?;

@@ -138,10 +138,7 @@ pub(super) fn insert_in_tx(tx: &WriteTx<'_>, events: &[Event]) -> Result<(), Fai
             ":time": event.time.as_micros(),
             ":details": json(&details),
         };
-        let sequence = first(tx.connection(), INSERT, params, |row| {
-            Ok(row.get::<_, i64>(0)?)
-        })?
-        .unwrap_or_default();
+        let sequence = first(tx.connection(), INSERT, params, |row| Ok(row.get::<_, i64>(0)?))?.unwrap_or_default();
         tx.event_head(u64::try_from(sequence).unwrap_or_default());
     }
     Ok(())
@@ -149,31 +146,22 @@ pub(super) fn insert_in_tx(tx: &WriteTx<'_>, events: &[Event]) -> Result<(), Fai
 
 /// The newest number ever given.
 pub(super) fn newest(connection: &Connection) -> Result<u64, Failure> {
-    let newest =
-        first(connection, NEWEST, [], |row| Ok(row.get::<_, i64>(0)?))?.unwrap_or_default();
+    let newest = first(connection, NEWEST, [], |row| Ok(row.get::<_, i64>(0)?))?.unwrap_or_default();
     Ok(u64::try_from(newest).unwrap_or_default())
 }
 
 fn list(connection: &Connection, query: &EventQuery) -> Result<Vec<EventRow>, Failure> {
     // Numbers past 63 bits were never given: after them there is nothing, before them is everything.
-    let after = query
-        .after
-        .map(|after| i64::try_from(after).unwrap_or(i64::MAX));
+    let after = query.after.map(|after| i64::try_from(after).unwrap_or(i64::MAX));
     let after = after.unwrap_or(if query.newest_first { i64::MAX } else { 0 });
     let kinds = (!query.kinds.is_empty()).then(|| json(&query.kinds));
-    let organization = query
-        .organization
-        .as_ref()
-        .map(|organization| organization.as_str());
+    let organization = query.organization.as_ref().map(|organization| organization.as_str());
     let limit = limit(query.limit);
     match &query.target {
         None => {
-            let sql = if query.newest_first {
-                LIST_NEWEST_FIRST
-            } else {
-                LIST
-            };
-            let params = named_params! { ":organization": organization, ":after": after, ":kinds": kinds, ":limit": limit };
+            let sql = if query.newest_first { LIST_NEWEST_FIRST } else { LIST };
+            let params =
+                named_params! { ":organization": organization, ":after": after, ":kinds": kinds, ":limit": limit };
             all(connection, sql, params, read)
         }
         Some(target) => {
@@ -198,8 +186,7 @@ fn list(connection: &Connection, query: &EventQuery) -> Result<Vec<EventRow>, Fa
 impl EventStore for SqliteStore {
     async fn event_append(&self, events: &[Event]) -> Result<(), Error> {
         let events = events.to_vec();
-        self.write("event_append", move |tx| insert_in_tx(tx, &events))
-            .await
+        self.write("event_append", move |tx| insert_in_tx(tx, &events)).await
     }
 
     async fn event_list(&self, query: &EventQuery) -> Result<Vec<EventRow>, Error> {
@@ -214,8 +201,7 @@ impl EventStore for SqliteStore {
 
     async fn event_prune(&self, older_than: Timestamp, at_most: usize) -> Result<usize, Error> {
         self.write("event_prune", move |tx| {
-            let params =
-                named_params! { ":older_than": older_than.as_micros(), ":limit": limit(at_most) };
+            let params = named_params! { ":older_than": older_than.as_micros(), ":limit": limit(at_most) };
             Ok(write(tx.connection(), PRUNE, params)?)
         })
         .await

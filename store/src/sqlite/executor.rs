@@ -6,8 +6,8 @@
 
 use async_trait::async_trait;
 use domain::{
-    Channel, Executor, ExecutorId, ExecutorName, ExecutorUid, Generation, Hold, Kind,
-    OrganizationId, Platform, Revision,
+    Channel, Executor, ExecutorId, ExecutorName, ExecutorUid, Generation, Hold, Kind, OrganizationId, Platform,
+    Revision,
 };
 use rusqlite::{Connection, Row, named_params};
 
@@ -210,10 +210,7 @@ pub(super) fn put(
 }
 
 /// The executor of this name.
-pub(super) fn get(
-    connection: &Connection,
-    name: &ExecutorName,
-) -> Result<Option<Executor>, Failure> {
+pub(super) fn get(connection: &Connection, name: &ExecutorName) -> Result<Option<Executor>, Failure> {
     let params = named_params! { ":organization": name.organization.as_str(), ":name": name.executor.as_str() };
     first(connection, GET, params, read)
 }
@@ -230,23 +227,11 @@ pub(super) fn require(connection: &Connection, uid: ExecutorUid) -> Result<(), F
 }
 
 /// Executors by uid.
-pub(super) fn list_by_uid(
-    connection: &Connection,
-    uids: &[ExecutorUid],
-) -> Result<Vec<Executor>, Failure> {
-    all(
-        connection,
-        LIST_BY_UID,
-        named_params! { ":uids": keys(uids) },
-        read,
-    )
+pub(super) fn list_by_uid(connection: &Connection, uids: &[ExecutorUid]) -> Result<Vec<Executor>, Failure> {
+    all(connection, LIST_BY_UID, named_params! { ":uids": keys(uids) }, read)
 }
 
-fn list(
-    connection: &Connection,
-    query: &ExecutorQuery,
-    page: &Page<ExecutorId>,
-) -> Result<Vec<Executor>, Failure> {
+fn list(connection: &Connection, query: &ExecutorQuery, page: &Page<ExecutorId>) -> Result<Vec<Executor>, Failure> {
     let labels = json(&query.labels);
     let after = page.after.as_ref().map_or("", ExecutorId::as_str);
     let Some(organization) = &query.organization else {
@@ -309,10 +294,8 @@ impl ExecutorStore for SqliteStore {
 
     async fn executor_list_by_uid(&self, uids: &[ExecutorUid]) -> Result<Vec<Executor>, Error> {
         let uids = uids.to_vec();
-        self.read("executor_list_by_uid", move |connection| {
-            list_by_uid(connection, &uids)
-        })
-        .await
+        self.read("executor_list_by_uid", move |connection| list_by_uid(connection, &uids))
+            .await
     }
 
     async fn executor_list_by_name(
@@ -328,23 +311,15 @@ impl ExecutorStore for SqliteStore {
         .await
     }
 
-    async fn executor_list(
-        &self,
-        query: &ExecutorQuery,
-        page: Page<ExecutorId>,
-    ) -> Result<Vec<Executor>, Error> {
+    async fn executor_list(&self, query: &ExecutorQuery, page: Page<ExecutorId>) -> Result<Vec<Executor>, Error> {
         let query = query.clone();
-        self.read("executor_list", move |connection| {
-            list(connection, &query, &page)
-        })
-        .await
+        self.read("executor_list", move |connection| list(connection, &query, &page))
+            .await
     }
 
     async fn executor_commit(&self, commit: ExecutorCommit) -> Result<Committed, Error> {
-        self.write("executor_commit", move |tx| {
-            commit::commit_in_tx(tx, &commit)
-        })
-        .await
+        self.write("executor_commit", move |tx| commit::commit_in_tx(tx, &commit))
+            .await
     }
 
     async fn executor_commit_batch(

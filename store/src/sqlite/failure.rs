@@ -86,10 +86,7 @@ impl Failure {
 }
 
 /// Names the row in an error of the engine that is the row's fault: a constraint or a trigger refused it.
-pub(super) fn refused_row(
-    noun: &'static str,
-    key: impl ToString,
-) -> impl FnOnce(rusqlite::Error) -> Failure {
+pub(super) fn refused_row(noun: &'static str, key: impl ToString) -> impl FnOnce(rusqlite::Error) -> Failure {
     move |error| {
         if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) {
             tracing::error!(noun, key = key.to_string(), error = %error, "the store refused a row that breaks its rules");

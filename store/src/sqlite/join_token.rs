@@ -81,9 +81,7 @@ fn insert(connection: &Connection, token: &JoinTokenRecord) -> Result<(), Failur
     match write(connection, INSERT, params) {
         Ok(_) => Ok(()),
         Err(error) if is_duplicate(&error) => Err(Failure::exists("join token", &token.id)),
-        Err(error) if is_dangling(&error) => {
-            Err(Failure::missing("organization", &token.organization))
-        }
+        Err(error) if is_dangling(&error) => Err(Failure::missing("organization", &token.organization)),
         Err(error) => Err(Failure::Engine(error)),
     }
 }
@@ -110,11 +108,7 @@ pub(super) fn use_in_tx(
 
 #[async_trait]
 impl JoinTokenStore for SqliteStore {
-    async fn join_token_insert(
-        &self,
-        token: &JoinTokenRecord,
-        events: &[Event],
-    ) -> Result<(), Error> {
+    async fn join_token_insert(&self, token: &JoinTokenRecord, events: &[Event]) -> Result<(), Error> {
         let (token, events) = (token.clone(), events.to_vec());
         self.write("join_token_insert", move |tx| {
             insert(tx.connection(), &token)?;

@@ -131,13 +131,7 @@ fn history(connection: &Connection) -> Result<Vec<Applied>, MigrateError> {
     let found: i64 = connection
         .pragma_query_value(None, "application_id", |row| row.get(0))
         .map_err(MigrateError::History)?;
-    let n_tables = first(
-        connection,
-        COUNT_TABLES,
-        [],
-        |row| Ok(row.get::<_, i64>(0)?),
-    )
-    .map_err(history_error)?;
+    let n_tables = first(connection, COUNT_TABLES, [], |row| Ok(row.get::<_, i64>(0)?)).map_err(history_error)?;
     if found != APPLICATION_ID && n_tables != Some(0) {
         return Err(MigrateError::Foreign { found });
     }
@@ -162,17 +156,11 @@ fn history_error(failure: Failure) -> MigrateError {
     match failure {
         Failure::Engine(error) => MigrateError::History(error),
         // Nothing above answers for itself.
-        Failure::Told(error) => {
-            MigrateError::History(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
-        }
+        Failure::Told(error) => MigrateError::History(rusqlite::Error::ToSqlConversionFailure(Box::new(error))),
     }
 }
 
-fn apply(
-    connection: &mut Connection,
-    migration: &Migration,
-    now: domain::Timestamp,
-) -> rusqlite::Result<()> {
+fn apply(connection: &mut Connection, migration: &Migration, now: domain::Timestamp) -> rusqlite::Result<()> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     tx.execute_batch(migration.sql)?;
     tx.execute(
@@ -234,9 +222,7 @@ mod tests {
         for (at, migration) in MIGRATIONS.iter().enumerate() {
             assert_eq!(migration.version as usize, at + 1);
             assert!(
-                migration
-                    .name
-                    .starts_with(&format!("{:04}-", migration.version)),
+                migration.name.starts_with(&format!("{:04}-", migration.version)),
                 "{}",
                 migration.name
             );
@@ -259,16 +245,13 @@ mod tests {
     fn a_later_step_keeps_the_rows() {
         let mut connection = empty();
         migrated(&mut connection, MIGRATIONS).expect("a schema");
-        let insert =
-            "INSERT INTO organizations (id, display_name, create_time) VALUES ('acme', 'Acme', 1)";
+        let insert = "INSERT INTO organizations (id, display_name, create_time) VALUES ('acme', 'Acme', 1)";
         connection.execute(insert, []).expect("a row");
         let next = [MIGRATIONS, &[SECOND]].concat();
         migrated(&mut connection, &next).expect("the next schema");
         migrated(&mut connection, &next).expect("nothing to do");
         let row = "SELECT display_name || coalesce(motto, '-') FROM organizations";
-        let row: String = connection
-            .query_row(row, [], |row| row.get(0))
-            .expect("the row");
+        let row: String = connection.query_row(row, [], |row| row.get(0)).expect("the row");
         assert_eq!(row, "Acme-");
     }
 
@@ -305,8 +288,7 @@ mod tests {
             sql: "CREATE TABLE left_over (a TEXT); NONSENSE;",
             ..SECOND
         };
-        let error =
-            migrated(&mut connection, &[MIGRATIONS, &[broken]].concat()).expect_err("nonsense");
+        let error = migrated(&mut connection, &[MIGRATIONS, &[broken]].concat()).expect_err("nonsense");
         assert!(
             matches!(
                 error,
@@ -327,10 +309,7 @@ mod tests {
             .execute_batch("CREATE TABLE theirs (a TEXT)")
             .expect("a table");
         let error = migrated(&mut connection, MIGRATIONS).expect_err("not ours");
-        assert!(
-            matches!(error, MigrateError::Foreign { found: 0 }),
-            "{error}"
-        );
+        assert!(matches!(error, MigrateError::Foreign { found: 0 }), "{error}");
         assert_eq!(dump(&connection).len(), 1, "nothing was written into it");
     }
 }

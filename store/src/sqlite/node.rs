@@ -81,18 +81,12 @@ fn apply(connection: &Connection, executor: &str, change: &NodeChange) -> Result
         removal,
         named_params! { ":executor": executor, ":names": names },
     )?;
-    present
-        .iter()
-        .try_for_each(|node| put(connection, executor, node))
+    present.iter().try_for_each(|node| put(connection, executor, node))
 }
 
 /// Forgets the nodes of an executor that goes away.
 pub(super) fn remove_all(connection: &Connection, executor: ExecutorUid) -> Result<(), Failure> {
-    apply(
-        connection,
-        &executor.to_string(),
-        &NodeChange::Full(Vec::new()),
-    )
+    apply(connection, &executor.to_string(), &NodeChange::Full(Vec::new()))
 }
 
 #[async_trait]
@@ -106,11 +100,7 @@ impl NodeStore for SqliteStore {
         .await
     }
 
-    async fn node_list(
-        &self,
-        executor: ExecutorUid,
-        page: Page<String>,
-    ) -> Result<Vec<NodeRecord>, Error> {
+    async fn node_list(&self, executor: ExecutorUid, page: Page<String>) -> Result<Vec<NodeRecord>, Error> {
         self.read("node_list", move |connection| {
             let params = named_params! {
                 ":executor": executor.to_string(),

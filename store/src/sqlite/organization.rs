@@ -39,11 +39,7 @@ fn read(row: &Row<'_>) -> Result<Organization, Failure> {
 
 #[async_trait]
 impl OrganizationStore for SqliteStore {
-    async fn organization_insert(
-        &self,
-        organization: &Organization,
-        events: &[Event],
-    ) -> Result<(), Error> {
+    async fn organization_insert(&self, organization: &Organization, events: &[Event]) -> Result<(), Error> {
         let (organization, events) = (organization.clone(), events.to_vec());
         self.write("organization_insert", move |tx| {
             let params = named_params! {
@@ -68,10 +64,7 @@ impl OrganizationStore for SqliteStore {
         .await
     }
 
-    async fn organization_list(
-        &self,
-        page: Page<OrganizationId>,
-    ) -> Result<Vec<Organization>, Error> {
+    async fn organization_list(&self, page: Page<OrganizationId>) -> Result<Vec<Organization>, Error> {
         self.read("organization_list", move |connection| {
             let after = page.after.as_ref().map_or("", OrganizationId::as_str);
             all(

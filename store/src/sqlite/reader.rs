@@ -58,8 +58,7 @@ impl Readers {
             .map_err(|_| lost(Lost::Closed))?;
         let idle = Arc::clone(&self.idle);
         let read = tokio::task::spawn_blocking(move || {
-            let result =
-                Borrowed::take(idle).map_or(Err(None), |borrowed| borrowed.run(work).map_err(Some));
+            let result = Borrowed::take(idle).map_or(Err(None), |borrowed| borrowed.run(work).map_err(Some));
             drop(place);
             result
         });
@@ -82,10 +81,7 @@ impl Borrowed {
     }
 
     fn run<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Failure>) -> Result<T, Failure> {
-        let connection = self
-            .connection
-            .as_ref()
-            .expect("it is given back only when dropped");
+        let connection = self.connection.as_ref().expect("it is given back only when dropped");
         // One snapshot for all statements of one read.
         let tx = connection.unchecked_transaction()?;
         let result = work(&tx);

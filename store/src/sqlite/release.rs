@@ -67,12 +67,7 @@ fn read(row: &Row<'_>) -> Result<Release, Failure> {
 }
 
 fn get(connection: &Connection, id: &ReleaseId) -> Result<Option<Release>, Failure> {
-    first(
-        connection,
-        GET,
-        named_params! { ":id": id.to_string() },
-        read,
-    )
+    first(connection, GET, named_params! { ":id": id.to_string() }, read)
 }
 
 /// Runs `sql` with all columns of a release under its next revision.
@@ -116,18 +111,12 @@ impl ReleaseStore for SqliteStore {
 
     async fn release_get(&self, id: &ReleaseId) -> Result<Option<Release>, Error> {
         let id = id.clone();
-        self.read("release_get", move |connection| get(connection, &id))
-            .await
+        self.read("release_get", move |connection| get(connection, &id)).await
     }
 
     async fn release_list(&self, kind: Kind) -> Result<Vec<Release>, Error> {
         self.read("release_list", move |connection| {
-            all(
-                connection,
-                LIST,
-                named_params! { ":kind": kind.as_str() },
-                read,
-            )
+            all(connection, LIST, named_params! { ":kind": kind.as_str() }, read)
         })
         .await
     }

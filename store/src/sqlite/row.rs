@@ -73,8 +73,7 @@ impl<'r, 'stmt> Columns<'r, 'stmt> {
         T::Err: Into<AnyError>,
     {
         let text: String = self.take(column)?;
-        text.parse()
-            .map_err(|error: T::Err| self.defect(column, error))
+        text.parse().map_err(|error: T::Err| self.defect(column, error))
     }
 
     /// A text that parses, or null.
@@ -90,11 +89,7 @@ impl<'r, 'stmt> Columns<'r, 'stmt> {
     }
 
     /// One of a closed set of words.
-    pub(super) fn word<T>(
-        &mut self,
-        column: &'static str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<T, Failure> {
+    pub(super) fn word<T>(&mut self, column: &'static str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Failure> {
         let value: String = self.take(column)?;
         parse(&value).ok_or_else(|| self.defect(column, Defect::Word { value }))
     }
@@ -132,13 +127,8 @@ impl<'r, 'stmt> Columns<'r, 'stmt> {
         self.take(column).map(Timestamp::from_micros)
     }
 
-    pub(super) fn time_or_null(
-        &mut self,
-        column: &'static str,
-    ) -> Result<Option<Timestamp>, Failure> {
-        Ok(self
-            .take::<Option<i64>>(column)?
-            .map(Timestamp::from_micros))
+    pub(super) fn time_or_null(&mut self, column: &'static str) -> Result<Option<Timestamp>, Failure> {
+        Ok(self.take::<Option<i64>>(column)?.map(Timestamp::from_micros))
     }
 
     pub(super) fn json<T: DeserializeOwned>(&mut self, column: &'static str) -> Result<T, Failure> {
@@ -146,10 +136,7 @@ impl<'r, 'stmt> Columns<'r, 'stmt> {
         serde_json::from_str(&text).map_err(|error| self.defect(column, error))
     }
 
-    pub(super) fn json_or_null<T: DeserializeOwned>(
-        &mut self,
-        column: &'static str,
-    ) -> Result<Option<T>, Failure> {
+    pub(super) fn json_or_null<T: DeserializeOwned>(&mut self, column: &'static str) -> Result<Option<T>, Failure> {
         let text: Option<String> = self.take(column)?;
         text.map(|text| serde_json::from_str(&text))
             .transpose()
@@ -198,11 +185,7 @@ pub(super) fn first<T>(
 }
 
 /// Runs a statement that writes; how many rows it wrote.
-pub(super) fn write(
-    connection: &Connection,
-    sql: &str,
-    params: impl Params,
-) -> Result<usize, rusqlite::Error> {
+pub(super) fn write(connection: &Connection, sql: &str, params: impl Params) -> Result<usize, rusqlite::Error> {
     prepare(connection, sql)?.execute(params)
 }
 
@@ -223,8 +206,7 @@ pub(super) fn integer(
 
 /// Whole values that are written as JSON.
 pub(super) fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value)
-        .expect("maps with text keys, lists, text and numbers always have a JSON form")
+    serde_json::to_string(value).expect("maps with text keys, lists, text and numbers always have a JSON form")
 }
 
 /// Microseconds, or null.

@@ -139,15 +139,8 @@ fn open(
 ) -> Result<SessionOpened, Failure> {
     executor::require(tx.connection(), executor)?;
     let key = executor.to_string();
-    let previous = first(
-        tx.connection(),
-        NEWEST,
-        named_params! { ":executor": key },
-        read,
-    )?;
-    let epoch = previous
-        .as_ref()
-        .map_or(Epoch(1), |previous| previous.epoch.next());
+    let previous = first(tx.connection(), NEWEST, named_params! { ":executor": key }, read)?;
+    let epoch = previous.as_ref().map_or(Epoch(1), |previous| previous.epoch.next());
     let now = tx.now().as_micros();
     write(
         tx.connection(),
@@ -169,11 +162,7 @@ fn open(
 }
 
 /// Ends the newest session of an executor that goes away.
-pub(super) fn end_newest(
-    connection: &Connection,
-    executor: ExecutorUid,
-    time: Timestamp,
-) -> Result<(), Failure> {
+pub(super) fn end_newest(connection: &Connection, executor: ExecutorUid, time: Timestamp) -> Result<(), Failure> {
     write(
         connection,
         END_NEWEST,
@@ -201,16 +190,8 @@ impl SessionStore for SqliteStore {
     async fn replica_end(&self, replica: ReplicaId) -> Result<(), Error> {
         self.write("replica_end", move |tx| {
             let (id, now) = (replica.0.to_string(), tx.now().as_micros());
-            write(
-                tx.connection(),
-                END_LEASE,
-                named_params! { ":id": id, ":now": now },
-            )?;
-            write(
-                tx.connection(),
-                END_SESSIONS,
-                named_params! { ":id": id, ":now": now },
-            )?;
+            write(tx.connection(), END_LEASE, named_params! { ":id": id, ":now": now })?;
+            write(tx.connection(), END_SESSIONS, named_params! { ":id": id, ":now": now })?;
             Ok(())
         })
         .await
@@ -231,12 +212,7 @@ impl SessionStore for SqliteStore {
         .await
     }
 
-    async fn session_close(
-        &self,
-        executor: ExecutorUid,
-        epoch: Epoch,
-        events: &[Event],
-    ) -> Result<bool, Error> {
+    async fn session_close(&self, executor: ExecutorUid, epoch: Epoch, events: &[Event]) -> Result<bool, Error> {
         let events = events.to_vec();
         self.write("session_close", move |tx| {
             let params = named_params! {
@@ -256,21 +232,14 @@ impl SessionStore for SqliteStore {
     async fn presence_list(&self, executors: &[ExecutorUid]) -> Result<Vec<Presence>, Error> {
         let (executors, now) = (keys(executors), self.inner.clock.now());
         self.read("presence_list", move |connection| {
-            all(
-                connection,
-                PRESENCE,
-                named_params! { ":executors": executors },
-                |row| read_presence(row, now),
-            )
+            all(connection, PRESENCE, named_params! { ":executors": executors }, |row| {
+                read_presence(row, now)
+            })
         })
         .await
     }
 
-    async fn session_list_recent(
-        &self,
-        executor: ExecutorUid,
-        since: Timestamp,
-    ) -> Result<Vec<SessionRow>, Error> {
+    async fn session_list_recent(&self, executor: ExecutorUid, since: Timestamp) -> Result<Vec<SessionRow>, Error> {
         self.read("session_list_recent", move |connection| {
             let params =
                 named_params! { ":executor": executor.to_string(), ":since": since.as_micros(), ":limit": RECENT };

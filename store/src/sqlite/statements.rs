@@ -17,13 +17,7 @@ static RAN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 static READ: Mutex<BTreeMap<&'static str, BTreeSet<&'static str>>> = Mutex::new(BTreeMap::new());
 
 /// Tables that stay small: a row per server process, per counter, per schema step.
-const SMALL: &[&str] = &[
-    "replicas",
-    "counters",
-    "migrations",
-    "sqlite_master",
-    "sqlite_sequence",
-];
+const SMALL: &[&str] = &["replicas", "counters", "migrations", "sqlite_master", "sqlite_sequence"];
 
 /// Which noun's mapping reads which table, and the columns that are the store's own and never leave it.
 const MAPPINGS: &[(&str, &str, &[&str])] = &[
@@ -80,13 +74,8 @@ static SUITE: LazyLock<()> = LazyLock::new(|| {
     let runtime = runtime.expect("a runtime");
     for case in CASES {
         let directory = tempfile::tempdir().expect("a directory");
-        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(
-            1_700_000_000_000_000,
-        )));
-        let store = SqliteStore::open(
-            directory.path().join("novacula.db"),
-            Arc::clone(&clock) as _,
-        );
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000)));
+        let store = SqliteStore::open(directory.path().join("novacula.db"), Arc::clone(&clock) as _);
         let subject = Sqlite(store.expect("a new database"), clock);
         runtime.block_on((case.run)(&subject));
     }
@@ -124,9 +113,7 @@ fn columns(connection: &Connection, table: &str) -> BTreeSet<String> {
     let mut statement = connection
         .prepare("SELECT name FROM pragma_table_info(?)")
         .expect("a statement");
-    let rows = statement
-        .query_map([table], |row| row.get(0))
-        .expect("columns");
+    let rows = statement.query_map([table], |row| row.get(0)).expect("columns");
     rows.collect::<Result<_, _>>().expect("columns")
 }
 
@@ -143,22 +130,17 @@ fn no_statement_scans_or_sorts_a_table_that_grows() {
         judged += 1;
         for step in plan(&connection, &sql) {
             let words: Vec<&str> = step.split(' ').collect();
-            let scans =
-                words[0] == "SCAN" && !step.contains("VIRTUAL TABLE") && words[1] != "CONSTANT";
+            let scans = words[0] == "SCAN" && !step.contains("VIRTUAL TABLE") && words[1] != "CONSTANT";
             let scans = scans && !SMALL.contains(&words[1]);
             // What one enrolment and one key made: a row or two.
-            let sorts =
-                step.contains("TEMP B-TREE") && !sql.contains("certificates.public_key_sha256 = ");
+            let sorts = step.contains("TEMP B-TREE") && !sql.contains("certificates.public_key_sha256 = ");
             if scans || sorts {
                 broken.push(format!("{step}:{sql}"));
             }
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n\n"));
-    assert!(
-        judged > 60,
-        "the suite runs every statement; only {judged} were seen"
-    );
+    assert!(judged > 60, "the suite runs every statement; only {judged} were seen");
 }
 
 #[test]
@@ -168,15 +150,10 @@ fn columns_change_only_with_their_mapping() {
     let read = READ.lock().unwrap_or_else(PoisonError::into_inner).clone();
     for (table, noun, own) in MAPPINGS {
         let columns = columns(&connection, table);
-        let insert = ran
-            .iter()
-            .find(|sql| sql.contains(&format!("INSERT INTO {table} (")));
+        let insert = ran.iter().find(|sql| sql.contains(&format!("INSERT INTO {table} (")));
         let insert = insert.expect("every table is written by the suite");
         let list = insert.split(['(', ')']).nth(1).expect("a list of columns");
-        let written: BTreeSet<String> = list
-            .split(',')
-            .map(|column| column.trim().to_owned())
-            .collect();
+        let written: BTreeSet<String> = list.split(',').map(|column| column.trim().to_owned()).collect();
         // The engine numbers events.
         let numbered = BTreeSet::from(["sequence".to_owned()]);
         let expected: BTreeSet<String> = if *table == "events" {
@@ -189,10 +166,7 @@ fn columns_change_only_with_their_mapping() {
             "{table}: what INSERT lists is not what the schema has"
         );
         // A join's columns (a session's lease) are another table's.
-        let read: BTreeSet<String> = read[noun]
-            .iter()
-            .map(|column| (*column).to_owned())
-            .collect();
+        let read: BTreeSet<String> = read[noun].iter().map(|column| (*column).to_owned()).collect();
         let mapped: BTreeSet<String> = read.intersection(&columns).cloned().collect();
         let own: BTreeSet<String> = own.iter().map(|column| (*column).to_owned()).collect();
         assert_eq!(
@@ -204,12 +178,9 @@ fn columns_change_only_with_their_mapping() {
     let mut statement = connection
         .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
         .expect("a statement");
-    let tables = statement
-        .query_map([], |row| row.get::<_, String>(0))
-        .expect("tables");
+    let tables = statement.query_map([], |row| row.get::<_, String>(0)).expect("tables");
     for table in tables.map(|table| table.expect("a name")) {
-        let known =
-            MAPPINGS.iter().any(|(mapped, ..)| *mapped == table) || SMALL.contains(&table.as_str());
+        let known = MAPPINGS.iter().any(|(mapped, ..)| *mapped == table) || SMALL.contains(&table.as_str());
         assert!(known, "{table} has no mapping in this test");
     }
 }

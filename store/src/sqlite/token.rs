@@ -41,12 +41,8 @@ fn read(row: &Row<'_>) -> Result<TokenRecord, Failure> {
     let secret_sha256 = row.text("secret_sha256")?;
     let role: String = row.take("role")?;
     let organization: Option<OrganizationId> = row.text_or_null("organization")?;
-    let role = Role::parse(&role, organization).ok_or_else(|| {
-        row.refuse(
-            "role",
-            format!("{role:?} is no role, or not one of where it is"),
-        )
-    })?;
+    let role = Role::parse(&role, organization)
+        .ok_or_else(|| row.refuse("role", format!("{role:?} is no role, or not one of where it is")))?;
     Ok(TokenRecord {
         id,
         secret_sha256,
@@ -77,10 +73,7 @@ fn insert(connection: &Connection, token: &TokenRecord) -> Result<(), Failure> {
     match write(connection, INSERT, params) {
         Ok(_) => Ok(()),
         Err(error) if is_duplicate(&error) => Err(Failure::exists("token", &token.id)),
-        Err(error) if is_dangling(&error) => Err(Failure::missing(
-            "organization",
-            organization.unwrap_or_default(),
-        )),
+        Err(error) if is_dangling(&error) => Err(Failure::missing("organization", organization.unwrap_or_default())),
         Err(error) => Err(Failure::Engine(error)),
     }
 }
@@ -98,8 +91,7 @@ impl TokenStore for SqliteStore {
 
     async fn token_get(&self, id: &TokenId) -> Result<Option<TokenRecord>, Error> {
         let id = id.clone();
-        self.read("token_get", move |connection| get(connection, &id))
-            .await
+        self.read("token_get", move |connection| get(connection, &id)).await
     }
 
     async fn token_list(
@@ -119,12 +111,7 @@ impl TokenStore for SqliteStore {
         .await
     }
 
-    async fn token_revoke(
-        &self,
-        id: &TokenId,
-        time: Timestamp,
-        events: &[Event],
-    ) -> Result<TokenRecord, Error> {
+    async fn token_revoke(&self, id: &TokenId, time: Timestamp, events: &[Event]) -> Result<TokenRecord, Error> {
         let (id, events) = (id.clone(), events.to_vec());
         self.write("token_revoke", move |tx| {
             let params = named_params! { ":id": id.as_str(), ":time": time.as_micros() };

@@ -59,17 +59,10 @@ impl<'c> WriteTx<'c> {
     }
 
     /// Takes the next change number for `executor` and pushes it after the commit.
-    pub(super) fn change(
-        &self,
-        executor: ExecutorUid,
-        generation: Generation,
-    ) -> Result<ChangeNumber, Failure> {
-        let number = first(self.connection, NEXT_CHANGE, [], |row| {
-            Ok(row.get::<_, i64>(0)?)
-        })?;
+    pub(super) fn change(&self, executor: ExecutorUid, generation: Generation) -> Result<ChangeNumber, Failure> {
+        let number = first(self.connection, NEXT_CHANGE, [], |row| Ok(row.get::<_, i64>(0)?))?;
         let number = number.and_then(|number| u64::try_from(number).ok());
-        let number = number
-            .ok_or_else(|| Failure::corrupt("counter", "change", "it is missing or negative"))?;
+        let number = number.ok_or_else(|| Failure::corrupt("counter", "change", "it is missing or negative"))?;
         let number = ChangeNumber(number);
         self.effects.borrow_mut().changes.push(Change {
             number,
@@ -85,10 +78,7 @@ impl<'c> WriteTx<'c> {
     }
 
     /// Runs a part of the job that is undone alone when it fails.
-    pub(super) fn part<T>(
-        &self,
-        work: impl FnOnce(&Self) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+    pub(super) fn part<T>(&self, work: impl FnOnce(&Self) -> Result<T, Failure>) -> Result<T, Failure> {
         let (n_changes, event_head) = {
             let effects = self.effects.borrow();
             (effects.changes.len(), effects.event_head)

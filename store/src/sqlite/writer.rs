@@ -95,11 +95,7 @@ struct Task<T, F> {
 // === impl Writer ===
 
 impl Writer {
-    pub(super) fn start(
-        connection: Connection,
-        clock: Arc<dyn Clock>,
-        feeds: Feeds,
-    ) -> std::io::Result<Self> {
+    pub(super) fn start(connection: Connection, clock: Arc<dyn Clock>, feeds: Feeds) -> std::io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -127,10 +123,7 @@ impl Writer {
             result: None,
             reply,
         });
-        let queue = self
-            .queue
-            .as_ref()
-            .ok_or_else(|| unavailable(Queue::Closed))?;
+        let queue = self.queue.as_ref().ok_or_else(|| unavailable(Queue::Closed))?;
         match queue.try_send(job) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(unavailable(Queue::Closed)),
@@ -141,9 +134,7 @@ impl Writer {
                     .map_err(|_| unavailable(Queue::Closed))?;
             }
         }
-        answer
-            .await
-            .unwrap_or_else(|_| Err(unavailable(Queue::Closed)))
+        answer.await.unwrap_or_else(|_| Err(unavailable(Queue::Closed)))
     }
 }
 
@@ -180,11 +171,7 @@ where
                 })
             }
         };
-        let verdict = if result.is_ok() {
-            Verdict::Keep
-        } else {
-            Verdict::Undo
-        };
+        let verdict = if result.is_ok() { Verdict::Keep } else { Verdict::Undo };
         self.result = Some(result);
         verdict
     }
@@ -196,22 +183,20 @@ where
             reply,
             ..
         } = *self;
-        let answer =
-            match (lost, result) {
-                (None, Some(result)) => result,
-                (Some(why), _) => Err(Failure::Engine(clone_of(why)).into_error(operation))
-                    .map_err(|error| match error {
-                        Error::Unavailable { .. } => Error::Unavailable {
-                            operation,
-                            source: Box::new(NotCommitted(Arc::clone(why))),
-                        },
-                        lasting => lasting,
-                    }),
-                (None, None) => Err(Error::Unavailable {
+        let answer = match (lost, result) {
+            (None, Some(result)) => result,
+            (Some(why), _) => Err(Failure::Engine(clone_of(why)).into_error(operation)).map_err(|error| match error {
+                Error::Unavailable { .. } => Error::Unavailable {
                     operation,
-                    source: Box::new(Queue::Closed),
-                }),
-            };
+                    source: Box::new(NotCommitted(Arc::clone(why))),
+                },
+                lasting => lasting,
+            }),
+            (None, None) => Err(Error::Unavailable {
+                operation,
+                source: Box::new(Queue::Closed),
+            }),
+        };
         // Whoever asked may be gone; the write stands all the same.
         drop(reply.send(answer));
     }
@@ -220,9 +205,7 @@ where
 /// The engine's error is not `Clone`; what callers decide by is its code.
 fn clone_of(error: &rusqlite::Error) -> rusqlite::Error {
     match error {
-        rusqlite::Error::SqliteFailure(code, message) => {
-            rusqlite::Error::SqliteFailure(*code, message.clone())
-        }
+        rusqlite::Error::SqliteFailure(code, message) => rusqlite::Error::SqliteFailure(*code, message.clone()),
         other => rusqlite::Error::SqliteFailure(
             rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT),
             Some(other.to_string()),
@@ -238,12 +221,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 
 // === the thread ===
 
-fn write_groups(
-    connection: &Connection,
-    mut jobs: mpsc::Receiver<Box<dyn Job>>,
-    clock: &dyn Clock,
-    feeds: &Feeds,
-) {
+fn write_groups(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>, clock: &dyn Clock, feeds: &Feeds) {
     while let Some(job) = jobs.blocking_recv() {
         write_group(connection, job, &mut jobs, clock, feeds);
     }
@@ -293,11 +271,7 @@ fn write_group(
 }
 
 /// Runs one job in its savepoint. An error here is the transaction's, not the job's.
-fn run_job(
-    connection: &Connection,
-    job: &mut dyn Job,
-    clock: &dyn Clock,
-) -> Result<Effects, rusqlite::Error> {
+fn run_job(connection: &Connection, job: &mut dyn Job, clock: &dyn Clock) -> Result<Effects, rusqlite::Error> {
     let tx = WriteTx::new(connection, clock.now());
     write(connection, SAVEPOINT, [])?;
     let verdict = job.run(&tx);
@@ -396,19 +370,14 @@ mod tests {
             tx.connection().execute_batch("ROLLBACK")?;
             Ok(())
         });
-        let (first, losing, last) =
-            tokio::join!(append(&store, "first"), losing, append(&store, "last"));
+        let (first, losing, last) = tokio::join!(append(&store, "first"), losing, append(&store, "last"));
         assert!(losing.is_err());
         // Whether a neighbour was in the same group is up to the timing; whoever was answered is written.
         let mut expected = vec!["kept"];
         expected.extend(first.is_ok().then_some("first"));
         expected.extend(last.is_ok().then_some("last"));
         assert_eq!(targets(&store).await, expected);
-        assert_eq!(
-            *head.borrow() > 1,
-            expected.len() > 1,
-            "nobody heard of what was lost"
-        );
+        assert_eq!(*head.borrow() > 1, expected.len() > 1, "nobody heard of what was lost");
         append(&store, "later").await.expect("the thread goes on");
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use domain::{Attempt, Epoch, Executor, Generation, InstanceId, Revision};
 use novacula_store::{
-    AttemptWrite, EnrolmentCommit, Error, ExecutorCommit, ExecutorFate, ManualClock, NodeChange,
-    NodeRecord, SessionRow, Store,
+    AttemptWrite, EnrolmentCommit, Error, ExecutorCommit, ExecutorFate, ManualClock, NodeChange, NodeRecord,
+    SessionRow, Store,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -91,15 +91,9 @@ pub(crate) enum Call {
 
 fn write() -> impl Strategy<Value = Write> {
     prop_oneof![
-        (0..row::ATTEMPTS, prop::option::of(0..3u8))
-            .prop_map(|(id, request)| Write::New { id, request }),
-        (0..row::ATTEMPTS, 1..4u64, prop::bool::ANY).prop_map(|(id, revision, ended)| {
-            Write::Again {
-                id,
-                revision,
-                ended,
-            }
-        }),
+        (0..row::ATTEMPTS, prop::option::of(0..3u8)).prop_map(|(id, request)| Write::New { id, request }),
+        (0..row::ATTEMPTS, 1..4u64, prop::bool::ANY)
+            .prop_map(|(id, revision, ended)| { Write::Again { id, revision, ended } }),
     ]
 }
 
@@ -116,18 +110,16 @@ fn decision() -> impl Strategy<Value = Decision> {
         0..50u64,
     )
         .prop_map(
-            |(executor, honest, name, revision, generation, pending, attempts, delete, time)| {
-                Decision {
-                    executor,
-                    honest,
-                    name,
-                    revision,
-                    generation,
-                    pending,
-                    attempts,
-                    delete,
-                    time,
-                }
+            |(executor, honest, name, revision, generation, pending, attempts, delete, time)| Decision {
+                executor,
+                honest,
+                name,
+                revision,
+                generation,
+                pending,
+                attempts,
+                delete,
+                time,
             },
         )
 }
@@ -163,18 +155,13 @@ pub(crate) fn any_call() -> impl Strategy<Value = Call> {
 impl Write {
     /// The row that is written, of this executor.
     pub(crate) fn row(&self, decision: &Decision) -> AttemptWrite {
-        let new =
-            |id, request| row::attempt(id, decision.executor, row::name(decision.name), request);
+        let new = |id, request| row::attempt(id, decision.executor, row::name(decision.name), request);
         match *self {
             Self::New { id, request } => AttemptWrite {
                 attempt: new(id, request),
                 deadline: Some(row::at(30)),
             },
-            Self::Again {
-                id,
-                revision,
-                ended,
-            } => {
+            Self::Again { id, revision, ended } => {
                 let attempt = Attempt {
                     revision: Revision(revision),
                     ..new(id, None)
@@ -272,17 +259,10 @@ fn enrolment(executor: u8, name: u8, token: u8, replaces: Option<u8>) -> Enrolme
 }
 
 async fn open(store: &dyn Store, replica: u8, executors: &[u8]) -> String {
-    let instance = |n: &u8| {
-        (
-            row::uid(*n),
-            InstanceId::new(Uuid::from_u128(u128::from(*n))),
-        )
-    };
+    let instance = |n: &u8| (row::uid(*n), InstanceId::new(Uuid::from_u128(u128::from(*n))));
     let sessions: Vec<_> = executors.iter().map(instance).collect();
     said(
-        store
-            .session_open_batch(row::replica(replica), &sessions)
-            .await,
+        store.session_open_batch(row::replica(replica), &sessions).await,
         |opened| {
             let told = |previous: &SessionRow| (previous.epoch.0, previous.end_time.is_some());
             let opened = opened
@@ -311,9 +291,7 @@ impl Call {
                 said(store.enrolment_commit(commit).await, done)
             }
             Self::Revoke { token } => said(
-                store
-                    .join_token_revoke(&row::token(*token), row::at(1), &[])
-                    .await,
+                store.join_token_revoke(&row::token(*token), row::at(1), &[]).await,
                 done,
             ),
             Self::Commit(decision) => said(store.executor_commit(decision.commit()).await, done),
@@ -338,9 +316,7 @@ impl Call {
             Self::Close { executor, epoch } => {
                 let told = [row::event(format!("close-{executor}"), 0)];
                 said(
-                    store
-                        .session_close(row::uid(*executor), Epoch(*epoch), &told)
-                        .await,
+                    store.session_close(row::uid(*executor), Epoch(*epoch), &told).await,
                     |closed| closed.to_string(),
                 )
             }
@@ -359,18 +335,18 @@ impl Call {
                 };
                 said(store.node_apply(row::uid(*executor), &change).await, done)
             }
-            Self::PruneAttempts { older_than, limit } => said(
-                store.attempt_prune(row::at(*older_than), *limit).await,
-                |n| n.to_string(),
-            ),
-            Self::PruneSessions { older_than, limit } => said(
-                store.session_prune(row::at(*older_than), *limit).await,
-                |n| n.to_string(),
-            ),
-            Self::PruneEvents { older_than, limit } => {
-                said(store.event_prune(row::at(*older_than), *limit).await, |n| {
+            Self::PruneAttempts { older_than, limit } => {
+                said(store.attempt_prune(row::at(*older_than), *limit).await, |n| {
                     n.to_string()
                 })
+            }
+            Self::PruneSessions { older_than, limit } => {
+                said(store.session_prune(row::at(*older_than), *limit).await, |n| {
+                    n.to_string()
+                })
+            }
+            Self::PruneEvents { older_than, limit } => {
+                said(store.event_prune(row::at(*older_than), *limit).await, |n| n.to_string())
             }
         }
     }

@@ -25,11 +25,7 @@ use crate::state::Model;
 const CASES: u32 = 20;
 const CALLS: usize = 60;
 
-async fn compare(
-    store: Arc<dyn Store>,
-    clock: &ManualClock,
-    calls: &[Call],
-) -> Result<(), TestCaseError> {
+async fn compare(store: Arc<dyn Store>, clock: &ManualClock, calls: &[Call]) -> Result<(), TestCaseError> {
     let mut model = Model::new();
     row::prepare(&*store).await;
     // Somebody is there from the first.
@@ -44,21 +40,9 @@ async fn compare(
         let call = &model.resolve(&call);
         let expected = model.call(call);
         let answered = call.run(&*store, clock).await;
-        prop_assert_eq!(
-            &answered,
-            &expected,
-            "the answer of call {}: {:?}",
-            at,
-            call
-        );
+        prop_assert_eq!(&answered, &expected, "the answer of call {}: {:?}", at, call);
         let stored = Snapshot::of_store(&*store).await;
-        prop_assert_eq!(
-            stored,
-            model.snapshot(),
-            "the state after call {}: {:?}",
-            at,
-            call
-        );
+        prop_assert_eq!(stored, model.snapshot(), "the state after call {}: {:?}", at, call);
     }
     Ok(())
 }
@@ -70,10 +54,7 @@ fn config() -> Config {
     };
     match std::env::var_os("PROPTEST_CASES") {
         Some(_) => config,
-        None => Config {
-            cases: CASES,
-            ..config
-        },
+        None => Config { cases: CASES, ..config },
     }
 }
 

@@ -6,8 +6,8 @@ use domain::attempt::{Ending, Outcome, OutcomeSource, Phase};
 use domain::audit::EventKind;
 use domain::executor::State;
 use domain::{
-    Actor, Attempt, AttemptId, Channel, Event, Executor, ExecutorName, ExecutorUid, Generation,
-    JoinTokenId, OrganizationId, ReleaseId, RequestId, Revision, Sha256, Timestamp,
+    Actor, Attempt, AttemptId, Channel, Event, Executor, ExecutorName, ExecutorUid, Generation, JoinTokenId,
+    OrganizationId, ReleaseId, RequestId, Revision, Sha256, Timestamp,
 };
 use novacula_store::{CertificateRecord, JoinTokenRecord, Organization, ReplicaId, Store};
 use uuid::Uuid;
@@ -56,9 +56,7 @@ pub(crate) fn token(n: u8) -> JoinTokenId {
 }
 
 pub(crate) fn release(n: u8) -> ReleaseId {
-    format!("agent-1.{}.0", n % 2)
-        .parse()
-        .expect("a release id")
+    format!("agent-1.{}.0", n % 2).parse().expect("a release id")
 }
 
 pub(crate) fn request_id(n: u8) -> RequestId {

@@ -60,14 +60,8 @@ impl Snapshot {
             after: None,
             limit: 100,
         };
-        let attempts = store
-            .attempt_list_by_organization(&acme, page)
-            .await
-            .expect("a page");
-        let due = store
-            .attempt_list_due(row::at(1_000), 100)
-            .await
-            .expect("a list");
+        let attempts = store.attempt_list_by_organization(&acme, page).await.expect("a page");
+        let due = store.attempt_list_due(row::at(1_000), 100).await.expect("a list");
         let mut n_open = [0; 2];
         for (n, slot) in (0..2).zip(&mut n_open) {
             *slot = store
@@ -89,10 +83,7 @@ impl Snapshot {
         };
         shown.read_lists(store, &acme).await;
         for uid in uids {
-            let rows = store
-                .session_list_recent(uid, Timestamp::EPOCH)
-                .await
-                .expect("a list");
+            let rows = store.session_list_recent(uid, Timestamp::EPOCH).await.expect("a list");
             shown
                 .sessions
                 .push(rows.iter().map(|row| (row.epoch.0, row.end_time)).collect());
@@ -101,9 +92,7 @@ impl Snapshot {
                 limit: 100,
             };
             let rows = store.node_list(uid, page).await.expect("a page");
-            shown
-                .nodes
-                .push(rows.into_iter().map(|row| row.name).collect());
+            shown.nodes.push(rows.into_iter().map(|row| row.name).collect());
         }
         shown
     }
@@ -116,10 +105,7 @@ impl Snapshot {
         };
         let events = store.event_list(&query).await.expect("a list");
         self.events = events.into_iter().map(|event| event.target).collect();
-        let changes = store
-            .change_list_since(ChangeNumber(0), 1_000)
-            .await
-            .expect("a list");
+        let changes = store.change_list_since(ChangeNumber(0), 1_000).await.expect("a list");
         self.changes = changes
             .iter()
             .map(|change| (change.executor, change.generation.0))
@@ -129,10 +115,7 @@ impl Snapshot {
             self.uses.push(token.expect("it is there").uses);
         }
         for n in 0..row::EXECUTORS {
-            let certificate = store
-                .certificate_get(&row::fingerprint(n))
-                .await
-                .expect("a read");
+            let certificate = store.certificate_get(&row::fingerprint(n)).await.expect("a read");
             self.certificates
                 .push(certificate.map(|certificate| certificate.revoke_time.is_some()));
         }

@@ -84,10 +84,7 @@ impl Model {
             Call::Nodes { executor, .. } => *executor = self.some(*executor),
             Call::Close { executor, epoch } => {
                 *executor = self.some(*executor);
-                let newest = self
-                    .sessions
-                    .get(executor)
-                    .and_then(|of| of.keys().next_back());
+                let newest = self.sessions.get(executor).and_then(|of| of.keys().next_back());
                 // Mostly the newest, else one before it.
                 let behind = u64::from(*epoch == 3);
                 *epoch = newest.map_or(*epoch, |newest| newest - behind);
@@ -103,10 +100,7 @@ impl Model {
                 *executor = unused
                     .filter(|_| *executor >= row::EXECUTORS)
                     .unwrap_or(*executor % row::EXECUTORS);
-                let holder = self
-                    .live
-                    .iter()
-                    .find(|(_, row)| row.name == row::name(*name));
+                let holder = self.live.iter().find(|(_, row)| row.name == row::name(*name));
                 *replaces = replaces.map(|other| match holder {
                     Some((holder, _)) if other >= row::EXECUTORS => *holder,
                     _ => other % row::EXECUTORS,
@@ -137,11 +131,7 @@ impl Model {
 
     fn resolve_decision(&self, decision: &mut Decision) {
         decision.executor = self.some(decision.executor);
-        let Some(held) = self
-            .live
-            .get(&decision.executor)
-            .filter(|_| decision.honest)
-        else {
+        let Some(held) = self.live.get(&decision.executor).filter(|_| decision.honest) else {
             return;
         };
         decision.revision = held.revision.0;
@@ -264,9 +254,7 @@ impl Model {
         match (holder, replaces) {
             (None, None) => {}
             (Some(holder), Some(replaced)) if holder == replaced => {
-                let open = |attempt: &Attempt| {
-                    attempt.executor == row::uid(replaced) && !attempt.is_ended()
-                };
+                let open = |attempt: &Attempt| attempt.executor == row::uid(replaced) && !attempt.is_ended();
                 if self.attempts.values().any(open) {
                     return refuse("stale attempt");
                 }
@@ -320,8 +308,7 @@ impl Model {
             self.delete(decision.executor);
         }
         self.changed(decision.executor);
-        self.events
-            .push((decision.event().target, row::at(decision.time)));
+        self.events.push((decision.event().target, row::at(decision.time)));
         done()
     }
 
@@ -425,11 +412,7 @@ impl Model {
         Some(Presence {
             executor: row::uid(executor),
             connected: session.end_time.is_none() && lease_end > self.now,
-            last_seen: Some(
-                session
-                    .end_time
-                    .unwrap_or_else(|| renewed.max(session.open_time)),
-            ),
+            last_seen: Some(session.end_time.unwrap_or_else(|| renewed.max(session.open_time))),
         })
     }
 
@@ -448,10 +431,7 @@ impl Model {
                 .count()
         });
         let generation = |executor: &u8| {
-            let row = self
-                .live
-                .get(executor)
-                .or_else(|| self.deleted.get(executor));
+            let row = self.live.get(executor).or_else(|| self.deleted.get(executor));
             row.map_or(Generation(0), |row| row.generation).0
         };
         let sessions = |executor| {
@@ -463,24 +443,14 @@ impl Model {
         };
         let all = || 0..row::EXECUTORS;
         Snapshot {
-            n_pending: self
-                .live
-                .values()
-                .filter(|row| row.pending.is_some())
-                .count() as u64,
+            n_pending: self.live.values().filter(|row| row.pending.is_some()).count() as u64,
             executors,
             attempts: self.attempts.values().rev().cloned().collect(),
             due,
             n_open,
-            presence: all()
-                .filter_map(|executor| self.presence(executor))
-                .collect(),
+            presence: all().filter_map(|executor| self.presence(executor)).collect(),
             sessions: all().map(sessions).collect(),
-            events: self
-                .events
-                .iter()
-                .map(|(target, _)| target.clone())
-                .collect(),
+            events: self.events.iter().map(|(target, _)| target.clone()).collect(),
             changes: self
                 .changes
                 .iter()
@@ -491,14 +461,7 @@ impl Model {
                 .map(|executor| self.certificates.get(&executor).copied())
                 .collect(),
             nodes: all()
-                .map(|executor| {
-                    self.nodes
-                        .get(&executor)
-                        .into_iter()
-                        .flatten()
-                        .cloned()
-                        .collect()
-                })
+                .map(|executor| self.nodes.get(&executor).into_iter().flatten().cloned().collect())
                 .collect(),
         }
     }

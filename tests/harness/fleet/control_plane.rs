@@ -113,10 +113,7 @@ impl ControlPlane {
         command.arg("--token-file").arg(token).args(words);
         // Nothing of the person who runs the tests.
         command.env("NOVACULA_CONFIG", self.folder.join("no-config.toml"));
-        command
-            .stdin(Stdio::null())
-            .output()
-            .context("start novacula")
+        command.stdin(Stdio::null()).output().context("start novacula")
     }
 
     /// Runs `novacula`; it has to succeed.

@@ -98,11 +98,9 @@ impl Edition {
     pub fn of_this_program() -> Result<Self> {
         // Through the kernel's handle: the file may have another name by now, or none.
         let mut file = File::open("/proc/self/exe").context("open this program")?;
-        file.seek(SeekFrom::End(-TAIL))
-            .context("look at this program's end")?;
+        file.seek(SeekFrom::End(-TAIL)).context("look at this program's end")?;
         let mut tail = Vec::new();
-        file.read_to_end(&mut tail)
-            .context("read this program's end")?;
+        file.read_to_end(&mut tail).context("read this program's end")?;
         let tail = String::from_utf8_lossy(&tail);
         Self::parse(tail.lines().last().unwrap_or_default())
     }
@@ -130,16 +128,10 @@ impl Edition {
         let conduct = if word == "good" {
             Conduct::Good
         } else if let Some(after) = word.strip_prefix("crash-every:") {
-            Conduct::Bad(Misbehaviour::CrashEvery(Duration::from_millis(
-                after.parse()?,
-            )))
+            Conduct::Bad(Misbehaviour::CrashEvery(Duration::from_millis(after.parse()?)))
         } else {
             let found = WORDS.iter().find(|(listed, _)| *listed == word);
-            Conduct::Bad(
-                found
-                    .with_context(|| format!("no conduct is called {word:?}"))?
-                    .1,
-            )
+            Conduct::Bad(found.with_context(|| format!("no conduct is called {word:?}"))?.1)
         };
         Ok(Self::new(says, conduct))
     }

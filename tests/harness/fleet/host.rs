@@ -23,7 +23,8 @@ const INSTALLER: &str = "/opt/download/novacula-agent";
 pub const UNIT: &str = "novacula-agent.service";
 
 /// A clock that ticks faster than a person would set it.
-const TIMER: &str = "[Timer]\nOnActiveSec=\nOnUnitInactiveSec=\nOnActiveSec=1\nOnUnitInactiveSec=1\nAccuracySec=100ms\n";
+const TIMER: &str =
+    "[Timer]\nOnActiveSec=\nOnUnitInactiveSec=\nOnActiveSec=1\nOnUnitInactiveSec=1\nAccuracySec=100ms\n";
 
 /// A start that is given up sooner than a person would set it.
 const IMPATIENT: &str = "[Service]\nTimeoutStartSec=3\n";
@@ -115,11 +116,7 @@ impl Host {
     pub fn agent(&self, words: &[&str]) -> Result<Output> {
         match self {
             Self::Machine(lab) => lab.exec([&[BINARY], words].concat()),
-            Self::Folder(folder) => folder
-                .command()
-                .args(words)
-                .output()
-                .context("start the agent"),
+            Self::Folder(folder) => folder.command().args(words).output().context("start the agent"),
         }
     }
 
@@ -196,8 +193,7 @@ impl Host {
             Self::Machine(lab) => {
                 let entries = lab.journal(None).unwrap_or_default();
                 let ours = entries.iter().filter(|entry| {
-                    entry.identifier.starts_with("novacula")
-                        || entry.message.contains("novacula-agent")
+                    entry.identifier.starts_with("novacula") || entry.message.contains("novacula-agent")
                 });
                 let lines: Vec<_> = ours
                     .map(|entry| format!("{}: {}", entry.identifier, entry.message))

@@ -18,11 +18,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts `program` so that it is killed even when the test is; its output is added to `log`.
-    pub(super) fn start(
-        program: &Path,
-        set_up: impl FnOnce(&mut Command),
-        log: &Path,
-    ) -> Result<Self> {
+    pub(super) fn start(program: &Path, set_up: impl FnOnce(&mut Command), log: &Path) -> Result<Self> {
         let file = File::options()
             .create(true)
             .append(true)

@@ -107,8 +107,7 @@ impl Builder {
         };
         for (inside, _) in lab.mounts() {
             let mount_point = lab.root.resolve(&lab.strip, &inside)?;
-            fs::create_dir_all(&mount_point)
-                .with_context(|| format!("make mount point {}", inside.display()))?;
+            fs::create_dir_all(&mount_point).with_context(|| format!("make mount point {}", inside.display()))?;
         }
         Ok(lab)
     }

@@ -12,13 +12,9 @@ const ATTEMPTS: u32 = 50;
 
 /// One group in each hierarchy that systemd uses, below the test's own.
 pub(super) fn make(id: &str) -> Result<Vec<PathBuf>> {
-    let folders: Vec<_> = parents()?
-        .into_iter()
-        .map(|parent| parent.join(id))
-        .collect();
+    let folders: Vec<_> = parents()?.into_iter().map(|parent| parent.join(id)).collect();
     for folder in &folders {
-        fs::create_dir(folder)
-            .with_context(|| format!("make control group {}", folder.display()))?;
+        fs::create_dir(folder).with_context(|| format!("make control group {}", folder.display()))?;
     }
     Ok(folders)
 }
@@ -63,10 +59,7 @@ fn parents() -> Result<Vec<PathBuf>> {
 
 /// Groups vanish from the leaves up.
 fn remove_empty(folder: &Path) {
-    let entries = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok);
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     for entry in entries.filter(|entry| entry.path().is_dir()) {
         remove_empty(&entry.path());
     }

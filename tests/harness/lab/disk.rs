@@ -68,12 +68,7 @@ impl Disk {
     }
 
     /// A disk with the options that Debian would give it.
-    pub(super) fn ordinary(
-        strip: &Strip,
-        images: &Images,
-        mount: PathBuf,
-        mebibytes: u64,
-    ) -> Result<Self> {
+    pub(super) fn ordinary(strip: &Strip, images: &Images, mount: PathBuf, mebibytes: u64) -> Result<Self> {
         Self::make(strip, images, mount, PathBuf::from("/"), mebibytes, "loop")
     }
 
@@ -85,22 +80,14 @@ impl Disk {
         mebibytes: u64,
         options: &'static str,
     ) -> Result<Self> {
-        let name = mount
-            .file_name()
-            .context("a disk is mounted on a named folder")?;
+        let name = mount.file_name().context("a disk is mounted on a named folder")?;
         let image = images.folder.join(name).with_extension("img");
         let size = mebibytes.saturating_mul(1 << 20);
         File::create(strip.seen(&image))
             .and_then(|file| file.set_len(size))
             .with_context(|| format!("make {}", image.display()))?;
         // No reserved blocks: a test that fills a disk counts on its size.
-        let make = [
-            "-q",
-            "-m",
-            "0",
-            "-E",
-            "lazy_itable_init=0,lazy_journal_init=0",
-        ];
+        let make = ["-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0"];
         proc::run(strip.command("mkfs.ext4").args(make).arg(&image))?;
         fs::create_dir(&mount).with_context(|| format!("make {}", mount.display()))?;
         let disk = Self {
@@ -148,12 +135,7 @@ impl Disk {
 
     pub(super) fn attach(&self, strip: &Strip) -> Result<()> {
         let mut mount = strip.command("mount");
-        proc::run(
-            mount
-                .args(["-o", self.options])
-                .arg(&self.image)
-                .arg(&self.mount),
-        )?;
+        proc::run(mount.args(["-o", self.options]).arg(&self.image).arg(&self.mount))?;
         Ok(())
     }
 }

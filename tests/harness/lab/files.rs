@@ -44,13 +44,7 @@ impl Lab {
         let path = self.with_parent(inside)?;
         fs::copy(program, &path)
             .and_then(|_| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
-            .with_context(|| {
-                format!(
-                    "install {} as {} of the lab",
-                    program.display(),
-                    inside.display()
-                )
-            })
+            .with_context(|| format!("install {} as {} of the lab", program.display(), inside.display()))
     }
 
     /// Reads a file.
@@ -60,8 +54,7 @@ impl Lab {
     /// When it cannot be read.
     pub fn read(&self, inside: impl AsRef<Path>) -> Result<Vec<u8>> {
         let inside = inside.as_ref();
-        fs::read(self.path(inside)?)
-            .with_context(|| format!("read {} of the lab", inside.display()))
+        fs::read(self.path(inside)?).with_context(|| format!("read {} of the lab", inside.display()))
     }
 
     /// Whether something is there; a link that leads nowhere is not.
@@ -93,8 +86,7 @@ impl Lab {
         } else {
             "multi-user"
         };
-        let link = self
-            .with_parent(&Path::new(root::UNITS).join(format!("{target}.target.wants/{unit}")))?;
+        let link = self.with_parent(&Path::new(root::UNITS).join(format!("{target}.target.wants/{unit}")))?;
         match symlink(format!("../{unit}"), &link) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(error).with_context(|| format!("enable {unit}"))
@@ -119,8 +111,7 @@ impl Lab {
     fn with_parent(&self, inside: &Path) -> Result<PathBuf> {
         let path = self.path(inside)?;
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)
-                .with_context(|| format!("make the folder of {}", inside.display()))?;
+            fs::create_dir_all(parent).with_context(|| format!("make the folder of {}", inside.display()))?;
         }
         Ok(path)
     }

@@ -63,12 +63,7 @@ impl Lab {
     /// When `limit` passes first: the error says the last value and ends with the unit's journal.
     pub fn wait_for(&self, unit: &str, property: &str, value: &str, limit: Duration) -> Result<()> {
         let what = format!("{property} of {unit} to be `{value}`");
-        let waited = wait::until(
-            &what,
-            limit,
-            || self.property(unit, property),
-            |seen| seen == value,
-        );
+        let waited = wait::until(&what, limit, || self.property(unit, property), |seen| seen == value);
         match waited {
             Ok(_) => Ok(()),
             Err(error) => bail!("{error:#}\n{}", self.last_words(unit)),
@@ -90,11 +85,7 @@ impl Lab {
     ///
     /// When the machine is off.
     pub fn leader(&self) -> Result<u32> {
-        Ok(self
-            .machine
-            .as_ref()
-            .context("the machine is off")?
-            .leader())
+        Ok(self.machine.as_ref().context("the machine is off")?.leader())
     }
 
     fn last_words(&self, unit: &str) -> String {

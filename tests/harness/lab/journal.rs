@@ -24,12 +24,10 @@ pub struct Entry {
 
 pub(super) fn read(folder: &Path, unit: Option<&str>) -> Result<Vec<Entry>> {
     let mut command = Command::new("journalctl");
-    command.arg("--directory").arg(folder).args([
-        "--output=json",
-        "--no-pager",
-        "--quiet",
-        "--all",
-    ]);
+    command
+        .arg("--directory")
+        .arg(folder)
+        .args(["--output=json", "--no-pager", "--quiet", "--all"]);
     if let Some(unit) = unit {
         command.args(["--unit", unit]);
     }
@@ -37,8 +35,7 @@ pub(super) fn read(folder: &Path, unit: Option<&str>) -> Result<Vec<Entry>> {
 }
 
 fn entry(line: &str) -> Result<Entry> {
-    let fields: Value =
-        serde_json::from_str(line).with_context(|| format!("read journal line {line}"))?;
+    let fields: Value = serde_json::from_str(line).with_context(|| format!("read journal line {line}"))?;
     let field = |name: &str| text(&fields[name]);
     Ok(Entry {
         message: field("MESSAGE"),
@@ -54,9 +51,7 @@ fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(bytes) => {
-            let bytes = bytes
-                .iter()
-                .filter_map(|byte| u8::try_from(byte.as_u64()?).ok());
+            let bytes = bytes.iter().filter_map(|byte| u8::try_from(byte.as_u64()?).ok());
             String::from_utf8_lossy(&bytes.collect::<Vec<_>>()).into_owned()
         }
         _ => String::new(),

@@ -38,12 +38,7 @@ struct Leader {
 }
 
 impl Machine {
-    pub(super) fn start(
-        strip: &Strip,
-        site: &Site,
-        root: &Root,
-        mounts: &[(PathBuf, PathBuf)],
-    ) -> Result<Self> {
+    pub(super) fn start(strip: &Strip, site: &Site, root: &Root, mounts: &[(PathBuf, PathBuf)]) -> Result<Self> {
         let console = File::options()
             .create(true)
             .append(true)
@@ -75,10 +70,7 @@ impl Machine {
             .stderr(console)
             .spawn()
             .context("start systemd-nspawn")?;
-        Ok(Self {
-            child,
-            leader: None,
-        })
+        Ok(Self { child, leader: None })
     }
 
     /// Waits until systemd takes commands. Not for `multi-user.target`, which waits in turn for units that a test may
@@ -157,10 +149,7 @@ impl Machine {
             nspawn: strip::handle(nspawn).ok()?,
         };
         let mut ask = enter(pid, OsStr::new("systemctl"));
-        let answer = ask
-            .args(["is-active", "--quiet", "basic.target"])
-            .output()
-            .ok()?;
+        let answer = ask.args(["is-active", "--quiet", "basic.target"]).output().ok()?;
         answer.status.success().then_some(leader)
     }
 

@@ -49,13 +49,7 @@ impl Cable {
         cable.plug()?;
         for words in [
             &["link", "set", "lo", "up"][..],
-            &[
-                "address",
-                "add",
-                &format!("{}/30", cable.machine()),
-                "dev",
-                "host0",
-            ],
+            &["address", "add", &format!("{}/30", cable.machine()), "dev", "host0"],
             &["link", "set", "host0", "up"],
         ] {
             proc::run(strip.command("ip").args(words))?;

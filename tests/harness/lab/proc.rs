@@ -50,10 +50,5 @@ pub(super) fn is_first_of_namespace(pid: u32) -> bool {
 fn parent_of(pid: u32) -> Option<u32> {
     // `pid (name) state parent …`, where the name may hold anything.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(1)?
-        .parse()
-        .ok()
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

@@ -40,33 +40,20 @@ pub(super) struct Root {
 }
 
 impl Root {
-    pub(super) fn make(
-        strip: &Strip,
-        site: &Site,
-        images: &Images,
-        kind: RootDisk,
-    ) -> Result<Self> {
+    pub(super) fn make(strip: &Strip, site: &Site, images: &Images, kind: RootDisk) -> Result<Self> {
         let (layers, disk) = match kind {
             RootDisk::Memory => (images.folder().to_owned(), None),
             RootDisk::Ext4 => {
                 let mount = site.path("layers");
-                (
-                    mount.clone(),
-                    Some(Disk::ordinary(strip, images, mount, ROOT_MIB)?),
-                )
+                (mount.clone(), Some(Disk::ordinary(strip, images, mount, ROOT_MIB)?))
             }
         };
         let mount = site.path("root");
         fs::create_dir(&mount).with_context(|| format!("make {}", mount.display()))?;
         for layer in ["upper", "work"] {
-            fs::create_dir(strip.seen(&layers.join(layer)))
-                .with_context(|| format!("make layer {layer}"))?;
+            fs::create_dir(strip.seen(&layers.join(layer))).with_context(|| format!("make layer {layer}"))?;
         }
-        let root = Self {
-            mount,
-            layers,
-            disk,
-        };
+        let root = Self { mount, layers, disk };
         root.attach(strip)?;
         root.clear(strip, site)?;
         Ok(root)
@@ -85,9 +72,7 @@ impl Root {
 
     /// Where the host finds a path of the root that has no links on its way.
     pub(super) fn locate(&self, strip: &Strip, inside: &Path) -> PathBuf {
-        strip
-            .seen(&self.mount)
-            .join(inside.strip_prefix("/").unwrap_or(inside))
+        strip.seen(&self.mount).join(inside.strip_prefix("/").unwrap_or(inside))
     }
 
     pub(super) fn sync(&self, strip: &Strip) -> Result<()> {
@@ -112,11 +97,7 @@ impl Root {
         let layers = self.layers.display();
         let options = format!("lowerdir=/,upperdir={layers}/upper,workdir={layers}/work");
         let mut mount = strip.command("mount");
-        proc::run(
-            mount
-                .args(["-t", "overlay", "-o", &options, "lab"])
-                .arg(&self.mount),
-        )?;
+        proc::run(mount.args(["-t", "overlay", "-o", &options, "lab"]).arg(&self.mount))?;
         Ok(())
     }
 
@@ -134,10 +115,7 @@ impl Root {
             }
         }
         for (path, remove) in [
-            (
-                STOCK_WANTS,
-                fs::remove_dir_all as fn(PathBuf) -> std::io::Result<()>,
-            ),
+            (STOCK_WANTS, fs::remove_dir_all as fn(PathBuf) -> std::io::Result<()>),
             (SYSV_GENERATOR, fs::remove_file),
             ("/var/lib/dbus/machine-id", fs::remove_file),
         ] {
@@ -184,11 +162,7 @@ pub(super) fn follow(inside: &Path, locate: impl Fn(&Path) -> PathBuf) -> Result
             continue;
         };
         links += 1;
-        ensure!(
-            links <= MOST_LINKS,
-            "links of {} run in a circle",
-            inside.display()
-        );
+        ensure!(links <= MOST_LINKS, "links of {} run in a circle", inside.display());
         followed.pop();
         if target.is_absolute() {
             followed = PathBuf::from("/");

@@ -39,9 +39,7 @@ impl Site {
         ensure!(
             !name.is_empty()
                 && name.len() <= 40
-                && name
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'),
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'),
             "lab name {name:?} is not 1 to 40 letters, digits and hyphens"
         );
         static COUNT: AtomicU32 = AtomicU32::new(0);

@@ -62,11 +62,7 @@ impl Strip {
             .read_line(&mut line)
             .context("wait for the holder")?;
         let complaint = || fs::read_to_string(site.path("strip.log")).unwrap_or_default();
-        ensure!(
-            line == "ready\n",
-            "unshare made no namespaces: {}",
-            complaint()
-        );
+        ensure!(line == "ready\n", "unshare made no namespaces: {}", complaint());
         let holder = *proc::children(parent.id())
             .first()
             .context("the holder is unshare's only child")?;
@@ -84,13 +80,8 @@ impl Strip {
     pub(super) fn command(&self, program: &str) -> Command {
         // The lab's own control groups keep units of one name in two labs apart.
         let mut command = Command::new("sh");
-        let join =
-            "for folder in $GROUPS_OF_LAB; do echo $$ > $folder/cgroup.procs; done; exec \"$@\"";
-        let groups: Vec<_> = self
-            .cgroups
-            .iter()
-            .map(|path| path.to_string_lossy())
-            .collect();
+        let join = "for folder in $GROUPS_OF_LAB; do echo $$ > $folder/cgroup.procs; done; exec \"$@\"";
+        let groups: Vec<_> = self.cgroups.iter().map(|path| path.to_string_lossy()).collect();
         command.env("GROUPS_OF_LAB", groups.join(" ")).args([
             "-c",
             join,

@@ -28,11 +28,7 @@ fn swapped_at(second: u64, step: Step) -> OpenAttempt {
 }
 
 /// Looks every 30 s from second 0 to `end`; says when what was done.
-fn story(
-    end: u64,
-    step: impl Fn(u64, bool) -> Step,
-    reached: impl Fn(u64) -> bool,
-) -> Vec<(u64, &'static str)> {
+fn story(end: u64, step: impl Fn(u64, bool) -> Step, reached: impl Fn(u64) -> bool) -> Vec<(u64, &'static str)> {
     let (mut watch, mut done, mut woken) = (None, Vec::new(), false);
     for second in (0..=end).step_by(30) {
         let open = swapped_at(0, step(second, woken));
@@ -106,11 +102,7 @@ fn a_version_that_connects_when_woken_is_left_on_probation() {
 #[test]
 fn a_version_that_connected_late_is_not_disturbed_in_its_probation() {
     let step = |second: u64, _| {
-        if second >= 290 {
-            Step::Connected
-        } else {
-            Step::Started
-        }
+        if second >= 290 { Step::Connected } else { Step::Started }
     };
     assert_eq!(story(590, step, |_| true), []);
 }
@@ -118,10 +110,7 @@ fn a_version_that_connected_late_is_not_disturbed_in_its_probation() {
 #[test]
 fn a_version_that_hangs_before_its_journal_is_told_from_one_without_a_connection() {
     assert_eq!(cause(&swapped_at(0, Step::Swapped)).code, ErrorCode::Hang);
-    assert_eq!(
-        cause(&swapped_at(0, Step::Started)).code,
-        ErrorCode::NoConnection
-    );
+    assert_eq!(cause(&swapped_at(0, Step::Started)).code, ErrorCode::NoConnection);
 }
 
 #[test]
@@ -131,14 +120,8 @@ fn the_window_survives_a_reboot_and_begins_anew_with_it() {
         boot: Uuid::from_u128(2),
         since_boot: Duration::from_secs(second),
     };
-    assert!(matches!(
-        look(&open, None, rebooted(299), LENGTH),
-        Look::Wait(_)
-    ));
-    assert!(matches!(
-        look(&open, None, rebooted(300), LENGTH),
-        Look::Probe(_)
-    ));
+    assert!(matches!(look(&open, None, rebooted(299), LENGTH), Look::Wait(_)));
+    assert!(matches!(look(&open, None, rebooted(300), LENGTH), Look::Probe(_)));
 }
 
 proptest! {

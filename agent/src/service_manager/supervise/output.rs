@@ -80,11 +80,7 @@ fn after<'t>(text: &'t str, cursor: Option<&str>) -> &'t str {
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
 /// Replaces the file by its newer half.
@@ -93,10 +89,7 @@ fn halve(path: &Path) -> io::Result<File> {
     old.seek(SeekFrom::End(-i64::try_from(FILE_MAX / 2).unwrap_or(0)))?;
     let mut newer = Vec::new();
     old.read_to_end(&mut newer)?;
-    let begin = newer
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .map_or(0, |end| end + 1);
+    let begin = newer.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let new = path.with_extension("log.new");
     fs::write(&new, &newer[begin..])?;
     fs::rename(&new, path)?;
@@ -119,10 +112,7 @@ mod tests {
             log.mark(start);
             log.write(said.as_bytes());
         }
-        assert_eq!(
-            tail_after(dir.path(), Some("a")),
-            ["new crashes", "new crashes again"]
-        );
+        assert_eq!(tail_after(dir.path(), Some("a")), ["new crashes", "new crashes again"]);
         assert_eq!(tail_after(dir.path(), Some("c")), Vec::<String>::new());
         assert_eq!(tail_after(dir.path(), Some("cut away")).len(), 3);
         assert_eq!(tail_after(dir.path(), None).len(), 3);
@@ -136,11 +126,6 @@ mod tests {
             log.write(format!("line {n:05} of a child that talks and talks\n").as_bytes());
         }
         assert!(fs::metadata(dir.path().join(FILE)).unwrap().len() <= FILE_MAX);
-        assert!(
-            tail_after(dir.path(), None)
-                .last()
-                .unwrap()
-                .starts_with("line 19999")
-        );
+        assert!(tail_after(dir.path(), None).last().unwrap().starts_with("line 19999"));
     }
 }

@@ -129,8 +129,7 @@ impl<P: AsyncFn() -> Probed> Parent<P> {
     pub async fn run(&self) -> Result<Ended, Error> {
         let mut watch = Watch::new(&self.layout)?;
         let manager = Child::new(&self.layout);
-        let (mut limit, mut loops, mut last) =
-            (StartLimit::default(), 0, Exit::Other("unknown".to_owned()));
+        let (mut limit, mut loops, mut last) = (StartLimit::default(), 0, Exit::Other("unknown".to_owned()));
         loop {
             if limit.ask(Moment::now().since_boot) == Start::TooMany {
                 limit.reset();
@@ -173,9 +172,7 @@ impl<P: AsyncFn() -> Probed> Parent<P> {
             .ok()
             .and_then(|state| state.open);
         let done = match open {
-            Some(open) => {
-                steps::go_back(&self.layout, manager, &crash_loop::cause(&open, last)).await
-            }
+            Some(open) => steps::go_back(&self.layout, manager, &crash_loop::cause(&open, last)).await,
             None => Ok(Done::NothingOpen),
         };
         match done {
@@ -199,12 +196,7 @@ impl<P: AsyncFn() -> Probed> Parent<P> {
     /// Runs one child to its end.
     async fn one_child(&self, watch: &mut Watch, manager: &Child, invocation: &str) -> End {
         watch.log.mark(invocation);
-        let started = Process::start(
-            self.layout.binary(),
-            &self.arguments,
-            &watch.path,
-            invocation,
-        );
+        let started = Process::start(self.layout.binary(), &self.arguments, &watch.path, invocation);
         let mut process = match started {
             Ok(process) => process,
             Err(error) => {
@@ -269,16 +261,10 @@ impl<P: AsyncFn() -> Probed> Parent<P> {
 
     /// Whether the child has to be restarted.
     async fn dead_man(&self, manager: &Child) -> bool {
-        match steps::look(&self.layout, manager, self.window, async || {
-            (self.probe)().await
-        })
-        .await
-        {
+        match steps::look(&self.layout, manager, self.window, async || (self.probe)().await).await {
             Ok(Looked::Nothing) => false,
             Ok(Looked::Wake) => {
-                tracing::warn!(
-                    "the new version is silent and the old code reaches the control plane: waking it"
-                );
+                tracing::warn!("the new version is silent and the old code reaches the control plane: waking it");
                 true
             }
             Ok(Looked::Back(version)) => {

@@ -27,12 +27,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts `binary`, which finds the parent's socket where systemd's would be.
-    pub(super) fn start(
-        binary: &Path,
-        arguments: &[OsString],
-        socket: &Path,
-        invocation: &str,
-    ) -> io::Result<Self> {
+    pub(super) fn start(binary: &Path, arguments: &[OsString], socket: &Path, invocation: &str) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         let child = Command::new(binary)
             .args(arguments)

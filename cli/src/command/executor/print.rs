@@ -31,11 +31,7 @@ pub(super) fn show(session: &Session, executor: &v1::Executor) -> Result<(), Err
             ("Pinned", executor.pinned_reason.clone()),
             (
                 "Pending",
-                executor
-                    .pending_upgrade
-                    .as_ref()
-                    .map(target)
-                    .unwrap_or_default(),
+                executor.pending_upgrade.as_ref().map(target).unwrap_or_default(),
             ),
             ("Attempt", executor.open_attempt.clone()),
             ("Holds", holds.join("; ")),

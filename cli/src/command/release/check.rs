@@ -59,20 +59,16 @@ pub(super) fn read_signature(path: &Path) -> Result<String, Error> {
 /// The manifest of a signature file.
 pub(super) fn manifest(path: &Path, signature: &str) -> Result<Manifest, Error> {
     let refuse = |why: String| Error::Refused(format!("{}: {why}", path.display()));
-    let lines: Vec<&str> = signature
-        .strip_suffix('\n')
-        .unwrap_or(signature)
-        .split('\n')
-        .collect();
+    let lines: Vec<&str> = signature.strip_suffix('\n').unwrap_or(signature).split('\n').collect();
     let [_, _, comment, _] = lines[..] else {
         return Err(refuse(format!(
             "has {} lines; a minisign signature has exactly four",
             lines.len()
         )));
     };
-    let comment = comment.strip_prefix("trusted comment: ").ok_or_else(|| {
-        refuse("its third line does not begin with \"trusted comment: \"".to_owned())
-    })?;
+    let comment = comment
+        .strip_prefix("trusted comment: ")
+        .ok_or_else(|| refuse("its third line does not begin with \"trusted comment: \"".to_owned()))?;
     comment.parse().map_err(|error| {
         refuse(format!(
             "{error}; sign with: minisign -S -m FILE -t \"$(novacula release manifest FILE …)\""
@@ -94,18 +90,10 @@ pub(super) fn agrees(
         )))
     };
     if manifest.kind() != release.kind {
-        return refuse(
-            "kind",
-            manifest.kind().to_string(),
-            release.kind.to_string(),
-        );
+        return refuse("kind", manifest.kind().to_string(), release.kind.to_string());
     }
     if manifest.version != release.version {
-        return refuse(
-            "version",
-            manifest.version.to_string(),
-            release.version.to_string(),
-        );
+        return refuse("version", manifest.version.to_string(), release.version.to_string());
     }
     if let (Subject::Agent { size, sha256, .. }, Some(measured)) = (&manifest.subject, measured) {
         if *size != measured.size {

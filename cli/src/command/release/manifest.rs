@@ -16,9 +16,7 @@ pub(super) async fn print(session: &Session, asked: &args::Manifest) -> Result<(
         (Some(file), _, _) => agent(asked, file)?,
         (None, Some(image), Some(digest)) => operator(image, digest)?,
         _ => {
-            return Err(Error::Config(
-                "give a FILE, or --image and --digest".to_owned(),
-            ));
+            return Err(Error::Config("give a FILE, or --image and --digest".to_owned()));
         }
     };
     let kind = match subject {
@@ -48,9 +46,7 @@ pub(super) async fn print(session: &Session, asked: &args::Manifest) -> Result<(
     let text = manifest.to_string();
     match text.parse::<Manifest>() {
         Ok(read) if read == manifest => line(&text),
-        Ok(_) => Err(Error::Config(format!(
-            "{text:?} reads back as another manifest"
-        ))),
+        Ok(_) => Err(Error::Config(format!("{text:?} reads back as another manifest"))),
         Err(error) => Err(Error::Config(error.to_string())),
     }
 }

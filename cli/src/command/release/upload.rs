@@ -24,8 +24,7 @@ const CHUNK: usize = 256 * 1024;
 
 pub(super) async fn upload(session: &Session, asked: &args::Upload) -> Result<v1::Release, Error> {
     let name = Names::release(&asked.release);
-    let release =
-        ReleaseId::parse_resource_name(&name).map_err(|error| Error::Config(error.to_string()))?;
+    let release = ReleaseId::parse_resource_name(&name).map_err(|error| Error::Config(error.to_string()))?;
     let (artifact, bytes) = match (&asked.file, &asked.image, &asked.digest) {
         (Some(file), _, _) => {
             let artifact = agent(asked, file, &release)?;
@@ -33,9 +32,7 @@ pub(super) async fn upload(session: &Session, asked: &args::Upload) -> Result<v1
         }
         (None, Some(image), Some(digest)) => (operator(asked, image, digest, &release)?, None),
         _ => {
-            return Err(Error::Config(
-                "give a FILE, or --image and --digest".to_owned(),
-            ));
+            return Err(Error::Config("give a FILE, or --image and --digest".to_owned()));
         }
     };
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
@@ -84,12 +81,7 @@ fn agent(asked: &args::Upload, file: &Path, release: &ReleaseId) -> Result<v1::A
     })
 }
 
-fn operator(
-    asked: &args::Upload,
-    image: &str,
-    digest: &str,
-    release: &ReleaseId,
-) -> Result<v1::Artifact, Error> {
+fn operator(asked: &args::Upload, image: &str, digest: &str, release: &ReleaseId) -> Result<v1::Artifact, Error> {
     if asked.signatures.is_empty() {
         return Err(Error::Config(
             "give --signature FILE: an image has no file beside which one could lie".to_owned(),
@@ -125,9 +117,7 @@ async fn send(
     file: Option<PathBuf>,
     sender: tokio::sync::mpsc::Sender<v1::UploadArtifactRequest>,
 ) -> Result<(), Error> {
-    let wrap = |message| v1::UploadArtifactRequest {
-        message: Some(message),
-    };
+    let wrap = |message| v1::UploadArtifactRequest { message: Some(message) };
     // A closed channel means the call has ended; its answer says why.
     if sender.send(wrap(Message::Header(header))).await.is_err() {
         return Ok(());

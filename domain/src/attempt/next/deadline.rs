@@ -71,8 +71,7 @@ impl Step<'_> {
                 } else {
                     Stage::Start
                 };
-                let message =
-                    "neither a confirmation nor a rollback was heard by the confirm deadline";
+                let message = "neither a confirmation nor a rollback was heard by the confirm deadline";
                 Conclusion::silent(stage, Reason::Unconfirmed, message)
             }
         });

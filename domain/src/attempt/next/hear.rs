@@ -94,12 +94,7 @@ impl Step<'_> {
         self.actions.push(Action::Proceed);
     }
 
-    pub(super) fn hello(
-        &mut self,
-        version: &Version,
-        open_attempt: Option<AttemptId>,
-        waiting: OutcomeWaiting,
-    ) {
+    pub(super) fn hello(&mut self, version: &Version, open_attempt: Option<AttemptId>, waiting: OutcomeWaiting) {
         if self.attempt.is_ended() {
             return;
         }
@@ -183,10 +178,7 @@ impl Step<'_> {
         self.end(Ending {
             outcome: Outcome::RolledBack,
             source: OutcomeSource::Inferred,
-            reason: Some(report::rolled_back_reason(
-                None,
-                self.attempt.rollback_requested,
-            )),
+            reason: Some(report::rolled_back_reason(None, self.attempt.rollback_requested)),
             stage: None,
             error_code: None,
             message: cause.to_owned(),

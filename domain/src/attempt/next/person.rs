@@ -20,11 +20,7 @@ impl Step<'_> {
             self.actions.push(Action::Refuse(Reason::AttemptApplying));
         } else {
             let reason = Reason::CancelledByRequest;
-            self.conclude(Conclusion::decided(
-                Outcome::Cancelled,
-                reason,
-                "a person cancelled it",
-            ));
+            self.conclude(Conclusion::decided(Outcome::Cancelled, reason, "a person cancelled it"));
         }
     }
 

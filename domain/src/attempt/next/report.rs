@@ -1,8 +1,6 @@
 //! What the executor reports: the end in its own words, once.
 
-use crate::attempt::outcome::{
-    Ending, ErrorCode, LOG_TAIL_MAX_BYTES, Outcome, OutcomeSource, Report,
-};
+use crate::attempt::outcome::{Ending, ErrorCode, LOG_TAIL_MAX_BYTES, Outcome, OutcomeSource, Report};
 use crate::attempt::state::Attempt;
 use crate::audit::EventKind;
 use crate::reason::Reason;
@@ -17,9 +15,7 @@ impl Step<'_> {
     pub(super) fn reported(&mut self, report: &Report) {
         match &self.attempt.ending {
             None => self.first_word(report),
-            Some(ended) if may_correct(ended, self.attempt.corrected, report) => {
-                self.correct(report)
-            }
+            Some(ended) if may_correct(ended, self.attempt.corrected, report) => self.correct(report),
             Some(_) => {
                 // Too late to be the outcome, and still an alarm.
                 if report.outcome == Outcome::Refused {
@@ -71,17 +67,13 @@ impl Step<'_> {
         if report.error_code.is_some_and(ErrorCode::blames_artifact) {
             self.emit(EventKind::ArtifactRefused);
         }
-        self.actions.push(Action::SetHold {
-            cause: cause(report),
-        });
+        self.actions.push(Action::SetHold { cause: cause(report) });
     }
 
     fn consequences(&mut self, outcome: Outcome, report: &Report) {
         match outcome {
             Outcome::Succeeded => self.actions.extend([Action::ClearHold, Action::RaiseFloor]),
-            Outcome::RolledBack => self.actions.push(Action::SetHold {
-                cause: cause(report),
-            }),
+            Outcome::RolledBack => self.actions.push(Action::SetHold { cause: cause(report) }),
             // Held when it was marked.
             Outcome::Refused => {}
             Outcome::Failed | Outcome::Expired | Outcome::Cancelled | Outcome::Superseded => {}
@@ -92,9 +84,7 @@ impl Step<'_> {
 /// Whether a report may take the place of an end that is written.
 fn may_correct(ended: &Ending, corrected: bool, report: &Report) -> bool {
     let changed_the_binary = matches!(report.outcome, Outcome::Succeeded | Outcome::RolledBack);
-    ended.source == OutcomeSource::Inferred
-        && !corrected
-        && (!is_decision(ended) || changed_the_binary)
+    ended.source == OutcomeSource::Inferred && !corrected && (!is_decision(ended) || changed_the_binary)
 }
 
 /// Whether somebody decided this end, as opposed to the control plane concluding it from silence or from a hello.

@@ -35,8 +35,7 @@ impl Road {
     fn say(&mut self, seconds: u64, input: Input) -> Vec<Action> {
         let next = next(&self.attempt, &input, &POLICY, at(seconds));
         let answers = next.actions.clone();
-        (self.executor, self.attempt) =
-            effect::apply(&self.executor, next, Some(&version("1.0.5")), at(seconds));
+        (self.executor, self.attempt) = effect::apply(&self.executor, next, Some(&version("1.0.5")), at(seconds));
         answers.into_iter().filter(is_answer).collect()
     }
 
@@ -93,14 +92,8 @@ impl Road {
         let mut text = match &self.attempt.ending {
             None => self.attempt.phase.as_str().to_owned(),
             Some(ending) => {
-                let reason = ending
-                    .reason
-                    .map_or_else(String::new, |reason| format!(" {reason}"));
-                format!(
-                    "{} {}{reason}",
-                    ending.outcome.as_str(),
-                    ending.source.as_str()
-                )
+                let reason = ending.reason.map_or_else(String::new, |reason| format!(" {reason}"));
+                format!("{} {}{reason}", ending.outcome.as_str(), ending.source.as_str())
             }
         };
         if self.executor.pending.is_some() {
@@ -109,17 +102,10 @@ impl Road {
         if self.attempt.refused.is_some() && self.attempt.ending.is_none() {
             text.push_str(", refused");
         }
-        if self
-            .executor
-            .hold_on(self.attempt.target_version())
-            .is_some()
-        {
+        if self.executor.hold_on(self.attempt.target_version()).is_some() {
             text.push_str(", held");
         }
-        assert_eq!(
-            self.executor.open_attempt.is_some(),
-            self.attempt.ending.is_none()
-        );
+        assert_eq!(self.executor.open_attempt.is_some(), self.attempt.ending.is_none());
         text
     }
 }
@@ -164,16 +150,9 @@ fn the_good_road_ends_by_report() {
     assert_eq!(road.now(), "restarting, pending");
     road.hello(8, "1.2.0", Some(attempt_id(1)));
     assert_eq!(road.now(), "confirming");
-    assert_eq!(
-        road.report(130, Outcome::Succeeded, "1.2.0"),
-        [Action::Acknowledge]
-    );
+    assert_eq!(road.report(130, Outcome::Succeeded, "1.2.0"), [Action::Acknowledge]);
     assert_eq!(road.now(), "succeeded reported");
-    assert_eq!(
-        road.executor.floor,
-        Some(version("1.0.5")),
-        "what the manifest says"
-    );
+    assert_eq!(road.executor.floor, Some(version("1.0.5")), "what the manifest says");
 }
 
 #[test]
@@ -251,11 +230,7 @@ fn leave_is_for_the_attempts_own_generation_and_repeated_under_it() {
         assert_eq!(road.attempt.apply_time, None);
     }
     assert_eq!(road.ready(10), [Action::Proceed]);
-    assert_eq!(
-        road.ready(20),
-        [Action::Proceed],
-        "the answer may have been lost"
-    );
+    assert_eq!(road.ready(20), [Action::Proceed], "the answer may have been lost");
     assert_eq!(road.attempt.apply_time, Some(at(10)), "given once");
 }
 
@@ -287,10 +262,7 @@ fn before_leave_everything_wins_and_the_executor_is_told_when_it_asks() {
 fn after_leave_everything_but_deletion_loses() {
     for (input, answer) in [
         (Input::Cancel, vec![Action::Refuse(Reason::AttemptApplying)]),
-        (
-            Input::Replace,
-            vec![Action::Refuse(Reason::AttemptApplying)],
-        ),
+        (Input::Replace, vec![Action::Refuse(Reason::AttemptApplying)]),
         (Input::Yank, vec![]),
         (Input::Deactivate, vec![]),
     ] {
@@ -310,15 +282,9 @@ fn cancelling_twice_is_no_refusal_and_cancelling_what_ended_is_one() {
     assert_eq!(road.say(2, Input::Cancel), []);
     let mut road = Road::confirming();
     road.report(130, Outcome::Succeeded, "1.2.0");
-    assert_eq!(
-        road.say(131, Input::Cancel),
-        [Action::Refuse(Reason::AttemptEnded)]
-    );
+    assert_eq!(road.say(131, Input::Cancel), [Action::Refuse(Reason::AttemptEnded)]);
     let mut road = Road::new();
-    assert_eq!(
-        road.say(900, Input::Cancel),
-        [Action::Refuse(Reason::AttemptEnded)]
-    );
+    assert_eq!(road.say(900, Input::Cancel), [Action::Refuse(Reason::AttemptEnded)]);
     assert_eq!(road.now(), "expired inferred TTL_EXPIRED");
 }
 
@@ -353,18 +319,11 @@ fn the_way_back_asked_after_leave_is_desired_of_the_same_attempt() {
     road.say(51, Input::RollBack);
     assert_eq!(road.executor.generation, before.next(), "asked twice");
     road.hello(52, "1.2.0", Some(attempt_id(1)));
-    assert_eq!(
-        road.now(),
-        "confirming, pending",
-        "the way back is still desired"
-    );
+    assert_eq!(road.now(), "confirming, pending", "the way back is still desired");
     road.report(60, Outcome::RolledBack, "1.1.0");
     assert_eq!(road.now(), "rolled_back reported ROLLBACK_REQUESTED, held");
     let mut road = Road::new();
-    assert_eq!(
-        road.say(5, Input::RollBack),
-        [Action::Refuse(Reason::AlreadyRunning)]
-    );
+    assert_eq!(road.say(5, Input::RollBack), [Action::Refuse(Reason::AlreadyRunning)]);
 }
 
 #[test]
@@ -386,11 +345,7 @@ fn the_table_of_hellos_is_closed() {
         let mut road = road();
         let from = road.now();
         road.hello(50, running, open);
-        assert_eq!(
-            road.now(),
-            then,
-            "{from}, then hello of {running} with {open:?} open"
-        );
+        assert_eq!(road.now(), then, "{from}, then hello of {running} with {open:?} open");
     };
     for open in [None, other] {
         check(Road::new, "1.1.0", open, "requested, pending");
@@ -472,8 +427,5 @@ fn an_executor_that_may_have_finished_is_asked_before_anything_is_concluded() {
         OutcomeWaiting::Yes,
         "the database was restored"
     );
-    assert_eq!(
-        waiting(&Road::with_leave().attempt, "1.2.0", 1, 1),
-        OutcomeWaiting::No
-    );
+    assert_eq!(waiting(&Road::with_leave().attempt, "1.2.0", 1, 1), OutcomeWaiting::No);
 }

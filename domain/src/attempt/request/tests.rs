@@ -15,11 +15,7 @@ fn ask(target: &str) -> Request {
     }
 }
 
-fn answer(
-    request: &Request,
-    executor: &Executor,
-    open: Option<&Attempt>,
-) -> Result<Decision, Reason> {
+fn answer(request: &Request, executor: &Executor, open: Option<&Attempt>) -> Result<Decision, Reason> {
     let catalog = ["1.0.0", "1.1.0", "1.2.0", "2.0.0", "3.0.0"].map(release);
     let situation = Situation {
         executor,
@@ -63,18 +59,9 @@ fn an_idle_executor_takes_every_direct_target_and_says_why_not_the_others() {
     assert_eq!(answer(&ask("1.2.0"), &agent, None), begin(None));
     assert_eq!(answer(&ask("1.0.0"), &agent, None), begin(None));
     assert_eq!(answer(&ask("2.0.0"), &agent, None), begin(None));
-    assert_eq!(
-        answer(&ask("1.1.0"), &agent, None),
-        Err(Reason::AlreadyRunning)
-    );
-    assert_eq!(
-        answer(&ask("3.0.0"), &agent, None),
-        Err(Reason::MajorHopRequired)
-    );
-    assert_eq!(
-        answer(&ask("1.9.0"), &agent, None),
-        Err(Reason::VersionNotAvailable)
-    );
+    assert_eq!(answer(&ask("1.1.0"), &agent, None), Err(Reason::AlreadyRunning));
+    assert_eq!(answer(&ask("3.0.0"), &agent, None), Err(Reason::MajorHopRequired));
+    assert_eq!(answer(&ask("1.9.0"), &agent, None), Err(Reason::VersionNotAvailable));
 }
 
 #[test]
@@ -123,14 +110,7 @@ fn the_time_to_be_picked_up_has_bounds() {
     let agent = executor("1.1.0");
     for ttl in [Duration::ZERO, MAX_TTL + Duration::from_millis(1)] {
         assert_eq!(
-            answer(
-                &Request {
-                    ttl,
-                    ..ask("1.2.0")
-                },
-                &agent,
-                None
-            ),
+            answer(&Request { ttl, ..ask("1.2.0") }, &agent, None),
             Err(Reason::InvalidArgument)
         );
     }
@@ -154,10 +134,7 @@ fn a_request_that_expects_another_version_is_refused() {
         expected_version: Some(version(text)),
         ..ask("1.2.0")
     };
-    assert_eq!(
-        answer(&expecting("1.0.0"), &agent, None),
-        Err(Reason::VersionMismatch)
-    );
+    assert_eq!(answer(&expecting("1.0.0"), &agent, None), Err(Reason::VersionMismatch));
     assert_eq!(answer(&expecting("1.1.0"), &agent, None), begin(None));
     let open = applying("1.1.0", "1.2.0");
     let arrived = executor("1.2.0");
@@ -180,22 +157,13 @@ fn one_upgrade_is_pending_at_a_time() {
         replace: Replace::Yes,
         ..ask(target)
     };
-    assert_eq!(
-        answer(&ask("1.2.0"), &agent, Some(&open)),
-        Ok(Decision::Same(open.id))
-    );
+    assert_eq!(answer(&ask("1.2.0"), &agent, Some(&open)), Ok(Decision::Same(open.id)));
     assert_eq!(
         answer(&replace("1.2.0"), &agent, Some(&open)),
         Ok(Decision::Same(open.id))
     );
-    assert_eq!(
-        answer(&ask("2.0.0"), &agent, Some(&open)),
-        Err(Reason::UpgradePending)
-    );
-    assert_eq!(
-        answer(&replace("2.0.0"), &agent, Some(&open)),
-        begin(Some(open.id))
-    );
+    assert_eq!(answer(&ask("2.0.0"), &agent, Some(&open)), Err(Reason::UpgradePending));
+    assert_eq!(answer(&replace("2.0.0"), &agent, Some(&open)), begin(Some(open.id)));
     assert_eq!(
         answer(&replace("3.0.0"), &agent, Some(&open)),
         Err(Reason::MajorHopRequired),
@@ -214,14 +182,8 @@ fn a_refused_attempt_that_is_asked_again_becomes_a_new_one() {
         refused: Some(refused()),
         ..attempt("1.1.0", "1.2.0")
     };
-    assert_eq!(
-        answer(&ask("1.2.0"), &agent, Some(&open)),
-        begin(Some(open.id))
-    );
-    assert_eq!(
-        answer(&ask("2.0.0"), &agent, Some(&open)),
-        Err(Reason::UpgradePending)
-    );
+    assert_eq!(answer(&ask("1.2.0"), &agent, Some(&open)), begin(Some(open.id)));
+    assert_eq!(answer(&ask("2.0.0"), &agent, Some(&open)), Err(Reason::UpgradePending));
 }
 
 #[test]
@@ -229,10 +191,7 @@ fn after_leave_the_one_request_taken_is_the_version_it_came_from() {
     let open = applying("1.1.0", "1.2.0");
     for running in ["1.1.0", "1.2.0"] {
         let agent = executor(running);
-        assert_eq!(
-            answer(&ask("1.2.0"), &agent, Some(&open)),
-            Ok(Decision::Same(open.id))
-        );
+        assert_eq!(answer(&ask("1.2.0"), &agent, Some(&open)), Ok(Decision::Same(open.id)));
         assert_eq!(
             answer(&ask("1.1.0"), &agent, Some(&open)),
             Ok(Decision::RollBack(open.id))
@@ -241,10 +200,7 @@ fn after_leave_the_one_request_taken_is_the_version_it_came_from() {
             replace: Replace::Yes,
             ..ask("2.0.0")
         };
-        assert_eq!(
-            answer(&other, &agent, Some(&open)),
-            Err(Reason::AttemptApplying)
-        );
+        assert_eq!(answer(&other, &agent, Some(&open)), Err(Reason::AttemptApplying));
     }
     let pinned = Executor {
         pinned: Some("by hand".to_owned()),

@@ -21,10 +21,7 @@ pub(super) fn usable(token: &JoinTokenRecord, now: Timestamp) -> Result<(), Refu
 }
 
 /// The name to enrol: asked for, or the token's; they may not differ.
-pub(super) fn name(
-    token: &JoinTokenRecord,
-    asked: Option<ExecutorId>,
-) -> Result<ExecutorId, Error> {
+pub(super) fn name(token: &JoinTokenRecord, asked: Option<ExecutorId>) -> Result<ExecutorId, Error> {
     match (asked, token.executor.clone()) {
         (Some(asked), Some(only)) if asked != only => Err(invalid(
             "executor_id",
@@ -40,8 +37,7 @@ pub(super) fn name(
 }
 
 pub(super) fn key_request(csr: &[u8]) -> Result<KeyRequest, Error> {
-    KeyRequest::parse(csr)
-        .map_err(|error| invalid("certificate_signing_request", error.to_string()))
+    KeyRequest::parse(csr).map_err(|error| invalid("certificate_signing_request", error.to_string()))
 }
 
 pub(super) fn facts(certificate: &CertificateRecord) -> Vec<(&'static str, String)> {

@@ -44,43 +44,28 @@ impl App {
     ///
     /// # Errors
     /// `NOT_FOUND`; bad fields.
-    pub async fn executor_update(
-        &self,
-        caller: &Caller,
-        name: &ExecutorName,
-        update: &Update,
-    ) -> Result<View, Error> {
+    pub async fn executor_update(&self, caller: &Caller, name: &ExecutorName, update: &Update) -> Result<View, Error> {
         caller.authorize(Some(&name.organization))?;
         if let Some(labels) = &update.labels {
             check_labels(labels)?;
         }
-        self.executor_changed(caller, name, Change::Update(update))
-            .await
+        self.executor_changed(caller, name, Change::Update(update)).await
     }
 
     /// Ends its stream at once and refuses its certificate. An attempt without leave is cancelled.
     ///
     /// # Errors
     /// `NOT_FOUND`.
-    pub async fn executor_deactivate(
-        &self,
-        caller: &Caller,
-        name: &ExecutorName,
-    ) -> Result<View, Error> {
+    pub async fn executor_deactivate(&self, caller: &Caller, name: &ExecutorName) -> Result<View, Error> {
         caller.authorize(Some(&name.organization))?;
-        self.executor_changed(caller, name, Change::Deactivate)
-            .await
+        self.executor_changed(caller, name, Change::Deactivate).await
     }
 
     /// Lets it sync again; also the person's decision after a duel (rule 7).
     ///
     /// # Errors
     /// `NOT_FOUND`.
-    pub async fn executor_activate(
-        &self,
-        caller: &Caller,
-        name: &ExecutorName,
-    ) -> Result<View, Error> {
+    pub async fn executor_activate(&self, caller: &Caller, name: &ExecutorName) -> Result<View, Error> {
         caller.authorize(Some(&name.organization))?;
         self.executor_changed(caller, name, Change::Activate).await
     }
@@ -105,27 +90,16 @@ impl App {
         version: &Version,
     ) -> Result<View, Error> {
         caller.authorize(Some(&name.organization))?;
-        self.executor_changed(caller, name, Change::ClearHold(version))
-            .await
+        self.executor_changed(caller, name, Change::ClearHold(version)).await
     }
 
-    async fn executor_changed(
-        &self,
-        caller: &Caller,
-        name: &ExecutorName,
-        change: Change<'_>,
-    ) -> Result<View, Error> {
+    async fn executor_changed(&self, caller: &Caller, name: &ExecutorName, change: Change<'_>) -> Result<View, Error> {
         self.executor_write(caller, name, change).await?;
         let executor = self.executor_read(name).await?;
         self.executor_view(executor).await
     }
 
-    async fn executor_write(
-        &self,
-        caller: &Caller,
-        name: &ExecutorName,
-        change: Change<'_>,
-    ) -> Result<(), Error> {
+    async fn executor_write(&self, caller: &Caller, name: &ExecutorName, change: Change<'_>) -> Result<(), Error> {
         let mut patience = Patience::new();
         loop {
             let executor = self.executor_read(name).await?;
@@ -139,12 +113,7 @@ impl App {
         }
     }
 
-    async fn change(
-        &self,
-        draft: &mut Draft,
-        open: Option<&Attempt>,
-        change: Change<'_>,
-    ) -> Result<(), Error> {
+    async fn change(&self, draft: &mut Draft, open: Option<&Attempt>, change: Change<'_>) -> Result<(), Error> {
         match change {
             Change::Update(update) => update.carry_out(draft),
             Change::Deactivate => {
@@ -169,12 +138,7 @@ impl App {
         }
     }
 
-    async fn tell(
-        &self,
-        draft: &mut Draft,
-        open: Option<&Attempt>,
-        input: &Input,
-    ) -> Result<(), Error> {
+    async fn tell(&self, draft: &mut Draft, open: Option<&Attempt>, input: &Input) -> Result<(), Error> {
         if let Some(attempt) = open {
             self.decide(draft, attempt, input).await?;
         }
@@ -197,15 +161,8 @@ impl Update {
             details.push(("channel", format!("{} -> {channel}", executor.channel)));
             executor.channel = channel;
         }
-        if let Some(labels) = self
-            .labels
-            .as_ref()
-            .filter(|labels| **labels != executor.labels)
-        {
-            let shown: Vec<String> = labels
-                .iter()
-                .map(|(key, value)| format!("{key}={value}"))
-                .collect();
+        if let Some(labels) = self.labels.as_ref().filter(|labels| **labels != executor.labels) {
+            let shown: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
             details.push(("labels", shown.join(" ")));
             executor.labels.clone_from(labels);
         }
@@ -230,29 +187,19 @@ fn activate(draft: &mut Draft) {
 fn clear_hold(draft: &mut Draft, version: &Version) -> Result<(), Error> {
     let executor = draft.executor_mut();
     if executor.hold_on(version).is_none() {
-        return Err(Error::not_found(format!(
-            "hold of {version} on {}",
-            executor.name
-        )));
+        return Err(Error::not_found(format!("hold of {version} on {}", executor.name)));
     }
     executor.holds.retain(|hold| hold.version != *version);
-    draft.emit(
-        EventKind::HoldCleared,
-        vec![("version", version.to_string())],
-    );
+    draft.emit(EventKind::HoldCleared, vec![("version", version.to_string())]);
     Ok(())
 }
 
 fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Error> {
     if labels.len() > LABELS_MAX {
-        let rule = format!(
-            "has {} entries; at most {LABELS_MAX} are kept",
-            labels.len()
-        );
+        let rule = format!("has {} entries; at most {LABELS_MAX} are kept", labels.len());
         return Err(Error::field("executor.labels", rule));
     }
-    let allowed =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
     // No spaces and no `=`: a label has to be sayable in a filter.
     let fits = |text: &str| text.len() <= LABEL_MAX && text.bytes().all(allowed);
     match labels

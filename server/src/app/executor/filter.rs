@@ -43,10 +43,7 @@ impl Filter {
 
     /// Whether [`Self::query`] says all of it.
     pub(crate) const fn is_told_by_rows(&self) -> bool {
-        self.channel.is_none()
-            && self.online.is_none()
-            && self.state.is_none()
-            && self.pinned.is_none()
+        self.channel.is_none() && self.online.is_none() && self.state.is_none() && self.pinned.is_none()
     }
 
     /// Whether every term holds.
@@ -60,16 +57,10 @@ impl Filter {
             .is_none_or(|version| executor.version.as_ref() == Some(version))
             && self.name_contains.as_ref().is_none_or(name)
             && self.labels.iter().all(label)
-            && self
-                .channel
-                .is_none_or(|channel| executor.channel == channel)
-            && self
-                .online
-                .is_none_or(|online| view.presence.online == online)
+            && self.channel.is_none_or(|channel| executor.channel == channel)
+            && self.online.is_none_or(|online| view.presence.online == online)
             && self.state.is_none_or(|state| executor.state == state)
-            && self
-                .pinned
-                .is_none_or(|pinned| executor.pinned.is_some() == pinned)
+            && self.pinned.is_none_or(|pinned| executor.pinned.is_some() == pinned)
     }
 
     fn add(&mut self, term: &str) -> Result<(), Error> {
@@ -105,10 +96,7 @@ impl FromStr for Filter {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         if text.len() > FILTER_MAX {
-            return Err(Error::field(
-                "filter",
-                format!("is longer than {FILTER_MAX} bytes"),
-            ));
+            return Err(Error::field("filter", format!("is longer than {FILTER_MAX} bytes")));
         }
         let mut filter = Self::default();
         for term in text.split_ascii_whitespace() {
@@ -126,9 +114,7 @@ fn once<T>(slot: &mut Option<T>, value: T, term: &str) -> Result<(), Error> {
 }
 
 fn parsed<T: FromStr<Err: std::fmt::Display>>(term: &str, value: &str) -> Result<T, Error> {
-    value
-        .parse()
-        .map_err(|error: T::Err| refused(term, &error.to_string()))
+    value.parse().map_err(|error: T::Err| refused(term, &error.to_string()))
 }
 
 fn unknown(term: &str) -> Error {

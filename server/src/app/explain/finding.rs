@@ -79,19 +79,14 @@ pub(super) fn of_executor(facts: &Facts) -> Vec<Finding> {
                 Reason::ExecutorDeactivated,
                 "it is deactivated: its certificate is refused",
             )
-            .remedy(format!(
-                "`novacula executor activate {id}`, when it is to come back"
-            )),
+            .remedy(format!("`novacula executor activate {id}`, when it is to come back")),
         );
     }
     if executor.kind.is_none() || executor.version.is_none() {
         findings.push(
-            Finding::blocking(
-                Reason::ExecutorNeverSynced,
-                "it was enrolled and has never synced",
-            )
-            .remedy("on the host: `systemctl status novacula-agent`, then `novacula-agent doctor`")
-            .since(Some(executor.create_time)),
+            Finding::blocking(Reason::ExecutorNeverSynced, "it was enrolled and has never synced")
+                .remedy("on the host: `systemctl status novacula-agent`, then `novacula-agent doctor`")
+                .since(Some(executor.create_time)),
         );
     }
     if let Some(since) = executor.duplicated_since {
@@ -113,10 +108,7 @@ pub(super) fn of_executor(facts: &Facts) -> Vec<Finding> {
 }
 
 fn of_presence(facts: &Facts) -> Option<Finding> {
-    if facts.presence.connected
-        || facts.executor.state == State::Deactivated
-        || facts.executor.version.is_none()
-    {
+    if facts.presence.connected || facts.executor.state == State::Deactivated || facts.executor.version.is_none() {
         return None;
     }
     let finding = if facts.presence.online {
@@ -126,10 +118,7 @@ fn of_presence(facts: &Facts) -> Option<Finding> {
         )
         .remedy("wait for half a minute, and look again")
     } else {
-        let ago = facts
-            .presence
-            .last_seen
-            .map(|seen| facts.now.since(seen).as_secs());
+        let ago = facts.presence.last_seen.map(|seen| facts.now.since(seen).as_secs());
         let message = ago.map_or_else(
             || "it is offline, and no session of it is on record".to_owned(),
             |ago| format!("it is offline: last seen {} ago", words(ago)),
@@ -152,9 +141,18 @@ fn of_version(facts: &Facts) -> Vec<Finding> {
     {
         let oldest = facts.server_version.major().saturating_sub(1);
         findings.push(
-            Finding::new(Severity::Notice, format!("it runs {running}, which is out of support: more than one major behind {}", facts.server_version))
-                .because(Reason::OutOfSupport)
-                .remedy(format!("bring it forward hop by hop to {oldest}.x; `novacula upgrade targets {}` shows the next", executor.name.executor)),
+            Finding::new(
+                Severity::Notice,
+                format!(
+                    "it runs {running}, which is out of support: more than one major behind {}",
+                    facts.server_version
+                ),
+            )
+            .because(Reason::OutOfSupport)
+            .remedy(format!(
+                "bring it forward hop by hop to {oldest}.x; `novacula upgrade targets {}` shows the next",
+                executor.name.executor
+            )),
         );
     }
     if executor.effective_channel() != executor.channel {
@@ -183,18 +181,11 @@ fn of_version(facts: &Facts) -> Vec<Finding> {
 
 /// What the releases say: only worth a word when nothing is under way.
 pub(super) fn of_targets(facts: &Facts) -> Option<Finding> {
-    let open = facts
-        .attempt
-        .as_ref()
-        .is_some_and(|attempt| !attempt.is_ended());
+    let open = facts.attempt.as_ref().is_some_and(|attempt| !attempt.is_ended());
     if open || facts.executor.version.is_none() {
         return None;
     }
-    let allowed = facts
-        .targets
-        .iter()
-        .filter(|target| target.blocked.is_none())
-        .count();
+    let allowed = facts.targets.iter().filter(|target| target.blocked.is_none()).count();
     let id = &facts.executor.name.executor;
     Some(match (allowed, facts.targets.first()) {
         (0, None) => Finding::new(
@@ -206,20 +197,12 @@ pub(super) fn of_targets(facts: &Facts) -> Option<Finding> {
         )
         .remedy("publish a release, or widen its channel"),
         (0, Some(first)) => {
-            let why = first
-                .blocked
-                .as_ref()
-                .map_or("", |refusal| refusal.message.as_str());
+            let why = first.blocked.as_ref().map_or("", |refusal| refusal.message.as_str());
             Finding::new(
                 Severity::Notice,
-                format!(
-                    "no release is a direct target; {}: {why}",
-                    first.release.version
-                ),
+                format!("no release is a direct target; {}: {why}", first.release.version),
             )
-            .remedy(format!(
-                "`novacula upgrade targets {id}` shows what blocks each"
-            ))
+            .remedy(format!("`novacula upgrade targets {id}` shows what blocks each"))
         }
         (n, _) => Finding::new(Severity::Ok, format!("{n} release(s) may be requested now"))
             .remedy(format!("`novacula upgrade targets {id}`")),

@@ -77,15 +77,14 @@ fn unacknowledged(facts: &Facts, attempt: &Attempt, left: &str) -> Finding {
     let waited = facts.now.since(attempt.request_time);
     let since = Some(attempt.request_time);
     if !facts.presence.connected {
-        return Finding::new(Severity::Notice, format!("the upgrade to {target} is delivered as soon as the executor opens its stream; {left} are left"))
-            .since(since);
-    }
-    if waited < ACKNOWLEDGE {
         return Finding::new(
-            Severity::Ok,
-            format!("the upgrade to {target} is on the stream"),
+            Severity::Notice,
+            format!("the upgrade to {target} is delivered as soon as the executor opens its stream; {left} are left"),
         )
         .since(since);
+    }
+    if waited < ACKNOWLEDGE {
+        return Finding::new(Severity::Ok, format!("the upgrade to {target} is on the stream")).since(since);
     }
     Finding::new(
         Severity::Blocking,
@@ -115,10 +114,7 @@ fn ended(attempt: &Attempt, ending: &Ending) -> Finding {
         .map(|code| format!(" ({})", code.as_str()))
         .unwrap_or_default();
     let (severity, message) = match ending.outcome {
-        Outcome::Succeeded => (
-            Severity::Ok,
-            format!("the last upgrade, to {target}, succeeded"),
-        ),
+        Outcome::Succeeded => (Severity::Ok, format!("the last upgrade, to {target}, succeeded")),
         Outcome::RolledBack => (
             Severity::Notice,
             format!(
@@ -128,17 +124,11 @@ fn ended(attempt: &Attempt, ending: &Ending) -> Finding {
         ),
         Outcome::Refused => (
             Severity::Notice,
-            format!(
-                "the last upgrade, to {target}, was refused{code}: {}",
-                ending.message
-            ),
+            format!("the last upgrade, to {target}, was refused{code}: {}", ending.message),
         ),
         Outcome::Failed => (
             Severity::Notice,
-            format!(
-                "the last upgrade, to {target}, failed{code}: {}",
-                ending.message
-            ),
+            format!("the last upgrade, to {target}, failed{code}: {}", ending.message),
         ),
         Outcome::Expired => (
             Severity::Notice,
@@ -160,7 +150,9 @@ fn ended(attempt: &Attempt, ending: &Ending) -> Finding {
     };
     match (severity, ending.log_tail.is_empty()) {
         (Severity::Ok, _) => finding,
-        (_, false) => finding.remedy("the failing version's last lines are in this answer's attempt; fix what they say, publish, ask again"),
+        (_, false) => finding.remedy(
+            "the failing version's last lines are in this answer's attempt; fix what they say, publish, ask again",
+        ),
         (_, true) => finding.remedy(remedy(ending.error_code)),
     }
 }
@@ -192,9 +184,7 @@ fn remedy(code: Option<ErrorCode>) -> &'static str {
         ErrorCode::Io | ErrorCode::Journal => {
             "the host's disk fails or is full: look at `dmesg` and `df`, then ask again"
         }
-        ErrorCode::Pinned => {
-            "on the host: `novacula-agent unpin`, or use the package manager that owns the binary"
-        }
+        ErrorCode::Pinned => "on the host: `novacula-agent unpin`, or use the package manager that owns the binary",
         ErrorCode::Unreachable | ErrorCode::HttpStatus => {
             "see that the artifact's URL answers from that host, then ask again"
         }
@@ -220,21 +210,13 @@ fn remedy(code: Option<ErrorCode>) -> &'static str {
         ErrorCode::ChannelCeiling => {
             "the host's own ceiling keeps this channel out; raise it there, or ask for a more finished release"
         }
-        ErrorCode::SpecExpired => {
-            "it came too late: ask again, with a longer `--ttl` if the host is slow"
-        }
+        ErrorCode::SpecExpired => "it came too late: ask again, with a longer `--ttl` if the host is slow",
         ErrorCode::PreviousUnusable => {
             "on the host: `novacula-agent doctor`; the old binary is gone or was written on, and an upgrade would have no way back"
         }
-        ErrorCode::ServiceManager => {
-            "on the host: `systemctl status` and `novacula-agent doctor` say what refused"
-        }
-        ErrorCode::NoWord => {
-            "the executor fell silent: look at the host; the truth is told when it comes back"
-        }
-        ErrorCode::Other => {
-            "the message says what a newer version meant; upgrade the control plane to read it better"
-        }
+        ErrorCode::ServiceManager => "on the host: `systemctl status` and `novacula-agent doctor` say what refused",
+        ErrorCode::NoWord => "the executor fell silent: look at the host; the truth is told when it comes back",
+        ErrorCode::Other => "the message says what a newer version meant; upgrade the control plane to read it better",
     }
 }
 

@@ -1,1 +1,236 @@
-//! Findings, as a table.
+//! Findings, as a table: facts in, the gravest finding out.
+
+use std::time::Duration;
+
+use domain::attempt::{ErrorCode, Outcome, Phase, Policy, Report, Stage};
+use domain::executor::State;
+use domain::{
+    Actor, Attempt, AttemptId, Channel, Executor, ExecutorUid, Generation, Hold, Kind, Reason, ReleaseId, Revision,
+    Timestamp, TokenId,
+};
+use uuid::Uuid;
+
+use super::{Facts, Severity, judge};
+use crate::app::presence::Presence;
+
+const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+
+fn executor() -> Executor {
+    Executor {
+        uid: ExecutorUid::new(Uuid::nil()),
+        name: "organizations/acme/executors/web-1".parse().expect("a name"),
+        revision: Revision::default(),
+        state: State::Active,
+        kind: Some(Kind::Agent),
+        version: Some("1.0.0".parse().expect("a version")),
+        platform: Some("linux/amd64".parse().expect("a platform")),
+        channel: Channel::Stable,
+        channel_ceiling: None,
+        labels: std::collections::BTreeMap::new(),
+        pinned: None,
+        floor: None,
+        holds: Vec::new(),
+        release_key_ids: Vec::new(),
+        generation: Generation(1),
+        pending: None,
+        open_attempt: None,
+        duplicated_since: None,
+        create_time: NOW,
+    }
+}
+
+fn attempt(phase: Phase) -> Attempt {
+    let version = |text: &str| text.parse().expect("a version");
+    Attempt {
+        id: AttemptId::new(Uuid::nil()),
+        executor: ExecutorUid::new(Uuid::nil()),
+        executor_name: executor().name,
+        revision: Revision::default(),
+        release: ReleaseId {
+            kind: Kind::Agent,
+            version: version("1.1.0"),
+        },
+        from_version: version("1.0.0"),
+        generation: Generation(1),
+        phase,
+        refused: None,
+        rollback_requested: false,
+        ending: None,
+        corrected: false,
+        bytes_done: 50,
+        bytes_total: 200,
+        request_time: NOW.minus(Duration::from_secs(60)),
+        deliver_time: None,
+        progress_time: None,
+        apply_time: None,
+        end_time: None,
+        expire_time: NOW.plus(Duration::from_secs(600)),
+        requested_by: Actor::Token(TokenId::new("t").expect("a label")),
+        request_id: None,
+    }
+}
+
+fn facts(executor: Executor, attempt: Option<Attempt>) -> Facts {
+    Facts {
+        executor,
+        presence: Presence {
+            online: true,
+            connected: true,
+            last_seen: Some(NOW),
+        },
+        attempt,
+        targets: Vec::new(),
+        policy: Policy::default(),
+        server_version: "1.5.0".parse().expect("a version"),
+        now: NOW,
+    }
+}
+
+/// The gravest finding: its severity, its reason, and a word that its message has to have.
+#[track_caller]
+fn check(facts: &Facts, severity: Severity, reason: Option<Reason>, word: &str) {
+    let explanation = judge(facts);
+    let first = explanation.findings.first().expect("a finding");
+    assert_eq!((first.severity, first.reason), (severity, reason), "{explanation:?}");
+    assert!(first.message.contains(word), "{word:?} in {first:?}");
+    if severity == Severity::Blocking {
+        assert!(!first.remedy.is_empty(), "what blocks has a remedy: {first:?}");
+        assert!(explanation.summary.contains("cannot go on"), "{}", explanation.summary);
+    }
+}
+
+#[test]
+fn what_the_row_says_blocks_by_name() {
+    let row = executor;
+    let blocking = Severity::Blocking;
+    let cases = [
+        (
+            Executor {
+                state: State::Deactivated,
+                ..row()
+            },
+            Reason::ExecutorDeactivated,
+            "deactivated",
+        ),
+        (
+            Executor { version: None, ..row() },
+            Reason::ExecutorNeverSynced,
+            "never synced",
+        ),
+        (
+            Executor {
+                duplicated_since: Some(NOW),
+                ..row()
+            },
+            Reason::DuplicateIdentity,
+            "two instances",
+        ),
+        (
+            Executor {
+                pinned: Some("apt owns it".to_owned()),
+                ..row()
+            },
+            Reason::ExecutorPinned,
+            "apt owns it",
+        ),
+    ];
+    for (executor, reason, word) in cases {
+        check(&facts(executor, None), blocking, Some(reason), word);
+    }
+}
+
+#[test]
+fn an_offline_executor_is_told_since_when() {
+    let away = Facts {
+        presence: Presence {
+            online: false,
+            connected: false,
+            last_seen: Some(NOW.minus(Duration::from_secs(3 * 3_600))),
+        },
+        ..facts(executor(), None)
+    };
+    check(
+        &away,
+        Severity::Blocking,
+        Some(Reason::ExecutorOffline),
+        "last seen 3 h 0 min ago",
+    );
+    assert_eq!(judge(&away).findings[0].since, away.presence.last_seen);
+}
+
+#[test]
+fn a_held_version_is_worth_knowing_and_blocks_nothing() {
+    let hold = Hold {
+        version: "1.1.0".parse().expect("a version"),
+        attempt: AttemptId::new(Uuid::nil()),
+        cause: "crash loop".to_owned(),
+        since: NOW,
+    };
+    let held = Executor {
+        holds: vec![hold],
+        ..executor()
+    };
+    check(
+        &facts(held, None),
+        Severity::Notice,
+        Some(Reason::VersionHeld),
+        "crash loop",
+    );
+}
+
+#[test]
+fn each_phase_says_what_it_waits_for() {
+    let ok = Severity::Ok;
+    let cases = [
+        (Phase::Requested, Severity::Blocking, "not acknowledged"),
+        (Phase::Delivered, Severity::Notice, "has not begun"),
+        (Phase::Downloading, ok, "25 % of 200 bytes"),
+        (Phase::Verifying, ok, "checking"),
+        (Phase::ReadyToSwap, ok, "asks for leave"),
+        (Phase::Applying, ok, "leave was given"),
+        (Phase::Restarting, ok, "starting"),
+        (Phase::Confirming, ok, "waiting for its confirmation"),
+    ];
+    for (phase, severity, word) in cases {
+        check(&facts(executor(), Some(attempt(phase))), severity, None, word);
+    }
+}
+
+#[test]
+fn a_spec_that_nobody_picked_up_is_expired() {
+    let late = Attempt {
+        expire_time: NOW,
+        ..attempt(Phase::Delivered)
+    };
+    check(
+        &facts(executor(), Some(late)),
+        Severity::Blocking,
+        Some(Reason::TtlExpired),
+        "in time",
+    );
+}
+
+#[test]
+fn every_typed_error_has_a_remedy() {
+    for code in ErrorCode::ALL {
+        let report = Report {
+            outcome: Outcome::Refused,
+            stage: Some(Stage::Verify),
+            error_code: Some(*code),
+            message: "why".to_owned(),
+            running_version: "1.0.0".parse().expect("a version"),
+            rolled_back_to: None,
+            log_tail: Vec::new(),
+        };
+        let refused = Attempt {
+            refused: Some(report),
+            ..attempt(Phase::Verifying)
+        };
+        check(
+            &facts(executor(), Some(refused)),
+            Severity::Blocking,
+            None,
+            code.as_str(),
+        );
+    }
+}

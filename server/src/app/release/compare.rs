@@ -35,11 +35,7 @@ impl App {
     ) -> Result<Comparison, Error> {
         caller.authorize(None)?;
         let catalog = self.store.release_list(kind).await?;
-        let find = |version: &Version| {
-            catalog
-                .iter()
-                .find(|release| release.id.version == *version)
-        };
+        let find = |version: &Version| catalog.iter().find(|release| release.id.version == *version);
         let target = find(to).ok_or_else(|| {
             let id = ReleaseId {
                 kind,
@@ -49,9 +45,7 @@ impl App {
         })?;
         let (low, high) = (from.min(to), from.max(to));
         let between = |release: &&Release| {
-            release.status == Status::Published
-                && release.id.version > *low
-                && release.id.version <= *high
+            release.status == Status::Published && release.id.version > *low && release.id.version <= *high
         };
         let mut releases: Vec<Release> = catalog.iter().filter(between).cloned().collect();
         releases.sort_by_key(|release| Reverse(release.id.version.clone()));
@@ -70,10 +64,9 @@ impl App {
 
 fn sizes(release: &Release) -> BTreeMap<String, i64> {
     let size = |artifact: &Artifact| match artifact {
-        Artifact::Agent { platform, size, .. } => Some((
-            platform.to_string(),
-            i64::try_from(*size).unwrap_or(i64::MAX),
-        )),
+        Artifact::Agent { platform, size, .. } => {
+            Some((platform.to_string(), i64::try_from(*size).unwrap_or(i64::MAX)))
+        }
         Artifact::Operator { .. } => None,
     };
     release.artifacts.iter().filter_map(size).collect()

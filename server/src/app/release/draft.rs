@@ -32,10 +32,7 @@ impl App {
             return Err(Error::field("channel", rule));
         }
         if notes.len() > NOTES_MAX {
-            let rule = format!(
-                "is {} bytes long; at most {NOTES_MAX} are kept",
-                notes.len()
-            );
+            let rule = format!("is {} bytes long; at most {NOTES_MAX} are kept", notes.len());
             return Err(Error::field("release_notes", rule));
         }
         let now = self.now().await?;

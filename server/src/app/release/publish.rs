@@ -39,12 +39,7 @@ impl App {
     ///
     /// # Errors
     /// Whatever executors would refuse: signatures, manifests, missing bytes; `RELEASE_YANKED`, `NOT_FOUND`.
-    pub async fn release_publish(
-        &self,
-        caller: &Caller,
-        id: &ReleaseId,
-        mode: Mode,
-    ) -> Result<Published, Error> {
+    pub async fn release_publish(&self, caller: &Caller, id: &ReleaseId, mode: Mode) -> Result<Published, Error> {
         caller.authorize(None)?;
         let mut patience = Patience::new();
         loop {
@@ -121,9 +116,8 @@ impl App {
                 }
             }
             if proven == 0 && !self.release_keys.is_empty() {
-                let message = format!(
-                    "no signature of the artifact for {name} is by a release key of this control plane"
-                );
+                let message =
+                    format!("no signature of the artifact for {name} is by a release key of this control plane");
                 return Err(Refusal::new(Reason::SignatureInvalid, message).into());
             }
         }
@@ -154,12 +148,7 @@ impl App {
             .into())
     }
 
-    async fn prove_bytes(
-        &self,
-        file: SignatureFile,
-        key: ReleaseKey,
-        sha256: Sha256,
-    ) -> Result<(), Error> {
+    async fn prove_bytes(&self, file: SignatureFile, key: ReleaseKey, sha256: Sha256) -> Result<(), Error> {
         let path = self.artifacts.path(&sha256);
         let work = move || file.prove_bytes(&key, File::open(path)?);
         let internal = |source: Box<dyn std::error::Error + Send + Sync>| Error::Internal {
@@ -177,10 +166,7 @@ impl App {
         let (mut after, mut names, mut count) = (None, Vec::new(), 0usize);
         loop {
             let page = Page { after, limit: WALK };
-            let rows = self
-                .store
-                .executor_list(&ExecutorQuery::default(), page)
-                .await?;
+            let rows = self.store.executor_list(&ExecutorQuery::default(), page).await?;
             for executor in rows.iter().filter(|executor| strands(release, executor)) {
                 count += 1;
                 if names.len() < NAMED {
@@ -198,11 +184,7 @@ impl App {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let more = if count > names.len() {
-            " and others"
-        } else {
-            ""
-        };
+        let more = if count > names.len() { " and others" } else { "" };
         Ok(vec![format!(
             "{count} executor(s) trust none of the keys that signed it, and would refuse it: {}{more}; add a signature by a key that they trust (`release_key_ids`)",
             names.join(", ")
@@ -223,8 +205,5 @@ fn strands(release: &Release, executor: &Executor) -> bool {
         .iter()
         .filter_map(|text| SignatureFile::parse(text).ok());
     let signed: BTreeSet<String> = files.map(|file| file.key().to_string()).collect();
-    !executor
-        .release_key_ids
-        .iter()
-        .any(|trusted| signed.contains(trusted))
+    !executor.release_key_ids.iter().any(|trusted| signed.contains(trusted))
 }

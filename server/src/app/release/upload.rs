@@ -63,12 +63,7 @@ impl App {
     ///
     /// # Errors
     /// `NOT_FOUND`; whatever executors would refuse about it; a release that is no draft.
-    pub async fn artifact_begin(
-        &self,
-        caller: &Caller,
-        id: &ReleaseId,
-        artifact: Artifact,
-    ) -> Result<Incoming, Error> {
+    pub async fn artifact_begin(&self, caller: &Caller, id: &ReleaseId, artifact: Artifact) -> Result<Incoming, Error> {
         caller.authorize(None)?;
         let release = self.release_read(id).await?;
         check_draft(&release)?;
@@ -96,11 +91,7 @@ impl App {
     ///
     /// # Errors
     /// `SIZE_MISMATCH`, `DIGEST_MISMATCH`; a release that is no draft any more.
-    pub async fn artifact_finish(
-        &self,
-        caller: &Caller,
-        incoming: Incoming,
-    ) -> Result<Release, Error> {
+    pub async fn artifact_finish(&self, caller: &Caller, incoming: Incoming) -> Result<Release, Error> {
         let Incoming {
             release: id,
             artifact,
@@ -145,18 +136,13 @@ impl App {
     }
 
     async fn check_artifact(&self, release: &Release, artifact: &Artifact) -> Result<(), Error> {
-        let manifest =
-            |field: &str, error: &domain::manifest::Error| Error::field(field, error.to_string());
+        let manifest = |field: &str, error: &domain::manifest::Error| Error::field(field, error.to_string());
         match artifact {
             Artifact::Agent {
-                file,
-                size,
-                location,
-                ..
+                file, size, location, ..
             } => {
                 check_kind(release, Kind::Agent)?;
-                domain::manifest::check_file(file)
-                    .map_err(|error| manifest("artifact.agent.file", &error))?;
+                domain::manifest::check_file(file).map_err(|error| manifest("artifact.agent.file", &error))?;
                 let max = self.settings.max_artifact_bytes;
                 if *size == 0 || *size > max {
                     let rule = format!("{size} is not from 1 to {max} bytes");
@@ -168,8 +154,7 @@ impl App {
             }
             Artifact::Operator { image, .. } => {
                 check_kind(release, Kind::Operator)?;
-                domain::manifest::check_image(image)
-                    .map_err(|error| manifest("artifact.operator.image", &error))?;
+                domain::manifest::check_image(image).map_err(|error| manifest("artifact.operator.image", &error))?;
             }
         }
         if artifact.signatures().len() > SIGNATURES_MAX {
@@ -227,8 +212,7 @@ fn check_url(url: &str) -> Result<(), Error> {
             "is not an https URL of at most 2,048 characters with a host and without user or fragment",
         )
     };
-    let plain =
-        url.len() <= 2_048 && url.bytes().all(|byte| byte.is_ascii_graphic()) && !url.contains('#');
+    let plain = url.len() <= 2_048 && url.bytes().all(|byte| byte.is_ascii_graphic()) && !url.contains('#');
     let parsed: http::Uri = url.parse().map_err(|_| refused())?;
     let authority = parsed.authority().map(http::uri::Authority::as_str);
     let host = authority.is_some_and(|authority| !authority.contains('@') && !authority.is_empty());
@@ -240,8 +224,7 @@ fn check_url(url: &str) -> Result<(), Error> {
 }
 
 fn size_mismatch(expected: u64, actual: u64) -> Refusal {
-    let message =
-        format!("{expected} bytes were announced, and {actual} came; send the file whole");
+    let message = format!("{expected} bytes were announced, and {actual} came; send the file whole");
     Refusal::new(Reason::SizeMismatch, message)
         .with("expected", expected)
         .with("actual", actual)
@@ -254,15 +237,10 @@ pub(crate) fn artifact_error(error: artifacts::Error) -> Error {
         artifacts::Error::Digest { expected, actual } => {
             let message = format!("the bytes have SHA-256 {actual}, and {expected} was announced");
             let refusal = Refusal::new(Reason::DigestMismatch, message);
-            refusal
-                .with("expected", expected)
-                .with("actual", actual)
-                .into()
+            refusal.with("expected", expected).with("actual", actual).into()
         }
         artifacts::Error::Busy(sha256) => {
-            let message = format!(
-                "artifact {sha256} is being uploaded by someone else; ask again when that is over"
-            );
+            let message = format!("artifact {sha256} is being uploaded by someone else; ask again when that is over");
             Refusal::new(Reason::Unavailable, message).into()
         }
         artifacts::Error::NoSpace { needed, free } => {

@@ -21,17 +21,10 @@ impl App {
     ///
     /// # Errors
     /// `NOT_FOUND`, `RELEASE_NOT_PUBLISHED`; no reason given.
-    pub async fn release_yank(
-        &self,
-        caller: &Caller,
-        id: &ReleaseId,
-        reason: &str,
-    ) -> Result<Release, Error> {
+    pub async fn release_yank(&self, caller: &Caller, id: &ReleaseId, reason: &str) -> Result<Release, Error> {
         caller.authorize(None)?;
         if reason.trim().is_empty() || reason.len() > REASON_MAX {
-            let rule = format!(
-                "is required, in at most {REASON_MAX} bytes: those who wait for the release are told"
-            );
+            let rule = format!("is required, in at most {REASON_MAX} bytes: those who wait for the release are told");
             return Err(Error::field("reason", rule));
         }
         let mut patience = Patience::new();
@@ -93,10 +86,7 @@ impl App {
     pub async fn yank_resume(&self) -> Result<(), Error> {
         for kind in [Kind::Agent, Kind::Operator] {
             let releases = self.store.release_list(kind).await?;
-            for release in releases
-                .iter()
-                .filter(|release| release.status == Status::Yanked)
-            {
+            for release in releases.iter().filter(|release| release.status == Status::Yanked) {
                 self.yank_sweep(&release.id, &Actor::System("yank")).await?;
             }
         }

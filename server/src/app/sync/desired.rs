@@ -6,8 +6,7 @@ use std::collections::HashMap;
 use domain::attempt::remaining_ttl;
 use domain::executor::State;
 use domain::{
-    Attempt, AttemptId, Desired, Executor, ExecutorUid, Reason, Refusal, Release, ReleaseId,
-    Timestamp, Version, Want,
+    Attempt, AttemptId, Desired, Executor, ExecutorUid, Reason, Refusal, Release, ReleaseId, Timestamp, Version, Want,
 };
 
 use super::deleted;
@@ -33,18 +32,13 @@ pub enum Wanted {
 
 impl App {
     /// What is desired of each of these executors; one answer for each. The store is asked for all of them together.
-    pub(crate) async fn sync_desired(
-        &self,
-        uids: &[ExecutorUid],
-    ) -> Result<HashMap<ExecutorUid, Wanted>, Error> {
+    pub(crate) async fn sync_desired(&self, uids: &[ExecutorUid]) -> Result<HashMap<ExecutorUid, Wanted>, Error> {
         let now = self.now().await?;
         let executors = self.store.executor_list_by_uid(uids).await?;
         let attempts = self.attempts_desired(&executors).await?;
         let releases = self.releases_desired(attempts.values()).await?;
-        let mut wanted: HashMap<ExecutorUid, Wanted> = uids
-            .iter()
-            .map(|uid| (*uid, Wanted::Gone(deleted(*uid))))
-            .collect();
+        let mut wanted: HashMap<ExecutorUid, Wanted> =
+            uids.iter().map(|uid| (*uid, Wanted::Gone(deleted(*uid)))).collect();
         for executor in &executors {
             let attempt = attempts.get(&executor.uid);
             let release = attempt.and_then(|attempt| releases.get(&attempt.release));
@@ -76,9 +70,7 @@ impl App {
             return say(Want::Nothing, None);
         };
         if attempt.rollback_requested {
-            let want = Want::RollBack {
-                attempt: attempt.id,
-            };
+            let want = Want::RollBack { attempt: attempt.id };
             return say(want, Some(attempt.from_version.clone()));
         }
         // Refused ones are said too: the executor remembers, and reports again what it was asked again.
@@ -99,14 +91,8 @@ impl App {
         }
     }
 
-    async fn attempts_desired(
-        &self,
-        executors: &[Executor],
-    ) -> Result<HashMap<ExecutorUid, Attempt>, Error> {
-        let pending: Vec<AttemptId> = executors
-            .iter()
-            .filter_map(|executor| executor.pending)
-            .collect();
+    async fn attempts_desired(&self, executors: &[Executor]) -> Result<HashMap<ExecutorUid, Attempt>, Error> {
+        let pending: Vec<AttemptId> = executors.iter().filter_map(|executor| executor.pending).collect();
         if pending.is_empty() {
             return Ok(HashMap::new());
         }

@@ -39,10 +39,7 @@ pub fn judge(sessions: &[SessionRow]) -> Option<Duel> {
     if sessions.windows(2).filter(displaced).count() < DISPLACEMENTS {
         return None;
     }
-    let first = sessions
-        .iter()
-        .rev()
-        .find(|session| pair.contains(&session.instance))?;
+    let first = sessions.iter().rev().find(|session| pair.contains(&session.instance))?;
     let [newest, previous] = pair;
     Some(if first.instance == newest {
         Duel {
@@ -72,9 +69,7 @@ mod tests {
 
     /// Sessions in order of time, each displacing the one before unless `gap` says that it had ended.
     fn judged(instances: &[u128], gap: u64) -> Option<Duel> {
-        let at = |n: usize| {
-            Timestamp::EPOCH.plus(Duration::from_secs(60 * u64::try_from(n).expect("small")))
-        };
+        let at = |n: usize| Timestamp::EPOCH.plus(Duration::from_secs(60 * u64::try_from(n).expect("small")));
         let mut rows: Vec<SessionRow> = instances
             .iter()
             .enumerate()
@@ -84,8 +79,7 @@ mod tests {
                 replica: ReplicaId(Uuid::from_u128(1)),
                 instance: InstanceId::new(Uuid::from_u128(*instance)),
                 open_time: at(n),
-                end_time: (n + 1 < instances.len())
-                    .then(|| at(n + 1).minus(Duration::from_secs(gap))),
+                end_time: (n + 1 < instances.len()).then(|| at(n + 1).minus(Duration::from_secs(gap))),
             })
             .collect();
         rows.reverse();

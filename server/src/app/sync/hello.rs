@@ -11,10 +11,7 @@ use domain::attempt::{Input, Outcome, OutcomeWaiting};
 use domain::audit::EventKind;
 use domain::executor::State;
 use domain::sync::{AttemptReport, Hello};
-use domain::{
-    Actor, AttemptId, Epoch, Executor, ExecutorName, ExecutorUid, InstanceId, Reason, Refusal,
-    Timestamp,
-};
+use domain::{Actor, AttemptId, Epoch, Executor, ExecutorName, ExecutorUid, InstanceId, Reason, Refusal, Timestamp};
 use store::SessionOpened;
 
 use super::duel::{self, Duel};
@@ -70,10 +67,8 @@ impl App {
     pub(crate) async fn sync_admit(&self, hellos: &[Hello]) -> Result<Vec<Admitted>, Error> {
         let uids: Vec<ExecutorUid> = hellos.iter().map(|hello| hello.uid).collect();
         let executors = self.store.executor_list_by_uid(&uids).await?;
-        let executors: HashMap<ExecutorUid, Executor> = executors
-            .into_iter()
-            .map(|executor| (executor.uid, executor))
-            .collect();
+        let executors: HashMap<ExecutorUid, Executor> =
+            executors.into_iter().map(|executor| (executor.uid, executor)).collect();
         let mut verdicts = Vec::with_capacity(hellos.len());
         for hello in hellos {
             verdicts.push(self.judge(hello, executors.get(&hello.uid)).await?);
@@ -92,9 +87,7 @@ impl App {
         let opened = if sessions.is_empty() {
             Vec::new()
         } else {
-            self.store
-                .session_open_batch(self.replica, &sessions)
-                .await?
+            self.store.session_open_batch(self.replica, &sessions).await?
         };
         let mut said = Vec::with_capacity(opened.len());
         for (index, opened) in admitted.iter().zip(opened) {
@@ -117,11 +110,7 @@ impl App {
     }
 
     /// Who is not admitted, before a session is opened that would displace another.
-    async fn judge(
-        &self,
-        hello: &Hello,
-        executor: Option<&Executor>,
-    ) -> Result<Option<Admitted>, Error> {
+    async fn judge(&self, hello: &Hello, executor: Option<&Executor>) -> Result<Option<Admitted>, Error> {
         let Some(executor) = executor else {
             return Ok(Some(Admitted::Refused(deleted(hello.uid))));
         };
@@ -194,11 +183,7 @@ impl App {
         Ok(admitted)
     }
 
-    async fn admitted(
-        &self,
-        said: &Said<'_>,
-        written: Result<(), Error>,
-    ) -> Result<Admitted, Error> {
+    async fn admitted(&self, said: &Said<'_>, written: Result<(), Error>) -> Result<Admitted, Error> {
         let uid = said.hello.uid;
         match written {
             Ok(()) => {}
@@ -223,11 +208,12 @@ impl App {
         Ok(Admitted::Open(Box::new(Opened {
             epoch: said.opened.epoch,
             name: said.executor.name.clone(),
-            acknowledged: unsent.iter().filter(|report| is_whole(report)).map(|report| report.attempt).collect(),
-            out_of_support: said
-                .hello
-                .version
-                .is_out_of_support(&self.settings.server_version),
+            acknowledged: unsent
+                .iter()
+                .filter(|report| is_whole(report))
+                .map(|report| report.attempt)
+                .collect(),
+            out_of_support: said.hello.version.is_out_of_support(&self.settings.server_version),
             time: self.now().await?,
         })))
     }

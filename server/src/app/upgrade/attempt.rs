@@ -52,9 +52,7 @@ impl App {
         let rows = match &of.executor {
             None => {
                 let organization = &of.organization;
-                self.store
-                    .attempt_list_by_organization(organization, page)
-                    .await?
+                self.store.attempt_list_by_organization(organization, page).await?
             }
             Some(executor) => {
                 let name = domain::ExecutorName {
@@ -72,11 +70,7 @@ impl App {
     ///
     /// # Errors
     /// `ATTEMPT_APPLYING` after leave, `ATTEMPT_ENDED` when it ended otherwise, `NOT_FOUND`.
-    pub async fn upgrade_cancel(
-        &self,
-        caller: &Caller,
-        name: &AttemptName,
-    ) -> Result<Attempt, Error> {
+    pub async fn upgrade_cancel(&self, caller: &Caller, name: &AttemptName) -> Result<Attempt, Error> {
         caller.authorize(Some(&name.executor.organization))?;
         let attempt = self.attempt_read(name).await?;
         let told = self
@@ -98,8 +92,7 @@ impl App {
         let mut patience = Patience::new();
         loop {
             let found = self.store.executor_list_by_uid(&[executor]).await?.pop();
-            let (Some(executor), Some(before)) = (found, self.store.attempt_get(attempt).await?)
-            else {
+            let (Some(executor), Some(before)) = (found, self.store.attempt_get(attempt).await?) else {
                 return Ok(None);
             };
             let mut draft = self.draft(executor, actor.clone()).await?;

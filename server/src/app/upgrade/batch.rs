@@ -4,14 +4,12 @@
 use std::collections::{HashMap, HashSet};
 
 use domain::attempt::Input;
-use domain::{
-    Actor, Attempt, AttemptId, Executor, ExecutorId, ExecutorName, Kind, OrganizationId, Release,
-};
+use domain::{Actor, Attempt, AttemptId, Executor, ExecutorId, ExecutorName, Kind, OrganizationId, Release};
 
 use crate::app::App;
 use crate::app::caller::Caller;
 use crate::app::error::Error;
-use crate::app::upgrade::request::{Known, Planned};
+use crate::app::upgrade::request::{Known, Planned, count};
 use crate::app::upgrade::{Ask, Mode};
 
 /// Most requests of one batch (API.md).
@@ -54,10 +52,7 @@ impl App {
         for (index, ask) in asks.iter().enumerate() {
             if !named.insert(&ask.name) {
                 let rule = format!("{} is named twice in this batch", ask.name);
-                results.push(Some(Err(Error::field(
-                    format!("requests[{index}].name"),
-                    rule,
-                ))));
+                results.push(Some(Err(Error::field(format!("requests[{index}].name"), rule))));
                 continue;
             }
             match self.plan_one(ask, &fleet, caller.actor()).await {
@@ -81,7 +76,7 @@ impl App {
                 (Ok(_), _) => Ok(attempt),
                 // Someone was first: this one is read and decided again, alone.
                 (Err(store::Error::Stale { .. } | store::Error::Exists { .. }), Some(ask)) => {
-                    Box::pin(self.upgrade_request(caller, ask)).await
+                    Box::pin(self.upgrade_request_uncounted(caller, ask)).await
                 }
                 (Err(error), _) => Err(error.into()),
             };
@@ -90,6 +85,11 @@ impl App {
             }
         }
         self.check_batch_still_offered(&mut results).await?;
+        for (ask, result) in asks.iter().zip(&results) {
+            if let Some(result) = result {
+                count(ask, result);
+            }
+        }
         let missing = || Err(Error::not_found("the result of this request"));
         let outcome = |(ask, result): (Ask, Option<Result<Attempt, Error>>)| Outcome {
             name: ask.name,
@@ -111,22 +111,15 @@ impl App {
             executor,
         };
         let none = Vec::new();
-        let catalog = known
-            .executor
-            .kind
-            .and_then(|kind| fleet.catalogs.get(&kind));
+        let catalog = known.executor.kind.and_then(|kind| fleet.catalogs.get(&kind));
         let now = self.now().await?;
-        self.plan(ask, known, catalog.unwrap_or(&none), actor, now)
-            .await
+        self.plan(ask, known, catalog.unwrap_or(&none), actor, now).await
     }
 
     /// Four queries, however many are asked.
     async fn fleet(&self, organization: &OrganizationId, asks: &[Ask]) -> Result<Fleet, Error> {
         let names: Vec<ExecutorId> = asks.iter().map(|ask| ask.name.executor.clone()).collect();
-        let executors = self
-            .store
-            .executor_list_by_name(organization, &names)
-            .await?;
+        let executors = self.store.executor_list_by_name(organization, &names).await?;
         let uids: Vec<_> = executors.iter().map(|executor| executor.uid).collect();
         let ids: Vec<AttemptId> = executors
             .iter()
@@ -148,36 +141,24 @@ impl App {
                 .into_iter()
                 .map(|one| (one.name.executor.clone(), one))
                 .collect(),
-            open: open
-                .into_iter()
-                .map(|attempt| (attempt.id, attempt))
-                .collect(),
+            open: open.into_iter().map(|attempt| (attempt.id, attempt)).collect(),
             catalogs,
         })
     }
 
     /// As for one request, with one look at each release.
-    async fn check_batch_still_offered(
-        &self,
-        results: &mut [Option<Result<Attempt, Error>>],
-    ) -> Result<(), Error> {
+    async fn check_batch_still_offered(&self, results: &mut [Option<Result<Attempt, Error>>]) -> Result<(), Error> {
         let mut yanked = HashMap::new();
         for result in results {
             let Some(Ok(attempt)) = result else { continue };
             if !yanked.contains_key(&attempt.release) {
                 let release = self.store.release_get(&attempt.release).await?;
-                let gone = release
-                    .is_some_and(|release| release.status == domain::release::Status::Yanked);
+                let gone = release.is_some_and(|release| release.status == domain::release::Status::Yanked);
                 yanked.insert(attempt.release.clone(), gone);
             }
             if yanked.get(&attempt.release) == Some(&true) && !attempt.is_ended() {
                 let told = self
-                    .attempt_tell(
-                        attempt.executor,
-                        attempt.id,
-                        &Input::Yank,
-                        Actor::System("yank"),
-                    )
+                    .attempt_tell(attempt.executor, attempt.id, &Input::Yank, Actor::System("yank"))
                     .await?;
                 if let Some((after, _)) = told {
                     *attempt = after;
@@ -190,20 +171,14 @@ impl App {
 
 fn check(organization: &OrganizationId, asks: &[Ask]) -> Result<(), Error> {
     if asks.len() > MAX {
-        let rule = format!(
-            "has {} entries; at most {MAX} are taken at once",
-            asks.len()
-        );
+        let rule = format!("has {} entries; at most {MAX} are taken at once", asks.len());
         return Err(Error::field("requests", rule));
     }
-    let foreign = asks
-        .iter()
-        .position(|ask| ask.name.organization != *organization);
+    let foreign = asks.iter().position(|ask| ask.name.organization != *organization);
     match foreign {
         None => Ok(()),
         Some(index) => {
-            let rule =
-                format!("does not lie in organizations/{organization}, the parent of this batch");
+            let rule = format!("does not lie in organizations/{organization}, the parent of this batch");
             Err(Error::field(format!("requests[{index}].name"), rule))
         }
     }

@@ -16,6 +16,7 @@ use crate::app::commit::{Answer, Draft, Patience};
 use crate::app::error::Error;
 use crate::app::spec::bytes_total;
 use crate::app::upgrade::{Ask, Mode};
+use crate::observe::metrics::{self, Metric};
 
 /// What was read for one request.
 #[derive(Clone, Debug)]
@@ -31,10 +32,7 @@ pub(super) enum Planned {
     /// There is nothing to write.
     Answered(Box<Attempt>),
     /// This is to be written.
-    Write {
-        draft: Box<Draft>,
-        attempt: Box<Attempt>,
-    },
+    Write { draft: Box<Draft>, attempt: Box<Attempt> },
 }
 
 impl App {
@@ -43,6 +41,12 @@ impl App {
     /// # Errors
     /// The rule that refuses it, with its values.
     pub async fn upgrade_request(&self, caller: &Caller, ask: &Ask) -> Result<Attempt, Error> {
+        let result = self.upgrade_request_uncounted(caller, ask).await;
+        count(ask, &result);
+        result
+    }
+
+    pub(super) async fn upgrade_request_uncounted(&self, caller: &Caller, ask: &Ask) -> Result<Attempt, Error> {
         caller.authorize(Some(&ask.name.organization))?;
         let mut patience = Patience::new();
         loop {
@@ -63,8 +67,7 @@ impl App {
             match self.write(draft).await {
                 Err(error) if patience.again(&error).await => {}
                 // The same request id, by another call of this moment: it is found on the next round.
-                Err(store::Error::Exists { .. })
-                    if ask.request_id.is_some() && patience.again(&stale()).await => {}
+                Err(store::Error::Exists { .. }) if ask.request_id.is_some() && patience.again(&stale()).await => {}
                 Err(error) => return Err(error.into()),
                 Ok(_) => {
                     self.check_still_offered(&attempt).await?;
@@ -80,15 +83,9 @@ impl App {
             return Ok(None);
         };
         let organization: &OrganizationId = &ask.name.organization;
-        let found = self
-            .store
-            .attempt_find_by_request(organization, request_id)
-            .await?;
+        let found = self.store.attempt_find_by_request(organization, request_id).await?;
         match found {
-            Some(attempt)
-                if attempt.executor_name != ask.name
-                    || *attempt.target_version() != ask.target_version =>
-            {
+            Some(attempt) if attempt.executor_name != ask.name || *attempt.target_version() != ask.target_version => {
                 let message = format!(
                     "request id {:?} was used for {} to {}; use a new id for another request",
                     request_id.as_str(),
@@ -107,11 +104,7 @@ impl App {
         let open = self.open_attempt(&executor).await?;
         let now = self.now().await?;
         let online = self.presence(executor.uid, now).await?.online;
-        Ok(Known {
-            executor,
-            open,
-            online,
-        })
+        Ok(Known { executor, open, online })
     }
 
     /// Decides one request against what was read. Writes nothing.
@@ -123,11 +116,7 @@ impl App {
         actor: Actor,
         now: Timestamp,
     ) -> Result<Planned, Error> {
-        let Known {
-            executor,
-            open,
-            online,
-        } = known;
+        let Known { executor, open, online } = known;
         let mut draft = Draft::new(executor, actor.clone(), self.settings.policy, now);
         // Deadlines first: a pending upgrade whose time is over does not answer for a new one.
         if let Some(attempt) = &open {
@@ -163,8 +152,7 @@ impl App {
                 let release = catalog
                     .iter()
                     .find(|release| {
-                        Some(release.id.kind) == draft.executor().kind
-                            && release.id.version == ask.target_version
+                        Some(release.id.kind) == draft.executor().kind && release.id.version == ask.target_version
                     })
                     .ok_or_else(|| Error::not_found(format!("release {}", ask.target_version)))?;
                 let attempt = draft.begin(Beginning {
@@ -184,14 +172,9 @@ impl App {
                 let answers = self.decide(&mut draft, &attempt, &Input::RollBack).await?;
                 check_answers(&answers, &attempt)?;
                 let after = draft.attempt(attempt.id).cloned();
-                Ok(after.map_or_else(
-                    || Planned::Answered(Box::new(attempt)),
-                    |after| write(draft, after),
-                ))
+                Ok(after.map_or_else(|| Planned::Answered(Box::new(attempt)), |after| write(draft, after)))
             }
-            (Decision::Same(id) | Decision::RollBack(id), None) => {
-                Err(Error::not_found(format!("attempt {id}")))
-            }
+            (Decision::Same(id) | Decision::RollBack(id), None) => Err(Error::not_found(format!("attempt {id}"))),
         }
     }
 
@@ -202,17 +185,24 @@ impl App {
         let Some(release) = release.filter(|release| release.status == Status::Yanked) else {
             return Ok(());
         };
-        self.attempt_tell(
-            attempt.executor,
-            attempt.id,
-            &Input::Yank,
-            Actor::System("yank"),
-        )
-        .await?;
+        self.attempt_tell(attempt.executor, attempt.id, &Input::Yank, Actor::System("yank"))
+            .await?;
         let why = release.yank_reason.as_deref().unwrap_or("no reason given");
         let message = format!("release {} was yanked this moment ({why})", release.id);
         Err(Refusal::new(Reason::ReleaseYanked, message).into())
     }
+}
+
+/// Counts a request by what came of it. One that was only validated is none.
+pub(super) fn count(ask: &Ask, result: &Result<Attempt, Error>) {
+    let result = match result {
+        Ok(_) if ask.mode == Mode::ValidateOnly => return,
+        Ok(_) => "accepted",
+        Err(Error::Refused(_)) => "refused",
+        Err(Error::Invalid(_)) => "invalid",
+        Err(Error::Store(_) | Error::Internal { .. }) => "failed",
+    };
+    metrics::count(Metric::UpgradeRequests, &[("result", result)]);
 }
 
 /// What a decision refuses to the person who asked.
@@ -228,15 +218,10 @@ pub(super) fn check_answers(answers: &[Answer], attempt: &Attempt) -> Result<(),
             "the executor has leave to apply {target} and cannot be stopped any more; the one request it takes now is {from}, the version it came from"
         ),
         Reason::AttemptEnded => format!("the attempt to move to {target} has its outcome already"),
-        other => format!(
-            "the attempt to move to {target} does not allow it: {}",
-            other.as_str()
-        ),
+        other => format!("the attempt to move to {target} does not allow it: {}", other.as_str()),
     };
     let refusal = Refusal::new(reason, message).with("attempt", attempt.name());
-    Err(refusal
-        .with("target_version", target)
-        .with("from_version", from))
+    Err(refusal.with("target_version", target).with("from_version", from))
 }
 
 fn write(draft: Draft, attempt: Attempt) -> Planned {

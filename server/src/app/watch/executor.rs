@@ -161,12 +161,7 @@ impl Watcher {
         if last.is_some() {
             *after = last;
         } else {
-            let gone: Vec<ExecutorUid> = self
-                .told
-                .keys()
-                .filter(|uid| !seen.contains(uid))
-                .copied()
-                .collect();
+            let gone: Vec<ExecutorUid> = self.told.keys().filter(|uid| !seen.contains(uid)).copied().collect();
             self.phase = Phase::Live;
             for uid in gone {
                 self.remove(uid);
@@ -237,11 +232,7 @@ impl Watcher {
         if head == self.events_after {
             return Ok(());
         }
-        let kinds = [
-            "executor.connected",
-            "executor.reconnected",
-            "executor.disconnected",
-        ];
+        let kinds = ["executor.connected", "executor.reconnected", "executor.disconnected"];
         let query = EventQuery {
             organization: Some(self.organization.clone()),
             after: Some(self.events_after),
@@ -265,11 +256,7 @@ impl Watcher {
             return Ok(());
         }
         let names: Vec<ExecutorId> = names.into_iter().collect();
-        let rows = self
-            .app
-            .store
-            .executor_list_by_name(&self.organization, &names)
-            .await?;
+        let rows = self.app.store.executor_list_by_name(&self.organization, &names).await?;
         self.look(rows.iter().map(|row| row.uid).collect()).await
     }
 
@@ -283,10 +270,7 @@ impl Watcher {
         let now = self.app.now().await?;
         let presences = self.app.presences(&uids, now).await?;
         let online = |uid: &ExecutorUid| presences.get(uid).is_some_and(|presence| presence.online);
-        let changed = self
-            .told
-            .iter()
-            .filter(|(uid, told)| told.online != online(uid));
+        let changed = self.told.iter().filter(|(uid, told)| told.online != online(uid));
         let changed: BTreeSet<ExecutorUid> = changed.map(|(uid, _)| *uid).collect();
         self.look(changed).await
     }
@@ -300,8 +284,7 @@ impl Watcher {
         let (revision, online) = (told.revision, told.online);
         let before = self.told.insert(view.executor.uid, told);
         if before.is_none_or(|before| before.revision != revision || before.online != online) {
-            self.ready
-                .push_back(ExecutorChange::Present(Box::new(view)));
+            self.ready.push_back(ExecutorChange::Present(Box::new(view)));
         }
     }
 

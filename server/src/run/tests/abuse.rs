@@ -112,20 +112,12 @@ async fn honest_executors_notice_neither_half_open_tls_nor_a_crowd_without_certi
     let open = executor_channel(&server, Some(&identity)).await.unwrap();
     let mut half_open = Vec::new();
     for _ in 0..500 {
-        half_open.push(
-            TcpStream::connect(server.bound.executor_addr)
-                .await
-                .unwrap(),
-        );
+        half_open.push(TcpStream::connect(server.bound.executor_addr).await.unwrap());
     }
     let tls = Arc::new(config(&server, None, &[b"h2"]));
     let mut crowd = Vec::new();
     for _ in 0..300 {
-        crowd.push(
-            client::tls(server.bound.executor_addr, Arc::clone(&tls))
-                .await
-                .unwrap(),
-        );
+        crowd.push(client::tls(server.bound.executor_addr, Arc::clone(&tls)).await.unwrap());
     }
     timeout(SOON, probe(&open)).await.unwrap().unwrap();
     let newcomer = timeout(SOON, executor_channel(&server, Some(&identity)))
@@ -139,11 +131,7 @@ async fn honest_executors_notice_neither_half_open_tls_nor_a_crowd_without_certi
 async fn connections_without_a_certificate_have_a_cap_and_an_end() {
     let server = impatient().await;
     let tls = Arc::new(config(&server, None, &[b"http/1.1"]));
-    let connect = async || {
-        client::tls(server.bound.executor_addr, Arc::clone(&tls))
-            .await
-            .unwrap()
-    };
+    let connect = async || client::tls(server.bound.executor_addr, Arc::clone(&tls)).await.unwrap();
     let mut held = Vec::new();
     for _ in 0..8 {
         held.push(connect().await);
@@ -172,10 +160,7 @@ async fn connections_without_a_certificate_have_a_cap_and_an_end() {
         .await
         .unwrap();
     let mut answer = String::new();
-    timeout(SOON, again.read_to_string(&mut answer))
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(SOON, again.read_to_string(&mut answer)).await.unwrap().unwrap();
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
 }
 

@@ -16,14 +16,9 @@ async fn a_token_counts_until_it_is_revoked_or_expires_and_not_a_moment_longer()
     let server = Server::start().await;
     let token = server.bearer("ci", Role::Owner(id("acme"))).await;
     let who = async |token: Option<&str>| {
-        call(
-            server.bound.api_addr,
-            config(&server, None, &[b"h2"]),
-            WHO_AM_I,
-            token,
-        )
-        .await
-        .0
+        call(server.bound.api_addr, config(&server, None, &[b"h2"]), WHO_AM_I, token)
+            .await
+            .0
     };
     let other = server.bearer("other", Role::Publisher).await;
     let swapped = other.replace("nvt_other", "nvt_ci");
@@ -56,21 +51,12 @@ async fn guessers_of_tokens_are_slowed_down() {
     let mut seen = Vec::new();
     for _ in 0..80 {
         let tls = config(&server, None, &[b"h2"]);
-        seen.push(
-            call(server.bound.api_addr, tls, WHO_AM_I, Some("nvt_x_1"))
-                .await
-                .0,
-        );
+        seen.push(call(server.bound.api_addr, tls, WHO_AM_I, Some("nvt_x_1")).await.0);
         if seen.last() == Some(&Code::ResourceExhausted) {
             break;
         }
     }
-    assert_eq!(
-        seen.last(),
-        Some(&Code::ResourceExhausted),
-        "{} tries",
-        seen.len()
-    );
+    assert_eq!(seen.last(), Some(&Code::ResourceExhausted), "{} tries", seen.len());
 }
 
 #[tokio::test]
@@ -79,10 +65,7 @@ async fn pages_for_monitors_need_no_token() {
     let page = async |path: &'static str| {
         let tls = config(&server, None, &[b"http/1.1"]);
         let (answer, body) = get(server.bound.api_addr, tls, path, &[]).await;
-        (
-            answer.status.as_u16(),
-            String::from_utf8(body.to_vec()).unwrap(),
-        )
+        (answer.status.as_u16(), String::from_utf8(body.to_vec()).unwrap())
     };
     assert_eq!(page("/healthz").await, (200, "ok\n".to_owned()));
     assert_eq!(page("/readyz").await, (200, "ready\n".to_owned()));
@@ -98,13 +81,7 @@ async fn pages_for_monitors_need_no_token() {
 async fn every_answer_carries_a_request_id() {
     let server = Server::start().await;
     let tls = || config(&server, None, &[b"http/1.1"]);
-    let (answer, _) = get(
-        server.bound.api_addr,
-        tls(),
-        "/healthz",
-        &[("x-request-id", "mine-1")],
-    )
-    .await;
+    let (answer, _) = get(server.bound.api_addr, tls(), "/healthz", &[("x-request-id", "mine-1")]).await;
     assert_eq!(answer.headers.get("x-request-id").unwrap(), "mine-1");
     let (answer, _) = get(
         server.bound.api_addr,
@@ -114,13 +91,7 @@ async fn every_answer_carries_a_request_id() {
     )
     .await;
     assert_eq!(answer.headers.get("x-request-id").unwrap().len(), 36);
-    let (code, headers) = call(
-        server.bound.api_addr,
-        config(&server, None, &[b"h2"]),
-        WHO_AM_I,
-        None,
-    )
-    .await;
+    let (code, headers) = call(server.bound.api_addr, config(&server, None, &[b"h2"]), WHO_AM_I, None).await;
     assert_eq!(code, Code::Unauthenticated);
     assert_eq!(headers.get("x-request-id").unwrap().len(), 36);
 }
@@ -129,13 +100,7 @@ async fn every_answer_carries_a_request_id() {
 async fn health_is_served_and_connections_do_not_hold_up_the_drain() {
     let server = Server::start().await;
     let tls = || config(&server, None, &[b"h2"]);
-    let (code, _) = call(
-        server.bound.api_addr,
-        tls(),
-        "/grpc.health.v1.Health/Check",
-        None,
-    )
-    .await;
+    let (code, _) = call(server.bound.api_addr, tls(), "/grpc.health.v1.Health/Check", None).await;
     assert_eq!(code, Code::Ok);
     let identity = server.executor("web-1").await;
     let idle = executor_channel(&server, Some(&identity)).await.unwrap();

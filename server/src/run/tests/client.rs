@@ -66,10 +66,7 @@ pub(super) fn config(server: &Server, identity: Option<&Identity>, alpn: &[&[u8]
     config
 }
 
-pub(super) async fn tls(
-    address: SocketAddr,
-    config: Arc<ClientConfig>,
-) -> std::io::Result<TlsStream<TcpStream>> {
+pub(super) async fn tls(address: SocketAddr, config: Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
     let tcp = TcpStream::connect(address).await?;
     TlsConnector::from(config)
         .connect(ServerName::try_from("localhost").unwrap(), tcp)
@@ -82,8 +79,7 @@ pub(super) struct Http2(http2::SendRequest<tonic::body::Body>);
 
 impl Http2 {
     pub(super) async fn over(stream: TlsStream<TcpStream>) -> Result<Self, hyper::Error> {
-        let (sender, connection) =
-            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
         drop(tokio::spawn(connection));
         Ok(Self(sender))
     }
@@ -115,19 +111,10 @@ pub(super) async fn executor_channel(
     server: &Server,
     identity: Option<&Identity>,
 ) -> Result<Http2, Box<dyn std::error::Error + Send + Sync>> {
-    Http2::connect(
-        server.bound.executor_addr,
-        config(server, identity, &[b"h2"]),
-    )
-    .await
+    Http2::connect(server.bound.executor_addr, config(server, identity, &[b"h2"])).await
 }
 
-pub(super) async fn enroll(
-    server: &Server,
-    word: &str,
-    csr: &[u8],
-    name: &str,
-) -> Result<v1::EnrollResponse, Status> {
+pub(super) async fn enroll(server: &Server, word: &str, csr: &[u8], name: &str) -> Result<v1::EnrollResponse, Status> {
     let channel = executor_channel(server, None).await.unwrap();
     let request = v1::EnrollRequest {
         join_token: word.to_owned(),
@@ -135,32 +122,20 @@ pub(super) async fn enroll(
         executor_id: name.to_owned(),
     };
     let mut client = EnrollmentServiceClient::with_origin(channel, origin());
-    client
-        .enroll(request)
-        .await
-        .map(tonic::Response::into_inner)
+    client.enroll(request).await.map(tonic::Response::into_inner)
 }
 
-pub(super) async fn renew(
-    channel: &Http2,
-    csr: &[u8],
-) -> Result<v1::RenewCertificateResponse, Status> {
+pub(super) async fn renew(channel: &Http2, csr: &[u8]) -> Result<v1::RenewCertificateResponse, Status> {
     let request = v1::RenewCertificateRequest {
         certificate_signing_request: csr.to_vec(),
     };
     let mut client = EnrollmentServiceClient::with_origin(channel.clone(), origin());
-    client
-        .renew_certificate(request)
-        .await
-        .map(tonic::Response::into_inner)
+    client.renew_certificate(request).await.map(tonic::Response::into_inner)
 }
 
 pub(super) async fn probe(channel: &Http2) -> Result<v1::ProbeResponse, Status> {
     let mut client = SyncServiceClient::with_origin(channel.clone(), origin());
-    client
-        .probe(v1::ProbeRequest {})
-        .await
-        .map(tonic::Response::into_inner)
+    client.probe(v1::ProbeRequest {}).await.map(tonic::Response::into_inner)
 }
 
 /// Any unary RPC with an empty message: only its status counts.
@@ -172,8 +147,7 @@ pub(super) async fn call(
 ) -> (Code, http::HeaderMap) {
     use tower::Service as _;
     let mut channel = Http2::connect(address, config).await.unwrap();
-    let mut request = Request::post(format!("https://localhost{path}"))
-        .header("content-type", "application/grpc");
+    let mut request = Request::post(format!("https://localhost{path}")).header("content-type", "application/grpc");
     if let Some(bearer) = bearer {
         request = request.header("authorization", format!("Bearer {bearer}"));
     }

@@ -32,19 +32,11 @@ async fn a_lost_answer_is_given_again_and_a_used_token_is_good_for_nobody_else()
     let again = enroll(&server, &word, &csr(&key), "web-1").await.unwrap();
     assert_eq!(first, again);
     let thief = KeyPair::generate().unwrap();
-    let refused = enroll(&server, &word, &csr(&thief), "web-2")
-        .await
-        .unwrap_err();
+    let refused = enroll(&server, &word, &csr(&thief), "web-2").await.unwrap_err();
     assert_eq!(reason(&refused), Some(Reason::JoinTokenInvalid));
-    assert!(
-        refused.message().contains("used up"),
-        "{}",
-        refused.message()
-    );
+    assert!(refused.message().contains("used up"), "{}", refused.message());
     // The same key under another name is not the same request.
-    let refused = enroll(&server, &word, &csr(&key), "web-2")
-        .await
-        .unwrap_err();
+    let refused = enroll(&server, &word, &csr(&key), "web-2").await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
 }
 
@@ -79,9 +71,7 @@ async fn a_join_token_that_is_not_good_enrols_nobody() {
         .await
         .unwrap();
     // The secret of one token under the id of another.
-    let swapped = other
-        .replace("_other_", "_good_")
-        .replace("nvj1_other", "nvj1_good");
+    let swapped = other.replace("_other_", "_good_").replace("nvj1_other", "nvj1_good");
     let unknown = good.replace("nvj1_good", "nvj1_ghost");
     let cases = [
         (expired, "has expired"),
@@ -93,9 +83,7 @@ async fn a_join_token_that_is_not_good_enrols_nobody() {
     ];
     for (word, says) in cases {
         let key = KeyPair::generate().unwrap();
-        let refused = enroll(&server, &word, &csr(&key), "web-1")
-            .await
-            .unwrap_err();
+        let refused = enroll(&server, &word, &csr(&key), "web-1").await.unwrap_err();
         assert_eq!(
             (refused.code(), reason(&refused)),
             (Code::Unauthenticated, Some(Reason::JoinTokenInvalid))
@@ -144,9 +132,7 @@ async fn a_token_enrols_only_the_name_it_says() {
         )
         .await;
     let key = KeyPair::generate().unwrap();
-    let refused = enroll(&server, &word, &csr(&key), "web-2")
-        .await
-        .unwrap_err();
+    let refused = enroll(&server, &word, &csr(&key), "web-2").await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     let issued = enroll(&server, &word, &csr(&key), "").await.unwrap();
     assert_eq!(issued.executor, "organizations/acme/executors/web-1");
@@ -154,11 +140,7 @@ async fn a_token_enrols_only_the_name_it_says() {
     let refused = enroll(&server, &free, &csr(&KeyPair::generate().unwrap()), "")
         .await
         .unwrap_err();
-    assert!(
-        refused.message().contains("executor_id"),
-        "{}",
-        refused.message()
-    );
+    assert!(refused.message().contains("executor_id"), "{}", refused.message());
 }
 
 #[tokio::test]
@@ -177,9 +159,7 @@ async fn a_taken_name_is_replaced_only_by_a_token_that_says_so_and_the_older_one
         )
         .await;
     let key = KeyPair::generate().unwrap();
-    let refused = enroll(&server, &plain, &csr(&key), "web-1")
-        .await
-        .unwrap_err();
+    let refused = enroll(&server, &plain, &csr(&key), "web-1").await.unwrap_err();
     assert_eq!(
         (refused.code(), reason(&refused)),
         (Code::AlreadyExists, Some(Reason::NameTaken))
@@ -191,9 +171,7 @@ async fn a_taken_name_is_replaced_only_by_a_token_that_says_so_and_the_older_one
         ..Joining::default()
     };
     let replace = server.join_token("replace", replace).await;
-    let issued = enroll(&server, &replace, &csr(&key), "web-1")
-        .await
-        .unwrap();
+    let issued = enroll(&server, &replace, &csr(&key), "web-1").await.unwrap();
     // On the connection that is open, and on a new one.
     let refused = probe(&channel).await.unwrap_err();
     assert_eq!(reason(&refused), Some(Reason::CertificateInvalid));
@@ -226,14 +204,7 @@ async fn renewal_keeps_the_uid_and_the_older_certificate_until_its_end() {
         .unwrap();
     probe(&channel).await.unwrap();
     assert_eq!(
-        server
-            .app
-            .store
-            .executor_get(&name)
-            .await
-            .unwrap()
-            .unwrap()
-            .uid,
+        server.app.store.executor_get(&name).await.unwrap().unwrap().uid,
         before.uid
     );
 }
@@ -274,8 +245,6 @@ async fn a_deactivated_executor_renews_nothing() {
     let identity = server.executor("web-1").await;
     server.deactivate("web-1").await;
     let channel = executor_channel(&server, Some(&identity)).await.unwrap();
-    let refused = renew(&channel, &csr(&KeyPair::generate().unwrap()))
-        .await
-        .unwrap_err();
+    let refused = renew(&channel, &csr(&KeyPair::generate().unwrap())).await.unwrap_err();
     assert_eq!(reason(&refused), Some(Reason::ExecutorDeactivated));
 }

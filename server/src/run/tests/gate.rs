@@ -74,9 +74,7 @@ async fn a_resumed_tls_session_after_deactivation_is_refused() {
     tls.resumption = Resumption::in_memory_sessions(16);
     let tls = Arc::new(tls);
     let connect = async || {
-        let stream = client::tls(server.bound.executor_addr, Arc::clone(&tls))
-            .await
-            .unwrap();
+        let stream = client::tls(server.bound.executor_addr, Arc::clone(&tls)).await.unwrap();
         let kind = stream.get_ref().1.handshake_kind();
         (Http2::over(stream).await.unwrap(), kind)
     };
@@ -141,14 +139,7 @@ async fn the_api_listener_offers_only_its_own() {
         None,
         unauthenticated,
     );
-    let foreign = (
-        "an executor's RPC",
-        api,
-        executor,
-        PROBE,
-        None,
-        unimplemented,
-    );
+    let foreign = ("an executor's RPC", api, executor, PROBE, None, unimplemented);
     let nobody = ("an unknown service", api, None, NOBODY, None, unimplemented);
     check(&server, &[own, foreign, nobody]).await;
 }
@@ -161,22 +152,8 @@ async fn the_executor_listener_offers_only_its_own() {
     let at = server.bound.executor_addr;
     let (unauthenticated, unimplemented) = (Code::Unauthenticated, Code::Unimplemented);
     let person = ("a person's token", at, None, PROBE, token, unauthenticated);
-    let api = (
-        "an RPC of the API",
-        at,
-        None,
-        REQUEST_UPGRADE,
-        token,
-        unimplemented,
-    );
-    let stream = (
-        "a stream without a certificate",
-        at,
-        None,
-        SYNC,
-        None,
-        unauthenticated,
-    );
+    let api = ("an RPC of the API", at, None, REQUEST_UPGRADE, token, unimplemented);
+    let stream = ("a stream without a certificate", at, None, SYNC, None, unauthenticated);
     let renewal = (
         "a renewal without a certificate",
         at,

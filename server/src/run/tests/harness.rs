@@ -7,13 +7,10 @@ use std::time::Duration;
 use domain::executor::State;
 use domain::join::Endpoint;
 use domain::{
-    BearerToken, ExecutorId, ExecutorName, JoinSecret, JoinTokenId, OrganizationId, Role, Secret,
-    Timestamp, TokenId,
+    BearerToken, ExecutorId, ExecutorName, JoinSecret, JoinTokenId, OrganizationId, Role, Secret, Timestamp, TokenId,
 };
 use rcgen::{CertificateParams, KeyPair};
-use store::{
-    Clock, ExecutorCommit, ExecutorFate, JoinTokenRecord, Organization, SystemClock, TokenRecord,
-};
+use store::{Clock, ExecutorCommit, ExecutorFate, JoinTokenRecord, Organization, SystemClock, TokenRecord};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -89,24 +86,13 @@ impl Server {
         let config = Config::for_tests(folder.path(), "1.0.0".parse().unwrap());
         let sockets = Sockets::bind(&config).unwrap();
         let bound = sockets.bound().unwrap();
-        let (app, tls) = parts::open(&config, &world, bound.executor_addr)
-            .await
-            .unwrap();
+        let (app, tls) = parts::open(&config, &world, bound.executor_addr).await.unwrap();
         let shutdown = CancellationToken::new();
         let (ready, is_ready) = tokio::sync::oneshot::channel();
         let (own_app, own_shutdown) = (Arc::clone(&app), shutdown.clone());
         let task = tokio::spawn(async move {
             let ready = |_| ready.send(()).unwrap();
-            serve(
-                &world,
-                &config,
-                sockets,
-                &own_app,
-                &tls,
-                own_shutdown,
-                ready,
-            )
-            .await
+            serve(&world, &config, sockets, &own_app, &tls, own_shutdown, ready).await
         });
         is_ready.await.unwrap();
         let server = Self {
@@ -123,12 +109,7 @@ impl Server {
                 display_name: name.to_owned(),
                 create_time: server.clock.now(),
             };
-            server
-                .app
-                .store
-                .organization_insert(&organization, &[])
-                .await
-                .unwrap();
+            server.app.store.organization_insert(&organization, &[]).await.unwrap();
         }
         server
     }
@@ -158,11 +139,7 @@ impl Server {
             expire_time: now.plus(joining.life),
             revoke_time: None,
         };
-        self.app
-            .store
-            .join_token_insert(&record, &[])
-            .await
-            .unwrap();
+        self.app.store.join_token_insert(&record, &[]).await.unwrap();
         let endpoint: Endpoint = self.bound.executor_addr.to_string().parse().unwrap();
         let word = JoinSecret {
             token,
@@ -195,13 +172,9 @@ impl Server {
 
     /// An enrolled executor.
     pub(super) async fn executor(&self, name: &'static str) -> Identity {
-        let word = self
-            .join_token(&format!("join-{name}"), Joining::default())
-            .await;
+        let word = self.join_token(&format!("join-{name}"), Joining::default()).await;
         let key = KeyPair::generate().unwrap();
-        let issued = super::client::enroll(self, &word, &csr(&key), name)
-            .await
-            .unwrap();
+        let issued = super::client::enroll(self, &word, &csr(&key), name).await.unwrap();
         Identity::new(&issued.certificate_chain, &key)
     }
 

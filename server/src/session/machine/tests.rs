@@ -74,9 +74,7 @@ async fn an_invalid_first_message_is_closed_with_a_reason() {
         let close = unidentified(now).receive(Some(first)).expect_err("closed");
         assert_eq!(close.refusal().reason, domain::Reason::ProtocolViolation);
     }
-    let close = unidentified(now)
-        .receive(Some(hello(2)))
-        .expect_err("closed");
+    let close = unidentified(now).receive(Some(hello(2))).expect_err("closed");
     assert_eq!(close.refusal().values, [("field", "hello.uid".to_owned())]);
 }
 
@@ -98,17 +96,12 @@ async fn a_silent_peer_is_closed_at_30_seconds() {
     let heartbeat = Request::Heartbeat {
         generation: Generation(0),
     };
-    let actions = machine
-        .receive(Some(heartbeat), Instant::now())
-        .expect("heard");
+    let actions = machine.receive(Some(heartbeat), Instant::now()).expect("heard");
     assert_eq!(actions, [Action::Say(Response::HeartbeatAck)]);
     tokio::time::advance(29 * SECOND).await;
     assert_eq!(machine.tick(Instant::now()), None);
     tokio::time::advance(SECOND).await;
-    assert_eq!(
-        machine.tick(Instant::now()),
-        Some(Close::Silent(30 * SECOND))
-    );
+    assert_eq!(machine.tick(Instant::now()), Some(Close::Silent(30 * SECOND)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,10 +113,7 @@ async fn an_acknowledgement_is_written_until_it_is_durable() {
             generation: Generation(3),
         })
     };
-    let both = [
-        Action::Say(Response::HeartbeatAck),
-        Action::Acknowledge(Generation(3)),
-    ];
+    let both = [Action::Say(Response::HeartbeatAck), Action::Acknowledge(Generation(3))];
     assert_eq!(machine.receive(heartbeat(), now).expect("heard"), both);
     assert_eq!(machine.receive(heartbeat(), now).expect("heard"), both);
     machine.note_acknowledged(Generation(3));
@@ -155,9 +145,7 @@ async fn a_phase_is_written_at_once_and_bytes_now_and_then() {
 #[tokio::test(start_paused = true)]
 async fn a_flood_is_closed_and_honest_traffic_is_not() {
     let mut flood = open(Instant::now());
-    let heard = (0..)
-        .map_while(|_| flood.receive(None, Instant::now()).ok())
-        .count();
+    let heard = (0..).map_while(|_| flood.receive(None, Instant::now()).ok()).count();
     assert_eq!(heard, 512);
     assert_eq!(flood.receive(None, Instant::now()), Err(Close::Flood));
 

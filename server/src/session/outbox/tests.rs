@@ -37,11 +37,7 @@ async fn only_the_latest_desired_waits_and_an_older_one_is_ignored() {
     outbox.desire(desired(5), None, None, Repeat::No);
     assert_eq!(said(&mut reader), None, "a repetition is no news");
     outbox.desire(desired(5), None, None, Repeat::Yes);
-    assert_eq!(
-        generation(said(&mut reader)),
-        Some(5),
-        "unless it was asked for"
-    );
+    assert_eq!(generation(said(&mut reader)), Some(5), "unless it was asked for");
     outbox.desire(desired(4), None, None, Repeat::Yes);
     assert_eq!(said(&mut reader), None);
 }
@@ -56,15 +52,8 @@ async fn a_slow_reader_makes_nothing_grow_and_is_seen() {
     }
     tokio::time::advance(Duration::from_secs(7)).await;
     assert_eq!(outbox.waiting_since(), Some(since));
-    assert_eq!(
-        said(&mut reader),
-        Some(Said::Answer(Response::HeartbeatAck))
-    );
-    assert_eq!(
-        outbox.waiting_since(),
-        Some(Instant::now()),
-        "it takes things"
-    );
+    assert_eq!(said(&mut reader), Some(Said::Answer(Response::HeartbeatAck)));
+    assert_eq!(outbox.waiting_since(), Some(Instant::now()), "it takes things");
     assert_eq!(generation(said(&mut reader)), Some(99_999));
     assert_eq!((said(&mut reader), outbox.waiting_since()), (None, None));
 
@@ -72,10 +61,7 @@ async fn a_slow_reader_makes_nothing_grow_and_is_seen() {
         let attempt = AttemptId::new(Uuid::from_u128(n as u128));
         outbox.say(Response::ReportAck { attempt });
     }
-    assert_eq!(
-        outbox.ended().await.refusal().reason,
-        Reason::ProtocolViolation
-    );
+    assert_eq!(outbox.ended().await.refusal().reason, Reason::ProtocolViolation);
 }
 
 #[tokio::test]
@@ -86,10 +72,7 @@ async fn a_closed_outbox_says_its_answers_then_why() {
     outbox.close(Close::Replaced);
     outbox.close(Close::Draining);
     outbox.desire(desired(2), None, None, Repeat::No);
-    assert_eq!(
-        reader.next().await,
-        Some(Said::Answer(Response::HeartbeatAck))
-    );
+    assert_eq!(reader.next().await, Some(Said::Answer(Response::HeartbeatAck)));
     assert_eq!(reader.next().await, Some(Said::Close(Close::Replaced)));
     assert_eq!(reader.next().await, None);
 }
@@ -109,9 +92,6 @@ async fn receipt_is_measured_from_the_wake_up_to_the_first_acknowledgement() {
     assert!(said(&mut reader).is_some());
     tokio::time::advance(Duration::from_millis(3)).await;
     assert_eq!(outbox.acknowledged(Generation(1)), None);
-    assert_eq!(
-        outbox.acknowledged(Generation(2)),
-        Some(Duration::from_millis(3))
-    );
+    assert_eq!(outbox.acknowledged(Generation(2)), Some(Duration::from_millis(3)));
     assert_eq!(outbox.acknowledged(Generation(2)), None);
 }

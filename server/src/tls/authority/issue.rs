@@ -7,8 +7,8 @@ use std::time::Duration;
 use domain::{ExecutorUid, OrganizationId, Sha256, Timestamp};
 use rcgen::string::Ia5String;
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    PublicKeyData, SanType, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -92,23 +92,12 @@ impl Authority {
     ///
     /// # Errors
     /// When making or signing fails.
-    pub fn issue_server(
-        &self,
-        names: &[ServerName],
-        now: Timestamp,
-    ) -> Result<ServerCertificate, Error> {
-        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|source| {
-            Error::Crypto {
-                operation: "make a server key",
-                source,
-            }
+    pub fn issue_server(&self, names: &[ServerName], now: Timestamp) -> Result<ServerCertificate, Error> {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|source| Error::Crypto {
+            operation: "make a server key",
+            source,
         })?;
-        let mut params = self.leaf(
-            &serial()?,
-            "novacula control plane".to_owned(),
-            SERVER_LIFE,
-            now,
-        );
+        let mut params = self.leaf(&serial()?, "novacula control plane".to_owned(), SERVER_LIFE, now);
         for name in names {
             params.subject_alt_names.push(match name {
                 ServerName::Dns(name) => SanType::DnsName(ia5(name.clone())?),
@@ -124,19 +113,11 @@ impl Authority {
         })
     }
 
-    fn leaf(
-        &self,
-        serial: &[u8],
-        common_name: String,
-        life: Duration,
-        now: Timestamp,
-    ) -> CertificateParams {
+    fn leaf(&self, serial: &[u8], common_name: String, life: Duration, now: Timestamp) -> CertificateParams {
         let (not_before, not_after) = self.validity(life, now);
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, common_name);
+        params.distinguished_name.push(DnType::CommonName, common_name);
         params.serial_number = Some(SerialNumber::from_slice(serial));
         set_validity(&mut params, not_before, not_after);
         params.is_ca = IsCa::ExplicitNoCa;
@@ -148,23 +129,14 @@ impl Authority {
     /// In whole seconds, as certificates count; never past the authority's own end.
     fn validity(&self, life: Duration, now: Timestamp) -> (Timestamp, Timestamp) {
         let whole = |time: Timestamp| super::timestamp(time.as_micros().div_euclid(1_000_000));
-        (
-            whole(now.minus(SKEW)),
-            whole(now.plus(life)).min(self.not_after()),
-        )
+        (whole(now.minus(SKEW)), whole(now.plus(life)).min(self.not_after()))
     }
 
-    fn sign(
-        &self,
-        params: &CertificateParams,
-        key: &impl PublicKeyData,
-    ) -> Result<rcgen::Certificate, Error> {
-        params
-            .signed_by(key, &self.issuer)
-            .map_err(|source| Error::Crypto {
-                operation: "sign a certificate",
-                source,
-            })
+    fn sign(&self, params: &CertificateParams, key: &impl PublicKeyData) -> Result<rcgen::Certificate, Error> {
+        params.signed_by(key, &self.issuer).map_err(|source| Error::Crypto {
+            operation: "sign a certificate",
+            source,
+        })
     }
 }
 
@@ -177,11 +149,7 @@ pub(super) fn serial() -> Result<[u8; 16], Error> {
 }
 
 /// As rcgen counts time. Before 1970 there are no certificates of ours.
-pub(super) fn set_validity(
-    params: &mut CertificateParams,
-    not_before: Timestamp,
-    not_after: Timestamp,
-) {
+pub(super) fn set_validity(params: &mut CertificateParams, not_before: Timestamp, not_after: Timestamp) {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     params.not_before = epoch + not_before.since(Timestamp::EPOCH);
     params.not_after = epoch + not_after.since(Timestamp::EPOCH);

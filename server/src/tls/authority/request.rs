@@ -68,8 +68,7 @@ impl KeyRequest {
                 return Err(Error::AlternativeName);
             }
         }
-        let public_key =
-            SubjectPublicKeyInfo::from_der(info.subject_pki.raw).map_err(|_| Error::KeyType)?;
+        let public_key = SubjectPublicKeyInfo::from_der(info.subject_pki.raw).map_err(|_| Error::KeyType)?;
         let kinds = [
             &rcgen::PKCS_ECDSA_P256_SHA256,
             &rcgen::PKCS_ECDSA_P384_SHA384,

@@ -21,11 +21,7 @@ fn load(folder: &Path) -> Result<Authority, Error> {
 fn request(key: &KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
     let mut params = CertificateParams::default();
     change(&mut params);
-    params
-        .serialize_request(key)
-        .expect("a request")
-        .der()
-        .to_vec()
+    params.serialize_request(key).expect("a request").der().to_vec()
 }
 
 fn key(kind: &'static rcgen::SignatureAlgorithm) -> KeyPair {
@@ -80,22 +76,15 @@ fn a_given_authority_must_be_one_and_own_its_key() {
             certificate: path(certificate),
             key: path(key),
         };
-        Authority::load(folder.path(), &source, "novacula", NOW)
-            .map(|authority| authority.public_key_sha256())
+        Authority::load(folder.path(), &source, "novacula", NOW).map(|authority| authority.public_key_sha256())
     };
-    assert_eq!(
-        given(OWN_FILE, OWN_FILE).expect("loaded"),
-        own.public_key_sha256()
-    );
+    assert_eq!(given(OWN_FILE, OWN_FILE).expect("loaded"), own.public_key_sha256());
     let refusals = [
         (
             given("leaf.pem", "leaf.key"),
             "must begin with an authority's certificate",
         ),
-        (
-            given("ca.pem", "leaf.key"),
-            "is not the key of the certificate",
-        ),
+        (given("ca.pem", "leaf.key"), "is not the key of the certificate"),
         (given("ca.pem", "ca.pem"), "holds no private key"),
         (given("leaf.key", "leaf.key"), "holds no certificate"),
         (given("absent", "leaf.key"), "read"),
@@ -125,21 +114,11 @@ fn an_executor_certificate_says_who_and_is_for_clients_only() {
         let der = CertificateDer::from_pem_slice(issued.chain_pem.as_bytes()).expect("PEM");
         let certificate = certificate_of(&der).expect("parses");
         assert_eq!(sha256(&der), issued.fingerprint);
-        assert_eq!(
-            sha256(&key.subject_public_key_info()),
-            issued.public_key_sha256
-        );
-        let names = certificate
-            .subject_alternative_name()
-            .expect("valid")
-            .expect("there");
+        assert_eq!(sha256(&key.subject_public_key_info()), issued.public_key_sha256);
+        let names = certificate.subject_alternative_name().expect("valid").expect("there");
         let uri = format!("spiffe://novacula/organization/acme/executor/{uid}");
         assert_eq!(names.value.general_names, [GeneralName::URI(&uri)]);
-        let usage = certificate
-            .extended_key_usage()
-            .expect("valid")
-            .expect("there")
-            .value;
+        let usage = certificate.extended_key_usage().expect("valid").expect("there").value;
         assert!(usage.client_auth && !usage.server_auth && !usage.any);
         assert_eq!(issued.not_after, timestamp(1_795_000_000).plus(30 * DAY));
         assert_eq!(
@@ -169,9 +148,7 @@ fn a_csr_with_a_foreign_san_is_refused() {
     let uri = "spiffe://novacula/organization/other/executor/x"
         .try_into()
         .expect("ASCII");
-    let der = request(&key, |params| {
-        params.subject_alt_names = vec![SanType::URI(uri)]
-    });
+    let der = request(&key, |params| params.subject_alt_names = vec![SanType::URI(uri)]);
     assert_eq!(
         KeyRequest::parse(&der).expect_err("refused"),
         RequestError::AlternativeName

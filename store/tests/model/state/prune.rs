@@ -41,10 +41,7 @@ impl Model {
         gone.sort();
         let n_gone = gone.len().min(limit);
         for (_, executor, epoch) in gone.into_iter().take(n_gone) {
-            self.sessions
-                .get_mut(&executor)
-                .expect("it is there")
-                .remove(&epoch);
+            self.sessions.get_mut(&executor).expect("it is there").remove(&epoch);
         }
         // A replica without a lease and without sessions is forgotten, too.
         let holds = |replica: u8| {

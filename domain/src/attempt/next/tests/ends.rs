@@ -7,13 +7,7 @@ fn a_refusal_stays_pending_and_marked_until_its_time() {
     let mut road = Road::new();
     road.progress(10, Phase::Verifying, 100);
     let wrong = report(Outcome::Refused, "1.1.0", Some(ErrorCode::DigestMismatch));
-    let first = next(
-        &road.attempt,
-        &Input::Reported(wrong.clone()),
-        &POLICY,
-        at(11),
-    )
-    .actions;
+    let first = next(&road.attempt, &Input::Reported(wrong.clone()), &POLICY, at(11)).actions;
     assert!(first.contains(&Action::Emit(EventKind::ArtifactRefused)));
     road.say(11, Input::Reported(wrong.clone()));
     assert_eq!(road.now(), "verifying, pending, refused, held");
@@ -51,11 +45,7 @@ fn a_refusal_is_the_truth_whoever_ends_it() {
         let mut road = Road::new();
         road.say(
             11,
-            Input::Reported(report(
-                Outcome::Refused,
-                "1.1.0",
-                Some(ErrorCode::UnknownKey),
-            )),
+            Input::Reported(report(Outcome::Refused, "1.1.0", Some(ErrorCode::UnknownKey))),
         );
         road.say(12, input);
         assert_eq!(road.now(), "refused reported SIGNATURE_INVALID, held");
@@ -67,16 +57,9 @@ fn silence_after_leave_is_a_failure_that_a_report_may_correct_once() {
     let mut road = Road::with_leave();
     road.say(630, Input::Tick);
     assert_eq!(road.now(), "failed inferred LEAVE_EXPIRED");
-    assert_eq!(
-        road.report(700, Outcome::Succeeded, "1.2.0"),
-        [Action::Acknowledge]
-    );
+    assert_eq!(road.report(700, Outcome::Succeeded, "1.2.0"), [Action::Acknowledge]);
     assert_eq!(road.now(), "succeeded reported");
-    assert_eq!(
-        road.attempt.end_time,
-        Some(at(630)),
-        "the end is where it was"
-    );
+    assert_eq!(road.attempt.end_time, Some(at(630)), "the end is where it was");
     road.report(701, Outcome::RolledBack, "1.1.0");
     assert_eq!(road.now(), "succeeded reported", "once");
 
@@ -107,8 +90,7 @@ fn what_a_person_decided_stays_unless_the_binary_changed_all_the_same() {
     for outcome in [Outcome::Failed, Outcome::Refused, Outcome::Expired] {
         road.report(11, outcome, "1.1.0");
         assert!(
-            road.now()
-                .starts_with("cancelled inferred CANCELLED_BY_REQUEST"),
+            road.now().starts_with("cancelled inferred CANCELLED_BY_REQUEST"),
             "{outcome:?}"
         );
     }
