@@ -1,19 +1,17 @@
 //! The stream's messages, both ways. A member of the oneof that this build does not know is nothing (`None`), never an error.
 
-use domain::sync::{AttemptReport, Hello, Inventory, Node, Progress, Request, Response, Welcome};
+mod hello;
+
+mod inventory;
+
 use domain::sync::{DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_PROBATION};
+use domain::sync::{Progress, Request, Response, Welcome};
 use domain::{Desired, Epoch, Generation};
 
 use crate::convert::{Error, field, text, vocabulary};
 use crate::v1;
 use crate::v1::sync_executor_request::Message as Said;
 use crate::v1::sync_executor_response::Message as Answered;
-
-/// Most entries of a list in `hello` (key ids, capabilities, unsent outcomes): a hundred times what a good executor sends.
-const LIST_MAX: usize = 256;
-
-/// Longest name of a machine, in bytes (RFC 1123).
-const NODE_NAME_MAX_BYTES: usize = 253;
 
 /// From the wire; none when this build does not know the message, or a word in it without which it says nothing.
 ///
@@ -153,181 +151,6 @@ impl From<Response> for v1::SyncExecutorResponse {
             Response::HeartbeatAck => Answered::HeartbeatAck(v1::HeartbeatAck {}),
         };
         Self { message: Some(message) }
-    }
-}
-
-impl From<Hello> for v1::Hello {
-    fn from(hello: Hello) -> Self {
-        Self {
-            uid: hello.uid.to_string(),
-            instance_id: hello.instance.to_string(),
-            kind: v1::Kind::from(hello.kind).into(),
-            version: hello.version.to_string(),
-            binary_sha256: field::text(hello.binary_sha256.as_ref()),
-            platform: field::text(hello.platform.as_ref()),
-            release_key_ids: hello.release_key_ids,
-            capabilities: hello.capabilities,
-            generation: hello.generation.0,
-            open_attempt: field::text(hello.open_attempt.as_ref()),
-            phase: vocabulary::number(hello.phase.map(v1::Phase::from)),
-            unsent_outcomes: hello.unsent_outcomes.into_iter().map(v1::Report::from).collect(),
-            pinned: hello.pinned.is_some(),
-            pinned_reason: hello.pinned.unwrap_or_default(),
-            channel: vocabulary::number(hello.channel.map(v1::Channel::from)),
-            channel_ceiling: vocabulary::number(hello.channel_ceiling.map(v1::Channel::from)),
-            floor: field::text(hello.floor.as_ref()),
-        }
-    }
-}
-
-impl TryFrom<v1::Hello> for Hello {
-    type Error = Error;
-
-    fn try_from(wire: v1::Hello) -> Result<Self, Error> {
-        let unknown_kind = || Error::new("kind", "is neither agent nor operator", &wire.kind.to_string());
-        Ok(Self {
-            uid: field::required("uid", &wire.uid)?,
-            instance: field::required("instance_id", &wire.instance_id)?,
-            kind: vocabulary::kind(wire.kind).ok_or_else(unknown_kind)?,
-            version: field::required("version", &wire.version)?,
-            binary_sha256: field::optional("binary_sha256", &wire.binary_sha256)?,
-            platform: field::optional("platform", &wire.platform)?,
-            release_key_ids: key_ids(wire.release_key_ids)?,
-            capabilities: capabilities(wire.capabilities),
-            generation: Generation(wire.generation),
-            open_attempt: field::optional("open_attempt", &wire.open_attempt)?,
-            phase: vocabulary::phase(wire.phase),
-            unsent_outcomes: unsent(wire.unsent_outcomes)?,
-            pinned: wire.pinned.then(|| pinned(&wire.pinned_reason)),
-            channel: vocabulary::channel(wire.channel),
-            channel_ceiling: vocabulary::channel(wire.channel_ceiling),
-            floor: field::optional("floor", &wire.floor)?,
-        })
-    }
-}
-
-fn key_ids(ids: Vec<String>) -> Result<Vec<String>, Error> {
-    // minisign prints an id as a number, without leading zeros.
-    let fits = |id: &String| {
-        (1..=16).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b))
-    };
-    if let Some(bad) = ids.iter().find(|id| !fits(id)) {
-        return Err(Error::new(
-            "release_key_ids",
-            "is not 1 to 16 upper-case hexadecimal digits",
-            bad,
-        ));
-    }
-    if ids.len() > LIST_MAX {
-        return Err(too_many("release_key_ids", ids.len()));
-    }
-    Ok(ids)
-}
-
-/// Only what could be the name of a capability; the rest nobody here would know anyway.
-fn capabilities(names: Vec<String>) -> Vec<String> {
-    let fits = |name: &String| (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
-    names.into_iter().filter(fits).take(LIST_MAX).collect()
-}
-
-fn unsent(reports: Vec<v1::Report>) -> Result<Vec<AttemptReport>, Error> {
-    if reports.len() > LIST_MAX {
-        return Err(too_many("unsent_outcomes", reports.len()));
-    }
-    let one = |report: v1::Report| {
-        report
-            .try_into()
-            .map_err(|error: Error| error.within("unsent_outcomes"))
-    };
-    reports.into_iter().map(one).collect()
-}
-
-fn too_many(field: &'static str, given: usize) -> Error {
-    Error::new(field, format!("has more than {LIST_MAX} entries"), &given.to_string())
-}
-
-fn pinned(reason: &str) -> String {
-    let reason = text::line(reason, text::NOTE_MAX_BYTES);
-    if reason.is_empty() {
-        "no reason given".to_owned()
-    } else {
-        reason
-    }
-}
-
-impl From<Inventory> for v1::Inventory {
-    fn from(inventory: Inventory) -> Self {
-        let nodes = |nodes: Vec<Node>| nodes.into_iter().map(v1::Node::from).collect();
-        match inventory {
-            Inventory::Full(all) => Self {
-                full: true,
-                nodes: nodes(all),
-                removed_node_names: Vec::new(),
-            },
-            Inventory::Delta { present, removed } => Self {
-                full: false,
-                nodes: nodes(present),
-                removed_node_names: removed,
-            },
-        }
-    }
-}
-
-impl TryFrom<v1::Inventory> for Inventory {
-    type Error = Error;
-
-    fn try_from(wire: v1::Inventory) -> Result<Self, Error> {
-        let one = |node: v1::Node| Node::try_from(node).map_err(|error| error.within("nodes"));
-        let present = wire.nodes.into_iter().map(one).collect::<Result<_, _>>()?;
-        if wire.full {
-            return Ok(Self::Full(present));
-        }
-        let name = |name: &String| node_name("removed_node_names", name);
-        Ok(Self::Delta {
-            present,
-            removed: wire.removed_node_names.iter().map(name).collect::<Result<_, _>>()?,
-        })
-    }
-}
-
-impl From<Node> for v1::Node {
-    /// Without `executor` and `report_time`: those are the control plane's to say.
-    fn from(node: Node) -> Self {
-        Self {
-            node_name: node.name,
-            executor: String::new(),
-            platform: node.platform,
-            kernel_version: node.kernel_version,
-            os_image: node.os_image,
-            kubelet_version: node.kubelet_version,
-            ready: node.ready,
-            report_time: None,
-        }
-    }
-}
-
-impl TryFrom<v1::Node> for Node {
-    type Error = Error;
-
-    fn try_from(wire: v1::Node) -> Result<Self, Error> {
-        let note = |value: &str| text::line(value, text::NOTE_MAX_BYTES);
-        Ok(Self {
-            name: node_name("node_name", &wire.node_name)?,
-            platform: note(&wire.platform),
-            kernel_version: note(&wire.kernel_version),
-            os_image: note(&wire.os_image),
-            kubelet_version: note(&wire.kubelet_version),
-            ready: wire.ready,
-        })
-    }
-}
-
-/// Hosts have names that no RFC allows; they are kept as they are, but for what a terminal would obey.
-fn node_name(field: &'static str, name: &str) -> Result<String, Error> {
-    if name.is_empty() {
-        Err(Error::missing(field))
-    } else {
-        Ok(text::line(name, NODE_NAME_MAX_BYTES))
     }
 }
 

@@ -17,18 +17,23 @@
 //! }
 //! ```
 
+mod feed;
+
 use std::time::Duration;
 
+use domain::attempt::Policy;
 use domain::attempt::effect::{self, Beginning};
 use domain::attempt::next::{Action, Input, Next, next, next_deadline};
-use domain::attempt::{Phase, Policy};
 use domain::audit::EventKind;
 use domain::{Actor, Attempt, Event, Executor, Generation, Reason, Timestamp, Version};
 use store::{AttemptWrite, Committed, ExecutorCommit, ExecutorFate};
 
 use crate::app::App;
 use crate::app::error::Error;
-use crate::observe::metrics::{self, Metric};
+
+use feed::details;
+
+pub use feed::Endings;
 
 /// How often a decision is made again when others write first. Each try reads afresh, so that many losses in a row mean that
 /// the row is being fought over, not that luck is bad.
@@ -59,10 +64,6 @@ pub struct Draft {
     policy: Policy,
     now: Timestamp,
 }
-
-/// Attempts that a draft ends, by kind and outcome.
-#[derive(Debug)]
-pub struct Endings(Vec<(&'static str, &'static str)>);
 
 /// How often a use case may lose against another writer.
 #[derive(Debug)]
@@ -270,44 +271,6 @@ pub fn needs_floor(next: &Next) -> bool {
     next.actions.contains(&Action::RaiseFloor)
 }
 
-/// The facts of an attempt's feed row.
-fn details(kind: EventKind, attempt: &Attempt) -> Vec<(&'static str, String)> {
-    let mut details = vec![("target_version", attempt.target_version().to_string())];
-    let ended = matches!(kind, EventKind::AttemptEnded | EventKind::AttemptCorrected);
-    let refused = matches!(kind, EventKind::AttemptRefused | EventKind::ArtifactRefused);
-    match (&attempt.ending, &attempt.refused) {
-        (Some(ending), _) if ended => {
-            details.push(("outcome", ending.outcome.as_str().to_owned()));
-            details.push(("outcome_source", ending.source.as_str().to_owned()));
-            let reason = ending.reason.map(Reason::as_str);
-            let stage = ending.stage.map(domain::attempt::Stage::as_str);
-            let code = ending.error_code.map(domain::attempt::ErrorCode::as_str);
-            push(&mut details, "reason", reason);
-            push(&mut details, "stage", stage);
-            push(&mut details, "error_code", code);
-            push(&mut details, "message", Some(ending.message.as_str()));
-            if let Some(version) = &ending.rolled_back_to {
-                details.push(("rolled_back_to", version.to_string()));
-            }
-        }
-        (_, Some(report)) if refused => {
-            let stage = report.stage.map(domain::attempt::Stage::as_str);
-            let code = report.error_code.map(domain::attempt::ErrorCode::as_str);
-            push(&mut details, "stage", stage);
-            push(&mut details, "error_code", code);
-            push(&mut details, "message", Some(report.message.as_str()));
-        }
-        (_, _) => details.push(("phase", Phase::as_str(attempt.phase).to_owned())),
-    }
-    details
-}
-
-fn push(details: &mut Vec<(&'static str, String)>, name: &'static str, value: Option<&str>) {
-    if let Some(value) = value.filter(|value| !value.is_empty()) {
-        details.push((name, value.to_owned()));
-    }
-}
-
 // === impl App ===
 
 impl App {
@@ -352,17 +315,6 @@ impl App {
         let committed = self.store.executor_commit(commit).await?;
         endings.count();
         Ok(Some(committed))
-    }
-}
-
-// === impl Endings ===
-
-impl Endings {
-    /// Counts them: they are durable.
-    pub fn count(&self) {
-        for (kind, outcome) in &self.0 {
-            metrics::count(Metric::Attempts, &[("kind", kind), ("outcome", outcome)]);
-        }
     }
 }
 
