@@ -6,6 +6,8 @@ mod finding;
 
 mod road;
 
+use std::cmp::Reverse;
+
 use domain::attempt::Policy;
 use domain::target::{self, Target};
 use domain::{Attempt, Executor, ExecutorName, Timestamp, Version};
@@ -83,7 +85,7 @@ pub fn judge(facts: &Facts) -> Explanation {
     let mut findings = finding::of_executor(facts);
     findings.extend(road::of_attempt(facts));
     findings.extend(finding::of_targets(facts));
-    findings.sort_by(|one, other| other.severity.cmp(&one.severity));
+    findings.sort_by_key(|finding| Reverse(finding.severity));
     let name = &facts.executor.name;
     let summary = match findings.first() {
         Some(first) if first.severity == Severity::Blocking => {

@@ -129,7 +129,6 @@ impl ExecutorService for Service {
 }
 
 /// The fields that the mask names; all that may be changed, when it is empty.
-#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 fn update(wire: v1::Executor, paths: &[String]) -> Result<Update, Status> {
     let unknown = paths.iter().find(|path| !matches!(path.as_str(), "channel" | "labels"));
     if let Some(path) = unknown {

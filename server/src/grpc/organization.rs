@@ -143,7 +143,6 @@ impl OrganizationService for Service {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 fn new_join_token(wire: v1::CreateJoinTokenRequest) -> Result<NewJoinToken, Status> {
     let max_uses = match wire.max_uses {
         0 => None,

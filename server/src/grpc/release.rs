@@ -131,12 +131,10 @@ impl ReleaseService for Service {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 fn kind(value: i32) -> Result<Kind, Status> {
     vocabulary::kind(value).ok_or_else(|| error::field("kind", "is required: AGENT or OPERATOR"))
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 fn channel(value: i32) -> Result<Channel, Status> {
     match (value, vocabulary::channel(value)) {
         (0, _) => Ok(Channel::Stable),
@@ -145,7 +143,6 @@ fn channel(value: i32) -> Result<Channel, Status> {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 fn header(first: Option<v1::UploadArtifactRequest>) -> Result<(ReleaseId, domain::Artifact), Status> {
     use v1::upload_artifact_request::Message;
     let Some(Message::Header(header)) = first.and_then(|first| first.message) else {
@@ -162,7 +159,6 @@ fn header(first: Option<v1::UploadArtifactRequest>) -> Result<(ReleaseId, domain
     Ok((id, artifact))
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 fn chunk(message: v1::UploadArtifactRequest) -> Result<Bytes, Status> {
     use v1::upload_artifact_request::Message;
     match message.message {

@@ -66,7 +66,6 @@ impl Service {
 }
 
 /// A field that was converted, or what is wrong with it.
-#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 pub(super) fn field<T>(converted: Result<T, convert::Error>) -> Result<T, Status> {
     converted.map_err(|wrong| match wrong.value.as_str() {
         "" => error::field(&wrong.field, wrong.rule),
@@ -75,13 +74,11 @@ pub(super) fn field<T>(converted: Result<T, convert::Error>) -> Result<T, Status
 }
 
 /// What a use case answered.
-#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 pub(super) fn done<T>(answer: Result<T, Error>) -> Result<T, Status> {
     answer.map_err(|failed| error::status(&failed))
 }
 
 /// `organizations/{organization}`.
-#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 pub(super) fn organization(name: &'static str, value: &str) -> Result<OrganizationId, Status> {
     let refuse = |rule: String| field(Err(convert::Error::new(name, rule, value)));
     if value.is_empty() {
@@ -94,7 +91,6 @@ pub(super) fn organization(name: &'static str, value: &str) -> Result<Organizati
 }
 
 /// The same, where empty means the installation.
-#[expect(clippy::result_large_err, reason = "tonic's handlers answer with Status")]
 pub(super) fn place(name: &'static str, value: &str) -> Result<Option<OrganizationId>, Status> {
     match value {
         "" => Ok(None),

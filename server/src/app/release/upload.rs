@@ -33,7 +33,7 @@ enum Expected {
     /// They may come: a part is begun with the first of them.
     Stored { sha256: Sha256, size: u64 },
     /// They are coming.
-    Coming(artifacts::Upload),
+    Coming(Box<artifacts::Upload>),
 }
 
 // === impl Incoming ===
@@ -46,7 +46,7 @@ impl Incoming {
     pub async fn write(&mut self, app: &App, chunk: Bytes) -> Result<(), Error> {
         if let Expected::Stored { sha256, size } = self.bytes {
             let upload = app.artifacts.begin(sha256, size, Unfinished::Discard).await;
-            self.bytes = Expected::Coming(upload.map_err(artifact_error)?);
+            self.bytes = Expected::Coming(Box::new(upload.map_err(artifact_error)?));
         }
         match &mut self.bytes {
             Expected::Coming(upload) => upload.write(chunk).await.map_err(artifact_error),

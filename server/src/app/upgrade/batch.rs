@@ -129,10 +129,9 @@ impl App {
         let now = self.now().await?;
         let presences = self.presences(&uids, now).await?;
         let mut catalogs = HashMap::new();
-        for kind in executors.iter().filter_map(|executor| executor.kind) {
-            if !catalogs.contains_key(&kind) {
-                catalogs.insert(kind, self.store.release_list(kind).await?);
-            }
+        let kinds: HashSet<_> = executors.iter().filter_map(|executor| executor.kind).collect();
+        for kind in kinds {
+            catalogs.insert(kind, self.store.release_list(kind).await?);
         }
         let online = presences.iter().filter(|(_, presence)| presence.online);
         Ok(Fleet {
