@@ -1,0 +1,12 @@
+//! The API as its callers see it: a whole control plane in this process, real TLS, a real store, executors with real
+//! certificates. Each test has a control plane of its own.
+
+mod access;
+mod catalog;
+mod executors;
+mod explain;
+mod feed;
+mod organizations;
+mod requests;
+mod support;
+mod targets;

@@ -1,0 +1,251 @@
+//! An executor that is a test: a real certificate by a real join token, a real stream, and nothing behind it. The test says
+//! what it says.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use domain::JoinSecret;
+use executor_sdk::connect;
+use executor_sdk::credentials::{CredentialStore, Credentials};
+use executor_sdk::enrol::enrol;
+use proto::v1;
+use proto::v1::sync_executor_request::Message as Say;
+use proto::v1::sync_executor_response::Message as Hear;
+use proto::v1::sync_service_client::SyncServiceClient;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use tonic::transport::Channel;
+use uuid::Uuid;
+
+use crate::control_plane::{ControlPlane, ORGANIZATION};
+use crate::signing::PLATFORM;
+
+/// How long a word is awaited; reached only by a failing test.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What it says of itself, for a test to change.
+pub type Hello = v1::Hello;
+
+/// An enrolled executor.
+pub struct FakeExecutor {
+    name: String,
+    credentials: Credentials,
+    version: String,
+    key_ids: Vec<String>,
+    _folder: TempDir,
+}
+
+/// Its open stream.
+pub struct Stream {
+    say: mpsc::Sender<v1::SyncExecutorRequest>,
+    hear: Streaming<v1::SyncExecutorResponse>,
+}
+
+// === impl FakeExecutor ===
+
+impl FakeExecutor {
+    /// Enrols one that will say it runs `version`.
+    ///
+    /// # Errors
+    /// The API's, or enrolment's.
+    pub async fn enrol(plane: &ControlPlane, id: &str, version: &str) -> Result<Self> {
+        let join: JoinSecret = plane.join_word(id).await?.parse()?;
+        let folder = TempDir::new()?;
+        let credentials = enrol(&join, None, &CredentialStore::new(folder.path())).await?;
+        Ok(Self {
+            name: format!("organizations/{ORGANIZATION}/executors/{id}"),
+            credentials,
+            version: version.to_owned(),
+            key_ids: vec![plane.signer().key_id()],
+            _folder: folder,
+        })
+    }
+
+    /// Enrols one and opens its stream.
+    ///
+    /// # Errors
+    /// As [`Self::enrol`] and [`Self::connect`].
+    pub async fn online(plane: &ControlPlane, id: &str, version: &str) -> Result<(Self, Stream)> {
+        let executor = Self::enrol(plane, id, version).await?;
+        let stream = executor.connect().await?;
+        Ok((executor, stream))
+    }
+
+    /// Its resource name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its uid.
+    #[must_use]
+    pub fn uid(&self) -> String {
+        self.credentials.uid.to_string()
+    }
+
+    /// Its certificate and key.
+    #[must_use]
+    pub const fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// What it would say first.
+    #[must_use]
+    pub fn hello(&self) -> Hello {
+        Hello {
+            uid: self.uid(),
+            instance_id: Uuid::new_v4().to_string(),
+            kind: v1::Kind::Agent.into(),
+            version: self.version.clone(),
+            binary_sha256: "ab".repeat(32),
+            platform: PLATFORM.to_owned(),
+            release_key_ids: self.key_ids.clone(),
+            ..Hello::default()
+        }
+    }
+
+    /// A connection with its certificate.
+    ///
+    /// # Errors
+    /// The control plane does not answer.
+    pub async fn channel(&self) -> Result<Channel> {
+        let tls = connect::tls(&self.credentials)?;
+        let connection = connect::dial(&self.credentials.endpoints[0], tls).await?;
+        Ok(connection.channel())
+    }
+
+    /// Opens its stream, and waits for `welcome`.
+    ///
+    /// # Errors
+    /// It is not let in.
+    pub async fn connect(&self) -> Result<Stream> {
+        self.connect_with(self.hello()).await
+    }
+
+    /// The same with other first words.
+    ///
+    /// # Errors
+    /// It is not let in.
+    pub async fn connect_with(&self, hello: Hello) -> Result<Stream> {
+        let (say, messages) = mpsc::channel(16);
+        let mut client = SyncServiceClient::new(self.channel().await?);
+        say.send(request(Say::Hello(hello))).await?;
+        let hear = client.sync_executor(ReceiverStream::new(messages)).await?.into_inner();
+        let mut stream = Stream { say, hear };
+        stream.until("welcome", |word| matches!(word, Hear::Welcome(_))).await?;
+        Ok(stream)
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// Says something.
+    ///
+    /// # Errors
+    /// The stream is closed.
+    pub async fn say(&self, message: Say) -> Result<()> {
+        self.say.send(request(message)).await.context("the stream is closed")
+    }
+
+    /// The next word; none: the control plane closed the stream.
+    ///
+    /// # Errors
+    /// The stream's status, or none came.
+    pub async fn next(&mut self) -> Result<Option<Hear>> {
+        let next = tokio::time::timeout(PATIENCE, self.hear.message());
+        let word = next.await.context("no word came")??;
+        Ok(word.and_then(|word| word.message))
+    }
+
+    /// Waits for a word, past others.
+    ///
+    /// # Errors
+    /// The stream ended without it, or it did not come.
+    pub async fn until(&mut self, what: &str, wanted: impl Fn(&Hear) -> bool) -> Result<Hear> {
+        loop {
+            match self.next().await.with_context(|| format!("waiting for {what}"))? {
+                Some(word) if wanted(&word) => return Ok(word),
+                Some(_) => {}
+                None => bail!("the stream ended before {what}"),
+            }
+        }
+    }
+
+    /// Waits until an upgrade is desired, and acknowledges it.
+    ///
+    /// # Errors
+    /// As [`Self::until`].
+    pub async fn desired(&mut self) -> Result<v1::Desired> {
+        let word = self.until(
+            "a desired upgrade",
+            |word| matches!(word, Hear::Desired(desired) if desired.spec.is_some()),
+        );
+        let Hear::Desired(desired) = word.await? else {
+            bail!("another word than desired");
+        };
+        self.acknowledge(desired.generation).await?;
+        Ok(desired)
+    }
+
+    /// Waits until nothing is desired, under a generation above `after`.
+    ///
+    /// # Errors
+    /// As [`Self::until`].
+    pub async fn nothing_desired(&mut self, after: u64) -> Result<()> {
+        let nothing = |word: &Hear| matches!(word, Hear::Desired(desired) if desired.spec.is_none() && desired.generation > after);
+        self.until("that nothing is desired", nothing).await.map(|_| ())
+    }
+
+    /// Says that a generation was seen.
+    ///
+    /// # Errors
+    /// The stream is closed.
+    pub async fn acknowledge(&self, generation: u64) -> Result<()> {
+        self.say(Say::Heartbeat(v1::Heartbeat { generation })).await
+    }
+
+    /// Downloads, verifies, and asks for leave.
+    ///
+    /// # Errors
+    /// The stream is closed, or the answer did not come.
+    pub async fn ask_leave(&mut self, desired: &v1::Desired) -> Result<Hear> {
+        let progress = |phase: v1::Phase| {
+            Say::Progress(v1::Progress {
+                attempt: desired.attempt.clone(),
+                generation: desired.generation,
+                phase: phase.into(),
+                bytes_done: 1,
+                bytes_total: 2,
+            })
+        };
+        self.say(progress(v1::Phase::Downloading)).await?;
+        self.say(progress(v1::Phase::Verifying)).await?;
+        let ready = v1::ReadyToSwap {
+            attempt: desired.attempt.clone(),
+            generation: desired.generation,
+        };
+        self.say(Say::ReadyToSwap(ready)).await?;
+        let answer = |word: &Hear| matches!(word, Hear::Proceed(_) | Hear::Withdrawn(_));
+        self.until("leave", answer).await
+    }
+
+    /// Reports, and waits for the acknowledgement.
+    ///
+    /// # Errors
+    /// The stream is closed, or it did not come.
+    pub async fn report(&mut self, report: v1::Report) -> Result<()> {
+        let attempt = report.attempt.clone();
+        self.say(Say::Report(report)).await?;
+        let acknowledged = |word: &Hear| matches!(word, Hear::ReportAck(ack) if ack.attempt == attempt);
+        self.until("the acknowledgement of the report", acknowledged)
+            .await
+            .map(|_| ())
+    }
+}
+
+fn request(message: Say) -> v1::SyncExecutorRequest {
+    v1::SyncExecutorRequest { message: Some(message) }
+}
