@@ -58,7 +58,7 @@ pub struct Limits {
     pub certificate_notice: Duration,
     /// How far the reconnects of a drain are spread. Default 5 s.
     pub drain_spread: Duration,
-    /// How long a drained stream may stay after it was told. Default 10 s.
+    /// How long a drained stream may stay after it was told. Default 3 s: inside the patience that `run` has beside the spread.
     pub drain_patience: Duration,
 }
 
@@ -126,7 +126,7 @@ impl Default for Limits {
             max_sessions: 50_000,
             certificate_notice: Duration::from_secs(60),
             drain_spread: Duration::from_secs(5),
-            drain_patience: Duration::from_secs(10),
+            drain_patience: Duration::from_secs(3),
         }
     }
 }
