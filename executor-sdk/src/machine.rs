@@ -23,6 +23,7 @@
 //!
 //! The driver carries out the [`Action`]s in order, each finished before the next begins, except jobs: those it starts,
 //! and hands in how they went ([`Input::Job`]). Journal writes are actions, and what follows them may rely on them.
+//! What an older stream says after a newer one is up is not handed in: an acknowledgement is of what was said on its stream.
 //! Time is an argument everywhere: CLOCK_BOOTTIME as a [`Duration`].
 
 mod act;
