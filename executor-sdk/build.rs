@@ -31,7 +31,7 @@ fn bake() -> Result<(), String> {
     let shipped = !matches!(profile(&out).as_deref(), Some("debug" | "release"));
     if shipped && env::var_os("CARGO_FEATURE_FAULT_POINTS").is_some() {
         return Err(
-            "the feature fault-points is for tests; a dist build with it would obey NOVACULA_FAULT_POINT".to_owned(),
+            "the feature fault-points is for tests; a dist build with it would obey NOVACULA_FAULT_POINT".to_owned()
         );
     }
     let file = match env::var_os("NOVACULA_RELEASE_KEYS") {
@@ -60,17 +60,12 @@ fn bake() -> Result<(), String> {
     }
     code.push(']');
     fs::write(out.join("release_keys.in"), code).map_err(|error| format!("write the list of keys: {error}"))?;
-    println!(
-        "cargo::rustc-env=NOVACULA_BUILD_KIND={}",
-        if development { "development" } else { "release" }
-    );
+    println!("cargo::rustc-env=NOVACULA_BUILD_KIND={}", if development { "development" } else { "release" });
     Ok(())
 }
 
 fn directory(name: &str) -> Result<PathBuf, String> {
-    env::var_os(name)
-        .map(PathBuf::from)
-        .ok_or_else(|| format!("cargo did not set {name}"))
+    env::var_os(name).map(PathBuf::from).ok_or_else(|| format!("cargo did not set {name}"))
 }
 
 /// The folder of this profile's output: `<target>/[<triple>/]<profile>/build/<package>-<hash>/out`. Cargo tells the name nowhere else.
@@ -86,21 +81,12 @@ fn parse(file: &Path) -> Result<Vec<String>, String> {
     let is_key = |line: &&str| !line.is_empty() && !line.starts_with("untrusted comment:");
     let keys: Vec<String> = text.lines().map(str::trim).filter(is_key).map(str::to_owned).collect();
     for key in &keys {
-        let good = BASE64_STANDARD
-            .decode(key)
-            .is_ok_and(|bytes| bytes.len() == KEY_BYTES && bytes.starts_with(b"Ed"));
+        let good = BASE64_STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == KEY_BYTES && bytes.starts_with(b"Ed"));
         if !good {
-            return Err(format!(
-                "{} has the line {key:?}, which is not a minisign public key",
-                file.display()
-            ));
+            return Err(format!("{} has the line {key:?}, which is not a minisign public key", file.display()));
         }
     }
-    if keys.is_empty() {
-        Err(format!("{} holds no minisign public key", file.display()))
-    } else {
-        Ok(keys)
-    }
+    if keys.is_empty() { Err(format!("{} holds no minisign public key", file.display())) } else { Ok(keys) }
 }
 
 /// The development key's public half; the pair is made when there is none. Builds may race: the first rename wins.
@@ -127,11 +113,8 @@ fn write_pair(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     fs::create_dir_all(folder)?;
     let pair = minisign::KeyPair::generate_unencrypted_keypair()?;
     fs::write(folder.join("release.pub"), pair.pk.to_box()?.to_string())?;
-    let mut secret = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(folder.join("release.key"))?;
+    let mut secret =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join("release.key"))?;
     secret.write_all(pair.sk.to_box(None)?.to_string().as_bytes())?;
     Ok(())
 }

@@ -166,11 +166,7 @@ impl Arguments {
     /// The paths as one value.
     #[must_use]
     pub fn layout(&self) -> Layout {
-        let Paths {
-            binary,
-            state_dir,
-            config,
-        } = &self.paths;
+        let Paths { binary, state_dir, config } = &self.paths;
         Layout::new(binary, state_dir, config)
     }
 }
@@ -192,17 +188,7 @@ mod tests {
         for hidden in ["before-start", "dead-man", "rollback-on-failure"] {
             assert!(!help.contains(hidden), "{hidden}");
         }
-        for shown in [
-            "enroll",
-            "run",
-            "install",
-            "uninstall",
-            "status",
-            "rollback",
-            "pin",
-            "unpin",
-            "doctor",
-        ] {
+        for shown in ["enroll", "run", "install", "uninstall", "status", "rollback", "pin", "unpin", "doctor"] {
             assert!(help.contains(&format!("  {shown} ")), "{shown}");
         }
     }

@@ -67,27 +67,16 @@ pub async fn run(program: &str, arguments: impl IntoIterator<Item = String>, lim
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn();
-    let failed = |source| Error::Start {
-        program: program.to_owned(),
-        source,
-    };
+    let failed = |source| Error::Start { program: program.to_owned(), source };
     let mut child = started.map_err(failed)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let whole = async {
         let (stdout, stderr, status) = tokio::join!(text(stdout), text(stderr), child.wait());
-        status.map(|status| Output {
-            success: status.success(),
-            killed: status.signal().is_some(),
-            stdout,
-            stderr,
-        })
+        status.map(|status| Output { success: status.success(), killed: status.signal().is_some(), stdout, stderr })
     };
     match tokio::time::timeout(limit, whole).await {
         Ok(answer) => answer.map_err(failed),
-        Err(_) => Err(Error::Limit {
-            program: program.to_owned(),
-            limit,
-        }),
+        Err(_) => Err(Error::Limit { program: program.to_owned(), limit }),
     }
 }
 
@@ -104,16 +93,9 @@ pub async fn succeed(
     if output.success {
         return Ok(output);
     }
-    let last = |text: &str| {
-        text.lines()
-            .rfind(|line| !line.trim().is_empty())
-            .map(|line| line.trim().to_owned())
-    };
+    let last = |text: &str| text.lines().rfind(|line| !line.trim().is_empty()).map(|line| line.trim().to_owned());
     let said = last(&output.stderr).or_else(|| last(&output.stdout));
-    Err(Error::Failed {
-        program: program.to_owned(),
-        said: said.unwrap_or_else(|| "it did not say why".to_owned()),
-    })
+    Err(Error::Failed { program: program.to_owned(), said: said.unwrap_or_else(|| "it did not say why".to_owned()) })
 }
 
 /// Reads to the end, keeping no more than the cap: a program that cannot write would not end.

@@ -99,10 +99,7 @@ impl Config {
     /// # Errors
     /// [`Error`] with every mistake.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let wrong = |mistakes| Error {
-            path: path.to_owned(),
-            mistakes,
-        };
+        let wrong = |mistakes| Error { path: path.to_owned(), mistakes };
         match fs::read_to_string(path) {
             Ok(text) => Self::parse(&text).map_err(wrong),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
@@ -125,9 +122,8 @@ impl Config {
     /// # Errors
     /// Every mistake, as a sentence each.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
-        let table = text
-            .parse::<toml::Table>()
-            .map_err(|error| vec![format!("it is not TOML: {}", error.message())])?;
+        let table =
+            text.parse::<toml::Table>().map_err(|error| vec![format!("it is not TOML: {}", error.message())])?;
         let mut from = Reader::new(table);
         let default = Self::default();
         let config = Self {
@@ -169,8 +165,7 @@ fn list(mistakes: &[String]) -> String {
 }
 
 fn endpoint(text: &str) -> Result<Endpoint, String> {
-    text.parse()
-        .map_err(|_| "is not host:port, as in control.example.com:7444".to_owned())
+    text.parse().map_err(|_| "is not host:port, as in control.example.com:7444".to_owned())
 }
 
 fn channel(text: &str) -> Result<Channel, String> {
@@ -211,18 +206,11 @@ mod tests {
     fn the_example_shows_every_option_and_each_can_be_uncommented() {
         let shown: String = EXAMPLE
             .lines()
-            .map(|line| {
-                line.strip_prefix('#')
-                    .filter(|rest| !rest.starts_with(' '))
-                    .unwrap_or(line)
-            })
+            .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
             .map(|line| format!("{line}\n"))
             .collect();
         let config = Config::parse(&shown).unwrap();
-        let keys = shown
-            .lines()
-            .filter(|line| line.contains(" = ") && !line.starts_with('#'))
-            .count();
+        let keys = shown.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count();
         assert_eq!(keys, 9, "one line per field of Config");
         assert!(config.endpoint.is_some() && config.bytes_per_second.is_some() && config.channel_ceiling.is_some());
     }
@@ -257,11 +245,7 @@ mod tests {
             "speed",
         ];
         for key in keys {
-            assert_eq!(
-                mistakes.iter().filter(|one| one.starts_with(key)).count(),
-                1,
-                "{key}: {mistakes:#?}"
-            );
+            assert_eq!(mistakes.iter().filter(|one| one.starts_with(key)).count(), 1, "{key}: {mistakes:#?}");
         }
         assert_eq!(mistakes.len(), keys.len());
     }
@@ -275,9 +259,6 @@ mod tests {
 
     #[test]
     fn no_file_is_an_empty_file() {
-        assert_eq!(
-            Config::read(Path::new("/nonexistent/agent.toml")),
-            Ok(Config::default())
-        );
+        assert_eq!(Config::read(Path::new("/nonexistent/agent.toml")), Ok(Config::default()));
     }
 }

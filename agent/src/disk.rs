@@ -65,10 +65,7 @@ impl Facts {
     /// Reads and hashes both binaries.
     #[must_use]
     pub fn read(layout: &Layout) -> Self {
-        Self {
-            live: content(layout.binary()),
-            previous: content(&layout.previous()),
-        }
+        Self { live: content(layout.binary()), previous: content(&layout.previous()) }
     }
 }
 
@@ -93,9 +90,7 @@ pub fn content(path: &Path) -> Content {
 pub fn own_digest() -> Result<Sha256, Error> {
     let path = Path::new("/proc/self/exe");
     let mut file = File::open(path).map_err(during("open", path))?;
-    digest(&mut file, &mut io::sink())
-        .map(|(digest, _)| digest)
-        .map_err(during("read", path))
+    digest(&mut file, &mut io::sink()).map(|(digest, _)| digest).map_err(during("read", path))
 }
 
 /// Copies `from` into `to` on the way and says what passed: digest and bytes.
@@ -125,17 +120,11 @@ fn digest(from: &mut impl Read, to: &mut impl Write) -> io::Result<(Sha256, u64)
 pub fn copy_executable(from: &Path, to: &Path) -> Result<Sha256, Error> {
     remove_if_there(to)?;
     let mut source = File::open(from).map_err(during("open", from))?;
-    let mut target = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o755)
-        .open(to)
-        .map_err(during("create", to))?;
+    let mut target =
+        OpenOptions::new().write(true).create_new(true).mode(0o755).open(to).map_err(during("create", to))?;
     let (digest, _) = digest(&mut source, &mut target).map_err(during("write", to))?;
     // The umask took its part at creation.
-    target
-        .set_permissions(fs::Permissions::from_mode(0o755))
-        .map_err(during("set mode of", to))?;
+    target.set_permissions(fs::Permissions::from_mode(0o755)).map_err(during("set mode of", to))?;
     target.sync_all().map_err(during("sync", to))?;
     Ok(digest)
 }
@@ -161,9 +150,7 @@ mod tests {
         let file = dir.path().join("file");
         assert_eq!(content(&file), Content::Missing);
         fs::write(&file, b"").unwrap();
-        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-            .parse()
-            .unwrap();
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".parse().unwrap();
         assert!(content(&file).is(&empty));
         assert!(matches!(content(dir.path()), Content::Unreadable(_)));
         std::os::unix::fs::symlink(&file, dir.path().join("link")).unwrap();

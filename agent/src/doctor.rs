@@ -50,16 +50,10 @@ struct Report {
 /// Exit code 1 when something is not as it should be.
 pub async fn doctor(layout: &Layout, arguments: &Doctor) -> Result<(), Failure> {
     let config = Config::read(layout.config());
-    let volatile = config
-        .as_ref()
-        .map_or(Volatile::Refused, |config| config.volatile_state);
+    let volatile = config.as_ref().map_or(Volatile::Refused, |config| config.volatile_state);
     let mut checks = vec![match config {
         Ok(_) => good("configuration", layout.config().display()),
-        Err(error) => bad(
-            "configuration",
-            error.mistakes.join("; "),
-            format!("edit {}", layout.config().display()),
-        ),
+        Err(error) => bad("configuration", error.mistakes.join("; "), format!("edit {}", layout.config().display())),
     }];
     checks.extend(of_swapping(layout, volatile).await);
     checks.extend(of_state(layout));
@@ -68,37 +62,21 @@ pub async fn doctor(layout: &Layout, arguments: &Doctor) -> Result<(), Failure> 
     if !arguments.offline {
         checks.push(of_connection(layout).await);
     }
-    let report = Report {
-        healthy: checks.iter().all(|check| check.ok),
-        checks,
-    };
+    let report = Report { healthy: checks.iter().all(|check| check.ok), checks };
     print(arguments.print.output, &report, text);
     if report.healthy {
         Ok(())
     } else {
-        Err(Failure {
-            code: FAILED,
-            message: "not everything is as an upgrade needs it".to_owned(),
-        })
+        Err(Failure { code: FAILED, message: "not everything is as an upgrade needs it".to_owned() })
     }
 }
 
 fn good(name: &'static str, found: impl ToString) -> Check {
-    Check {
-        name,
-        ok: true,
-        found: found.to_string(),
-        remedy: String::new(),
-    }
+    Check { name, ok: true, found: found.to_string(), remedy: String::new() }
 }
 
 fn bad(name: &'static str, found: impl ToString, remedy: impl Into<String>) -> Check {
-    Check {
-        name,
-        ok: false,
-        found: found.to_string(),
-        remedy: remedy.into(),
-    }
+    Check { name, ok: false, found: found.to_string(), remedy: remedy.into() }
 }
 
 async fn of_swapping(layout: &Layout, volatile: Volatile) -> Vec<Check> {
@@ -111,18 +89,12 @@ async fn of_swapping(layout: &Layout, volatile: Volatile) -> Vec<Check> {
     if found.is_empty() {
         return vec![good("swap", "this host can swap its binary")];
     }
-    found
-        .iter()
-        .map(|obstacle| bad("swap", obstacle, obstacle.remedy()))
-        .collect()
+    found.iter().map(|obstacle| bad("swap", obstacle, obstacle.remedy())).collect()
 }
 
 fn of_state(layout: &Layout) -> Vec<Check> {
     match Journal::new(layout.state_dir()).read() {
-        Ok(state) => vec![
-            good("journal", journal(&state)),
-            of_previous(&state, &Facts::read(layout)),
-        ],
+        Ok(state) => vec![good("journal", journal(&state)), of_previous(&state, &Facts::read(layout))],
         Err(error) => {
             let remedy =
                 "look at journal.json and journal.json.last beside it; `novacula-agent rollback` needs one of them";
@@ -141,23 +113,13 @@ fn journal(state: &State) -> String {
 fn of_previous(state: &State, facts: &Facts) -> Check {
     match (verdict(state.open.as_ref(), facts), &facts.previous) {
         (Verdict::Unusable(unusable), _) => {
-            let version = state
-                .open
-                .as_ref()
-                .map(|open| open.from_version.to_string())
-                .unwrap_or_default();
-            bad(
-                "way back",
-                unusable,
-                format!("put the binary of version {version} at .prev again"),
-            )
+            let version = state.open.as_ref().map(|open| open.from_version.to_string()).unwrap_or_default();
+            bad("way back", unusable, format!("put the binary of version {version} at .prev again"))
         }
         (_, Content::Is(_)) => good("way back", "a previous binary is kept"),
-        (_, Content::Missing) => bad(
-            "way back",
-            "no .prev: the units have no old code to run",
-            "novacula-agent install",
-        ),
+        (_, Content::Missing) => {
+            bad("way back", "no .prev: the units have no old code to run", "novacula-agent install")
+        }
         (_, Content::Unreadable(why)) => bad("way back", why, "remove .prev, then: novacula-agent install"),
     }
 }
@@ -170,11 +132,7 @@ fn of_enrolment(layout: &Layout) -> Check {
             "check the clock; the agent renews it by itself for 180 days, then enroll again",
         ),
         Ok(credentials) => good("certificate", credentials.executor),
-        Err(error) => bad(
-            "certificate",
-            chain(&error),
-            "novacula-agent enroll --join-token-file FILE",
-        ),
+        Err(error) => bad("certificate", chain(&error), "novacula-agent enroll --join-token-file FILE"),
     }
 }
 
@@ -193,11 +151,7 @@ async fn of_units(layout: &Layout) -> Vec<Check> {
         let found = std::fs::read_to_string(std::path::Path::new(units::DIRECTORY).join(unit.name));
         if !found.is_ok_and(|text| text == unit.text) {
             let what = format!("{} is not what this version installs", unit.name);
-            checks.push(bad(
-                "unit",
-                what,
-                "novacula-agent install; keep your own changes in drop-ins",
-            ));
+            checks.push(bad("unit", what, "novacula-agent install; keep your own changes in drop-ins"));
         }
     }
     checks
@@ -206,22 +160,16 @@ async fn of_units(layout: &Layout) -> Vec<Check> {
 async fn of_connection(layout: &Layout) -> Check {
     match ways_back::probe(layout).await {
         Probed::Reached => good("control plane", "reached, and it knows this host"),
-        Probed::NotReached => bad(
-            "control plane",
-            "not reached",
-            "the log above says why; check network, name and port",
-        ),
+        Probed::NotReached => {
+            bad("control plane", "not reached", "the log above says why; check network, name and port")
+        }
     }
 }
 
 fn text(report: &Report) -> String {
     let line = |check: &Check| {
         let mark = if check.ok { "ok  " } else { "BAD " };
-        let remedy = if check.remedy.is_empty() {
-            String::new()
-        } else {
-            format!("\n{:20}→ {}", "", check.remedy)
-        };
+        let remedy = if check.remedy.is_empty() { String::new() } else { format!("\n{:20}→ {}", "", check.remedy) };
         format!("{mark} {:<15}{}{remedy}\n", check.name, check.found)
     };
     report.checks.iter().map(line).collect()
@@ -241,10 +189,7 @@ mod tests {
         assert!(of_state(&bench.layout).iter().all(|check| check.ok));
         fs::write(bench.layout.previous(), "scribble").unwrap();
         let check = of_previous(&bench.state(), &Facts::read(&bench.layout));
-        assert!(
-            !check.ok && check.found.contains("written on") && check.remedy.contains("1.0.0"),
-            "{check:?}"
-        );
+        assert!(!check.ok && check.found.contains("written on") && check.remedy.contains("1.0.0"), "{check:?}");
     }
 
     #[tokio::test]
@@ -255,14 +200,8 @@ mod tests {
         checks.extend(of_state(&bench.layout));
         checks.push(of_enrolment(&bench.layout));
         let bad: Vec<_> = checks.iter().filter(|check| !check.ok).collect();
-        assert!(
-            bad.len() >= 3 && bad.iter().all(|check| !check.remedy.is_empty()),
-            "{checks:#?}"
-        );
-        let printed = text(&Report {
-            healthy: false,
-            checks: checks.clone(),
-        });
+        assert!(bad.len() >= 3 && bad.iter().all(|check| !check.remedy.is_empty()), "{checks:#?}");
+        let printed = text(&Report { healthy: false, checks: checks.clone() });
         assert!(printed.contains("→ novacula-agent unpin"), "{printed}");
     }
 }

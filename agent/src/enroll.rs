@@ -48,10 +48,7 @@ pub async fn enroll(layout: &Layout, arguments: &Enroll) -> Result<(), Failure> 
         endpoints: credentials.endpoints.iter().map(ToString::to_string).collect(),
     };
     print(arguments.print.output, &enrolled, |enrolled| {
-        format!(
-            "enrolled as {}\nnext: systemctl restart novacula-agent",
-            enrolled.executor
-        )
+        format!("enrolled as {}\nnext: systemctl restart novacula-agent", enrolled.executor)
     });
     Ok(())
 }
@@ -62,9 +59,7 @@ fn token(arguments: &Enroll) -> Result<JoinSecret, Failure> {
         (None, Some(path)) => read(path).map_err(|error| Failure::failed(format!("read the join token: {error}")))?,
         (None, None) => return Err(Failure::failed("no join token was given")),
     };
-    text.trim()
-        .parse()
-        .map_err(|error: domain::join::Error| Failure::failed(chain(&error)))
+    text.trim().parse().map_err(|error: domain::join::Error| Failure::failed(chain(&error)))
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -80,10 +75,7 @@ fn read(path: &Path) -> io::Result<String> {
 /// The name asked for, or the host's, if that is one; the control plane may have fixed another in the token.
 fn name(arguments: &Enroll) -> Result<Option<ExecutorId>, Failure> {
     if let Some(name) = &arguments.name {
-        return name
-            .parse()
-            .map(Some)
-            .map_err(|error: domain::id::Error| Failure::failed(error.to_string()));
+        return name.parse().map(Some).map_err(|error: domain::id::Error| Failure::failed(error.to_string()));
     }
     let host = inventory::host_name().to_lowercase();
     let short = host.split('.').next().unwrap_or_default();

@@ -24,10 +24,7 @@ pub(crate) fn main(version: &'static str) -> ExitCode {
         BuildKind::Release => version.to_owned(),
     };
     let command = Arguments::command().version(&*shown.leak());
-    let arguments = match command
-        .try_get_matches()
-        .and_then(|matches| Arguments::from_arg_matches(&matches))
-    {
+    let arguments = match command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are data, and end with 0; clap knows.
@@ -46,9 +43,7 @@ pub(crate) fn main(version: &'static str) -> ExitCode {
 
 fn begin(arguments: Arguments, version: &str) -> Result<ExitCode, Failure> {
     let layout = arguments.layout();
-    let version: Version = version
-        .parse()
-        .map_err(|error: domain::version::Error| Failure::failed(chain(&error)))?;
+    let version: Version = version.parse().map_err(|error: domain::version::Error| Failure::failed(chain(&error)))?;
     // Only `run` needs a configuration that is right; the ways back and `doctor` work under a broken one.
     let config = match &arguments.command {
         Command::Run(_) => Config::read(layout.config()).map_err(|error| Failure::configuration(&error))?,
@@ -93,11 +88,7 @@ async fn command(
         }
         Command::Unpin => {
             let was = pin::unpin(layout).map_err(|error| Failure::because(&error))?;
-            tell(if was {
-                "upgrades are accepted again"
-            } else {
-                "it was not pinned"
-            });
+            tell(if was { "upgrades are accepted again" } else { "it was not pinned" });
         }
         Command::Doctor(arguments) => doctor::doctor(layout, &arguments).await?,
         Command::BeforeStart => ways_back::before_start(layout).await?,
@@ -109,11 +100,9 @@ async fn command(
 
 async fn supervise(layout: &Layout, config: &Config) -> Result<Ended, Failure> {
     let mut arguments: Vec<OsString> = vec!["run".into()];
-    for (flag, path) in [
-        ("--binary", layout.binary()),
-        ("--state-dir", layout.state_dir()),
-        ("--config", layout.config()),
-    ] {
+    for (flag, path) in
+        [("--binary", layout.binary()), ("--state-dir", layout.state_dir()), ("--config", layout.config())]
+    {
         arguments.extend([flag.into(), path.into()]);
     }
     let parent = Parent {
@@ -149,16 +138,9 @@ fn become_the_new_binary(layout: &Layout) -> Failure {
 
 /// Logs to stderr. journald adds time and level of its own, so they are left out there.
 fn log(config: &Config, command: &Command) {
-    let quiet = matches!(
-        command,
-        Command::Status(_) | Command::Pin(_) | Command::Unpin | Command::Enroll(_)
-    );
+    let quiet = matches!(command, Command::Status(_) | Command::Pin(_) | Command::Unpin | Command::Enroll(_));
     let level = if quiet { tracing::Level::WARN } else { config.log_level };
-    let base = fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(level)
-        .with_target(false)
-        .with_ansi(false);
+    let base = fmt().with_writer(std::io::stderr).with_max_level(level).with_target(false).with_ansi(false);
     let journald = std::env::var_os("JOURNAL_STREAM").is_some();
     // A second subscriber in one process is a test's; the first one stays.
     let _ = match (config.log_format, journald) {

@@ -64,14 +64,7 @@ impl Agent {
     /// An agent of this version on this host.
     pub async fn new(layout: Layout, version: Version, manager: Manager, wishes: Wishes) -> Self {
         let owner = package::owner(layout.binary()).await;
-        Self {
-            layout,
-            version,
-            manager,
-            wishes,
-            owner,
-            live: Mutex::new(None),
-        }
+        Self { layout, version, manager, wishes, owner, live: Mutex::new(None) }
     }
 
     /// Everything that stands in the way of an upgrade of `size` bytes.
@@ -92,10 +85,9 @@ impl Agent {
         });
         match looked.await {
             Ok(more) => found.extend(more),
-            Err(error) => found.push(Obstacle::NotSwappable {
-                path: self.layout.directory().to_owned(),
-                why: error.to_string(),
-            }),
+            Err(error) => {
+                found.push(Obstacle::NotSwappable { path: self.layout.directory().to_owned(), why: error.to_string() })
+            }
         }
         found
     }
@@ -144,36 +136,19 @@ impl Executor for Agent {
 
     async fn apply(&self, prepared: Prepared, leave: Leave) -> Result<Applied, Failure> {
         let failed = |code, message: String| Failure::failed(Stage::Swap, code, message);
-        let Prepared {
-            plan,
-            artifact: Artifact::File(mut artifact),
-        } = prepared
-        else {
+        let Prepared { plan, artifact: Artifact::File(mut artifact) } = prepared else {
             return Err(failed(ErrorCode::KindMismatch, "an agent swaps files".to_owned()));
         };
         if (leave.attempt(), leave.generation()) != (plan.attempt, plan.generation) {
-            return Err(failed(
-                ErrorCode::Other,
-                "leave was given for another attempt".to_owned(),
-            ));
+            return Err(failed(ErrorCode::Other, "leave was given for another attempt".to_owned()));
         }
         let cursor = self.manager.log_cursor().await;
         let layout = self.layout.clone();
         let swapped = tokio::task::spawn_blocking(move || {
             let open = open_attempt(&layout, &plan, artifact.sha256(), cursor)?;
-            let locked = Journal::new(layout.state_dir())
-                .lock(LOCK_PATIENCE)
-                .map_err(swap::Error::Journal)?;
+            let locked = Journal::new(layout.state_dir()).lock(LOCK_PATIENCE).map_err(swap::Error::Journal)?;
             // Its name is about to become the binary's; what a failure leaves is swept with the next download.
-            swap::swap(
-                &layout,
-                &locked,
-                open,
-                Incoming {
-                    file: artifact.file(),
-                    path: artifact.path(),
-                },
-            )?;
+            swap::swap(&layout, &locked, open, Incoming { file: artifact.file(), path: artifact.path() })?;
             artifact.keep();
             Ok(())
         });
@@ -195,16 +170,12 @@ impl Executor for Agent {
                 self.restart().await;
                 Ok(Applied::Restart)
             }
-            Ok(Done::NothingOpen) => Err(Failure::failed(
-                Stage::Rollback,
-                ErrorCode::Other,
-                "the attempt is not open on this host any more",
-            )),
-            Ok(Done::ChangedLocally) => Err(Failure::failed(
-                Stage::Rollback,
-                ErrorCode::Other,
-                "another binary was installed on the host",
-            )),
+            Ok(Done::NothingOpen) => {
+                Err(Failure::failed(Stage::Rollback, ErrorCode::Other, "the attempt is not open on this host any more"))
+            }
+            Ok(Done::ChangedLocally) => {
+                Err(Failure::failed(Stage::Rollback, ErrorCode::Other, "another binary was installed on the host"))
+            }
             Err(error) => {
                 let code = match &error {
                     steps::Error::PutBack(put_back::Error::Unusable(_)) => ErrorCode::PreviousUnusable,
@@ -258,30 +229,19 @@ fn open_attempt(layout: &Layout, plan: &Plan, new: Sha256, cursor: Option<String
     open.floor = Some(plan.manifest.floor.clone());
     open.log_cursor = cursor;
     let now = Moment::now();
-    open.swap = Some(SwapTime {
-        wall: clock::wall(),
-        boot_id: clock::boot_id(),
-        since_boot: now.since_boot,
-    });
+    open.swap = Some(SwapTime { wall: clock::wall(), boot_id: clock::boot_id(), since_boot: now.since_boot });
     Ok(open)
 }
 
 /// The binary that would be replaced has to be the one that runs: else `.prev` would be something nobody confirmed.
 fn other_binary(layout: &Layout) -> Option<Obstacle> {
     let same = disk::own_digest().is_ok_and(|own| disk::content(layout.binary()).is(&own));
-    (!same).then(|| Obstacle::OtherBinary {
-        path: layout.binary().to_owned(),
-    })
+    (!same).then(|| Obstacle::OtherBinary { path: layout.binary().to_owned() })
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
     let meta = fs::symlink_metadata(path).ok()?;
-    Some(Stamp {
-        device: meta.dev(),
-        inode: meta.ino(),
-        size: meta.len(),
-        changed: (meta.ctime(), meta.ctime_nsec()),
-    })
+    Some(Stamp { device: meta.dev(), inode: meta.ino(), size: meta.len(), changed: (meta.ctime(), meta.ctime_nsec()) })
 }
 
 const fn code(error: &swap::Error) -> ErrorCode {

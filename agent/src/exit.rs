@@ -25,10 +25,7 @@ impl Failure {
     /// Refused or failed.
     #[must_use]
     pub fn failed(message: impl Into<String>) -> Self {
-        Self {
-            code: FAILED,
-            message: message.into(),
-        }
+        Self { code: FAILED, message: message.into() }
     }
 
     /// Failed because of `error`, told with its causes.
@@ -40,10 +37,7 @@ impl Failure {
     /// Bad configuration.
     #[must_use]
     pub fn configuration(error: &crate::config::Error) -> Self {
-        Self {
-            code: BAD_CONFIGURATION,
-            message: error.to_string(),
-        }
+        Self { code: BAD_CONFIGURATION, message: error.to_string() }
     }
 
     /// The exit code as the system takes it.

@@ -51,10 +51,7 @@ impl Bench {
         for path in [&bin, &path] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         }
-        Self {
-            layout: Layout::new(path, state, dir.path().join("agent.toml")),
-            _dir: dir,
-        }
+        Self { layout: Layout::new(path, state, dir.path().join("agent.toml")), _dir: dir }
     }
 
     /// A downloaded file beside the binary, open as the SDK hands it over.
@@ -93,16 +90,7 @@ impl Bench {
     pub(crate) fn swap_in(&self, bytes: &str) {
         let (path, file) = self.incoming(bytes);
         let open = self.attempt_for(&path);
-        swap(
-            &self.layout,
-            &self.lock(),
-            open,
-            Incoming {
-                file: &file,
-                path: &path,
-            },
-        )
-        .unwrap();
+        swap(&self.layout, &self.lock(), open, Incoming { file: &file, path: &path }).unwrap();
     }
 
     pub(crate) fn live(&self) -> String {

@@ -33,11 +33,7 @@ pub async fn install(layout: &Layout, arguments: &Install) -> Result<(), Failure
         return Ok(());
     }
     ask(&["daemon-reload"]).await?;
-    let enable: &[&str] = if arguments.no_start {
-        &["enable"]
-    } else {
-        &["enable", "--now"]
-    };
+    let enable: &[&str] = if arguments.no_start { &["enable"] } else { &["enable", "--now"] };
     ask(&[enable, units::ENABLED.as_slice()].concat()).await?;
     tell(if arguments.no_start {
         "installed and enabled; next: novacula-agent enroll, then systemctl start novacula-agent novacula-agent-deadman.timer"
@@ -49,11 +45,7 @@ pub async fn install(layout: &Layout, arguments: &Install) -> Result<(), Failure
 
 fn put_in_place(layout: &Layout, root: &Path) -> Result<(), Failure> {
     let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
-    let there = Layout::new(
-        inside(layout.binary()),
-        inside(layout.state_dir()),
-        inside(layout.config()),
-    );
+    let there = Layout::new(inside(layout.binary()), inside(layout.state_dir()), inside(layout.config()));
     make_directory(there.directory(), 0o755)?;
     make_directory(there.state_dir(), 0o700)?;
     place_binary(&there).map_err(|error| Failure::because(&error))?;
@@ -98,11 +90,7 @@ pub async fn uninstall(layout: &Layout, arguments: &Uninstall) -> Result<(), Fai
     let systemd = Path::new("/run/systemd/system").is_dir();
     let units: Vec<_> = units::all(layout).into_iter().map(|unit| unit.name).collect();
     let directory = Path::new(units::DIRECTORY);
-    let installed: Vec<&str> = units
-        .iter()
-        .copied()
-        .filter(|name| directory.join(name).exists())
-        .collect();
+    let installed: Vec<&str> = units.iter().copied().filter(|name| directory.join(name).exists()).collect();
     if systemd && !installed.is_empty() {
         ask(&[&["disable", "--now"], units::ENABLED.as_slice()].concat()).await?;
         ask(&[&["stop"], installed.as_slice()].concat()).await?;
@@ -125,28 +113,20 @@ pub async fn uninstall(layout: &Layout, arguments: &Uninstall) -> Result<(), Fai
 }
 
 fn purge(layout: &Layout) -> Result<(), Failure> {
-    let files = [
-        layout.previous(),
-        layout.previous_new(),
-        layout.back(),
-        layout.binary().to_owned(),
-    ];
+    let files = [layout.previous(), layout.previous_new(), layout.back(), layout.binary().to_owned()];
     for path in files {
         remove_if_there(&path).map_err(|error| Failure::because(&error))?;
     }
     match fs::remove_dir_all(layout.state_dir()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::failed(format!(
-            "remove {}: {error}",
-            layout.state_dir().display()
-        ))),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::failed(format!("remove {}: {error}", layout.state_dir().display())))
+        }
         _ => Ok(()),
     }
 }
 
 async fn ask(words: &[&str]) -> Result<(), Failure> {
-    systemctl(words.iter().copied())
-        .await
-        .map_err(|error| Failure::because(&error))
+    systemctl(words.iter().copied()).await.map_err(|error| Failure::because(&error))
 }
 
 fn make_directory(path: &Path, mode: u32) -> Result<(), Failure> {

@@ -23,11 +23,7 @@ pub fn platform() -> String {
 #[must_use]
 pub fn host_name() -> String {
     let name = uname().nodename().to_string_lossy().into_owned();
-    if name.is_empty() {
-        "localhost".to_owned()
-    } else {
-        name.chars().take(NAME_MAX).collect()
-    }
+    if name.is_empty() { "localhost".to_owned() } else { name.chars().take(NAME_MAX).collect() }
 }
 
 /// This host.
@@ -47,9 +43,7 @@ pub fn node() -> Node {
 fn os_image(os_release: &str) -> String {
     let value = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
     let value = value.map(|value| value.trim().trim_matches(['"', '\'']).to_owned());
-    value
-        .filter(|value| !value.is_empty())
-        .unwrap_or_else(|| "Linux".to_owned())
+    value.filter(|value| !value.is_empty()).unwrap_or_else(|| "Linux".to_owned())
 }
 
 #[cfg(test)]

@@ -29,11 +29,7 @@ impl Layout {
     /// Joins the three roots.
     #[must_use]
     pub fn new(binary: impl Into<PathBuf>, state_dir: impl Into<PathBuf>, config: impl Into<PathBuf>) -> Self {
-        Self {
-            binary: binary.into(),
-            state_dir: state_dir.into(),
-            config: config.into(),
-        }
+        Self { binary: binary.into(), state_dir: state_dir.into(), config: config.into() }
     }
 
     /// The live binary: what the next start runs.

@@ -122,10 +122,7 @@ fn hang() -> ! {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test build that is meant to block its thread"
-)]
+#[expect(clippy::disallowed_methods, reason = "a test build that is meant to block its thread")]
 fn pause(duration: Duration) {
     std::thread::sleep(duration);
 }

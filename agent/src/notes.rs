@@ -72,9 +72,7 @@ impl Notes {
     /// What is remembered of `attempt`; nothing when the file is of another attempt, missing or broken.
     #[must_use]
     pub fn read(state_dir: &Path, attempt: AttemptId) -> Self {
-        let document = fs::read(path(state_dir))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice::<Document>(&bytes).ok());
+        let document = fs::read(path(state_dir)).ok().and_then(|bytes| serde_json::from_slice::<Document>(&bytes).ok());
         let Some(document) = document.filter(|document| document.attempt == attempt.to_string()) else {
             return Self::default();
         };
@@ -85,11 +83,7 @@ impl Notes {
                 since_boot: Duration::from_millis(watch.since_boot_millis),
             },
         });
-        Self {
-            counted: document.counted,
-            watch,
-            wakes: document.wakes,
-        }
+        Self { counted: document.counted, watch, wakes: document.wakes }
     }
 
     /// Remembers, with the journal's lock in hand.
@@ -102,12 +96,8 @@ impl Notes {
             boot: watch.since.boot.to_string(),
             since_boot_millis: u64::try_from(watch.since.since_boot.as_millis()).unwrap_or(u64::MAX),
         });
-        let document = Document {
-            attempt: attempt.to_string(),
-            counted: self.counted.clone(),
-            wakes: self.wakes,
-            watch,
-        };
+        let document =
+            Document { attempt: attempt.to_string(), counted: self.counted.clone(), wakes: self.wakes, watch };
         let bytes = serde_json::to_vec(&document).expect("plain fields are always JSON");
         disk::replace(state_dir, FILE, &bytes, Mode::Private)
     }
@@ -128,18 +118,9 @@ mod tests {
     fn notes_belong_to_one_attempt_and_broken_ones_are_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         let locked = Journal::new(dir.path()).lock(Duration::from_secs(5)).unwrap();
-        let since = Moment {
-            boot: Uuid::from_u128(3),
-            since_boot: Duration::from_millis(1500),
-        };
-        let notes = Notes {
-            counted: Some("abc".to_owned()),
-            watch: Some(Watch {
-                window: Window::Woken,
-                since,
-            }),
-            wakes: 1,
-        };
+        let since = Moment { boot: Uuid::from_u128(3), since_boot: Duration::from_millis(1500) };
+        let notes =
+            Notes { counted: Some("abc".to_owned()), watch: Some(Watch { window: Window::Woken, since }), wakes: 1 };
         notes.write(&locked, dir.path(), attempt(1)).unwrap();
         assert_eq!(Notes::read(dir.path(), attempt(1)), notes);
         assert_eq!(Notes::read(dir.path(), attempt(2)), Notes::default());

@@ -16,12 +16,7 @@ const REASON_MAX: usize = 256;
 /// # Errors
 /// When the state directory cannot be written.
 pub fn pin(layout: &Layout, reason: &str) -> Result<(), disk::Error> {
-    disk::replace(
-        layout.state_dir(),
-        "pinned",
-        format!("{}\n", tidy(reason)).as_bytes(),
-        Mode::Private,
-    )
+    disk::replace(layout.state_dir(), "pinned", format!("{}\n", tidy(reason)).as_bytes(), Mode::Private)
 }
 
 /// Takes the pin away; says whether there was one.
@@ -52,20 +47,12 @@ fn read(path: &Path) -> Option<String> {
 
 /// One line, no control characters, bounded.
 fn tidy(reason: &str) -> String {
-    let line: String = reason
-        .trim()
-        .chars()
-        .map(|letter| if letter.is_control() { ' ' } else { letter })
-        .collect();
+    let line: String = reason.trim().chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     let mut end = line.len().min(REASON_MAX);
     while !line.is_char_boundary(end) {
         end -= 1;
     }
-    if line.is_empty() {
-        "pinned".to_owned()
-    } else {
-        line[..end].to_owned()
-    }
+    if line.is_empty() { "pinned".to_owned() } else { line[..end].to_owned() }
 }
 
 #[cfg(test)]

@@ -91,20 +91,13 @@ pub fn verdict(open: Option<&OpenAttempt>, facts: &Facts) -> Verdict {
 
 /// The old binary is in place: was the new one ever?
 fn in_place_again(open: &OpenAttempt) -> Verdict {
-    if open.step == Step::Applying && open.starts == 0 {
-        Verdict::NeverSwapped
-    } else {
-        Verdict::AlreadyBack
-    }
+    if open.step == Step::Applying && open.starts == 0 { Verdict::NeverSwapped } else { Verdict::AlreadyBack }
 }
 
 fn previous(facts: &Facts, old: Sha256) -> Verdict {
     match &facts.previous {
         Content::Is(found) if *found == old => Verdict::PutBack { old },
-        Content::Is(found) => Verdict::Unusable(Unusable::Changed {
-            found: *found,
-            expected: old,
-        }),
+        Content::Is(found) => Verdict::Unusable(Unusable::Changed { found: *found, expected: old }),
         Content::Missing => Verdict::Unusable(Unusable::Missing),
         Content::Unreadable(why) => Verdict::Unusable(Unusable::Unreadable(why.clone())),
     }

@@ -66,11 +66,7 @@ pub async fn run(layout: Layout, version: Version, config: Config) -> Result<(),
     let agent = Arc::new(Agent::new(layout.clone(), version, manager, wishes).await);
     let shutdown = CancellationToken::new();
     let (status, mut news) = watch::channel(Status::default());
-    let mut driver = Box::pin(driver::run(
-        agent,
-        options(&layout, &config, store, status),
-        shutdown.clone(),
-    ));
+    let mut driver = Box::pin(driver::run(agent, options(&layout, &config, store, status), shutdown.clone()));
     let mut started = false;
     let end = loop {
         tokio::select! {
@@ -103,17 +99,9 @@ fn options(layout: &Layout, config: &Config, credentials: CredentialStore, statu
         PrivateDownloads::Refused => LocalAddresses::Refused,
         PrivateDownloads::Allowed => LocalAddresses::Allowed,
     };
-    let downloads = download::Policy {
-        bytes_per_second: config.bytes_per_second,
-        local_addresses,
-        ..download::Policy::default()
-    };
-    Options {
-        journal: Journal::new(layout.state_dir()),
-        credentials,
-        downloads,
-        status: Some(status),
-    }
+    let downloads =
+        download::Policy { bytes_per_second: config.bytes_per_second, local_addresses, ..download::Policy::default() };
+    Options { journal: Journal::new(layout.state_dir()), credentials, downloads, status: Some(status) }
 }
 
 #[cfg(not(feature = "fault-points"))]

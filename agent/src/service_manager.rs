@@ -130,10 +130,7 @@ pub fn tail(text: &str) -> Vec<String> {
     let mut room = LOG_TAIL_MAX_BYTES;
     let mut lines = Vec::new();
     for line in text.lines().rev() {
-        let line: String = line
-            .chars()
-            .filter(|letter| !letter.is_control() || *letter == '\t')
-            .collect();
+        let line: String = line.chars().filter(|letter| !letter.is_control() || *letter == '\t').collect();
         let Some(left) = room.checked_sub(line.len() + 1) else {
             break;
         };
@@ -150,10 +147,7 @@ mod tests {
 
     #[test]
     fn a_tail_keeps_the_newest_whole_lines_and_no_terminal_escapes() {
-        let text = format!(
-            "first\n{}\nlast \u{1b}[31mred\u{7}\ttab\r\n",
-            "x".repeat(LOG_TAIL_MAX_BYTES - 5)
-        );
+        let text = format!("first\n{}\nlast \u{1b}[31mred\u{7}\ttab\r\n", "x".repeat(LOG_TAIL_MAX_BYTES - 5));
         let lines = tail(&text);
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0], "last [31mred\ttab");

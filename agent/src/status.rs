@@ -61,9 +61,7 @@ struct Held {
 /// # Errors
 /// When the journal cannot be read.
 pub async fn status(layout: &Layout, version: &Version, format: Format) -> Result<(), Failure> {
-    let state = Journal::new(layout.state_dir())
-        .read()
-        .map_err(|error| Failure::because(&error))?;
+    let state = Journal::new(layout.state_dir()).read().map_err(|error| Failure::because(&error))?;
     let manager = Manager::of_host(layout);
     let unit = match &manager {
         Manager::Systemd(systemd) => systemd.status().await.ok(),
@@ -83,9 +81,7 @@ fn collect(
 ) -> Status {
     let facts = Facts::read(layout);
     let credentials = CredentialStore::new(layout.state_dir()).load();
-    let endpoints = credentials
-        .as_ref()
-        .map(|found| found.endpoints.iter().map(ToString::to_string).collect());
+    let endpoints = credentials.as_ref().map(|found| found.endpoints.iter().map(ToString::to_string).collect());
     Status {
         version: version.to_string(),
         executor: credentials.as_ref().ok().map(|found| found.executor.to_string()),
@@ -101,10 +97,7 @@ fn collect(
         holds: state
             .holds
             .into_iter()
-            .map(|hold| Held {
-                version: hold.version.to_string(),
-                cause: hold.cause,
-            })
+            .map(|hold| Held { version: hold.version.to_string(), cause: hold.cause })
             .collect(),
         unsent_outcomes: state.unsent.len(),
     }
@@ -153,10 +146,7 @@ fn text(status: &Status) -> String {
             },
         ),
         ("binary", or(&status.binary.sha256, &or(&status.binary.problem, ""))),
-        (
-            "previous",
-            or(&status.previous.sha256, &or(&status.previous.problem, "")),
-        ),
+        ("previous", or(&status.previous.sha256, &or(&status.previous.problem, ""))),
         ("confirmed", or(&status.confirmed_version, "as installed")),
         ("floor", or(&status.floor, "none")),
         ("pinned", or(&status.pinned, "no")),
@@ -167,30 +157,16 @@ fn text(status: &Status) -> String {
             let (from, target) = (&open.from_version, &open.target_version);
             lines.push((
                 "upgrade",
-                format!(
-                    "{} {from} → {target}, {}, {} start(s)",
-                    open.attempt, open.step, open.starts
-                ),
+                format!("{} {from} → {target}, {}, {} start(s)", open.attempt, open.step, open.starts),
             ));
             lines.push(("way back", open.way_back.clone()));
         }
     }
-    lines.extend(
-        status
-            .holds
-            .iter()
-            .map(|held| ("held", format!("{}: {}", held.version, held.cause))),
-    );
+    lines.extend(status.holds.iter().map(|held| ("held", format!("{}: {}", held.version, held.cause))));
     if status.unsent_outcomes > 0 {
-        lines.push((
-            "unsent",
-            format!("{} outcome(s) not acknowledged yet", status.unsent_outcomes),
-        ));
+        lines.push(("unsent", format!("{} outcome(s) not acknowledged yet", status.unsent_outcomes)));
     }
-    lines
-        .iter()
-        .map(|(name, value)| format!("{name:<14}{value}\n"))
-        .collect()
+    lines.iter().map(|(name, value)| format!("{name:<14}{value}\n")).collect()
 }
 
 #[cfg(test)]

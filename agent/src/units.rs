@@ -35,22 +35,10 @@ const DEAD_MAN_LIMIT: Duration = Duration::from_secs(120);
 #[must_use]
 pub fn all(layout: &Layout) -> Vec<Unit> {
     vec![
-        Unit {
-            name: "novacula-agent.service",
-            text: agent(layout),
-        },
-        Unit {
-            name: "novacula-agent-rollback.service",
-            text: rollback(layout),
-        },
-        Unit {
-            name: "novacula-agent-deadman.service",
-            text: dead_man(layout),
-        },
-        Unit {
-            name: "novacula-agent-deadman.timer",
-            text: timer(),
-        },
+        Unit { name: "novacula-agent.service", text: agent(layout) },
+        Unit { name: "novacula-agent-rollback.service", text: rollback(layout) },
+        Unit { name: "novacula-agent-deadman.service", text: dead_man(layout) },
+        Unit { name: "novacula-agent-deadman.timer", text: timer() },
     ]
 }
 
@@ -208,11 +196,7 @@ fn words(layout: &Layout) -> (String, String, String) {
             flags.push_str(&format!(" {flag} {}", path.display()));
         }
     }
-    (
-        layout.binary().display().to_string(),
-        layout.previous().display().to_string(),
-        flags,
-    )
+    (layout.binary().display().to_string(), layout.previous().display().to_string(), flags)
 }
 
 #[cfg(test)]
@@ -267,21 +251,15 @@ mod tests {
                 );
             }
             let hardened = unit.text.contains("ProtectSystem");
-            assert_eq!(
-                unit.text.contains("ReadWritePaths=/srv /srv/state"),
-                hardened,
-                "{}",
-                unit.name
-            );
+            assert_eq!(unit.text.contains("ReadWritePaths=/srv /srv/state"), hardened, "{}", unit.name);
         }
     }
 
     /// systemd checks that the programs exist, so the units name this test's own file.
     #[test]
     fn systemd_finds_nothing_to_complain_about() {
-        let Some(analyze) = ["/usr/bin/systemd-analyze", "/bin/systemd-analyze"]
-            .iter()
-            .find(|path| Path::new(path).exists())
+        let Some(analyze) =
+            ["/usr/bin/systemd-analyze", "/bin/systemd-analyze"].iter().find(|path| Path::new(path).exists())
         else {
             return;
         };

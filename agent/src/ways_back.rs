@@ -65,10 +65,7 @@ pub async fn dead_man(layout: &Layout) -> Result<(), Failure> {
 /// Whether a person stopped the agent: silence is what they wanted then.
 async fn is_stopped(manager: &Manager) -> bool {
     match manager {
-        Manager::Systemd(systemd) => systemd
-            .status()
-            .await
-            .is_ok_and(|status| status.active_state == "inactive"),
+        Manager::Systemd(systemd) => systemd.status().await.is_ok_and(|status| status.active_state == "inactive"),
         Manager::Supervisor(_) | Manager::Nobody => false,
     }
 }
@@ -76,10 +73,7 @@ async fn is_stopped(manager: &Manager) -> bool {
 /// Asks with this process's own code whether the control plane can be reached.
 pub async fn probe(layout: &Layout) -> Probed {
     let probed = match CredentialStore::new(layout.state_dir()).load() {
-        Ok(credentials) => executor_sdk::probe::probe(&credentials)
-            .await
-            .map(drop)
-            .map_err(|error| chain(&error)),
+        Ok(credentials) => executor_sdk::probe::probe(&credentials).await.map(drop).map_err(|error| chain(&error)),
         Err(error) => Err(chain(&error)),
     };
     match probed {
@@ -143,10 +137,7 @@ fn count_crash_loop(runtime: &Path) -> u32 {
         .and_then(|meta| meta.modified())
         .is_ok_and(|time| time.elapsed().is_ok_and(|age| age < FORGET_AFTER));
     let before = if recent {
-        fs::read_to_string(&path)
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .unwrap_or(0)
+        fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
     } else {
         0u32
     };
@@ -205,38 +196,25 @@ pub async fn by_a_person(layout: &Layout, reason: Option<&str>) -> Result<(), Fa
 
 /// No upgrade is open: the last known good takes the place of a version that was confirmed.
 fn confirmed_back(layout: &Layout) -> Result<(), Failure> {
-    let locked = Journal::new(layout.state_dir())
-        .lock(steps::LOCK_PATIENCE)
-        .map_err(|error| Failure::because(&error))?;
+    let locked =
+        Journal::new(layout.state_dir()).lock(steps::LOCK_PATIENCE).map_err(|error| Failure::because(&error))?;
     let facts = Facts::read(layout);
     let previous = match (&facts.previous, &facts.live) {
         (Content::Is(previous), Content::Is(live)) if previous == live => {
-            return Err(Failure::failed(
-                "there is nothing to go back to: .prev is the version that runs",
-            ));
+            return Err(Failure::failed("there is nothing to go back to: .prev is the version that runs"));
         }
         (Content::Is(previous), _) => *previous,
         (Content::Missing, _) => {
-            return Err(Failure::failed(format!(
-                "there is nothing to go back to: no {}",
-                layout.previous().display()
-            )));
+            return Err(Failure::failed(format!("there is nothing to go back to: no {}", layout.previous().display())));
         }
         (Content::Unreadable(why), _) => {
-            return Err(Failure::failed(format!(
-                "{} cannot be read: {why}",
-                layout.previous().display()
-            )));
+            return Err(Failure::failed(format!("{} cannot be read: {why}", layout.previous().display())));
         }
     };
     put_back::exchange(layout, previous).map_err(|error| Failure::because(&error))?;
     // It ran before and was confirmed then; which version it is it says itself at its next hello.
     let noted = locked.update(|state| {
-        if state
-            .confirmed
-            .as_ref()
-            .is_some_and(|confirmed| confirmed.sha256 != Some(previous))
-        {
+        if state.confirmed.as_ref().is_some_and(|confirmed| confirmed.sha256 != Some(previous)) {
             state.confirmed = None;
         }
     });
@@ -272,10 +250,7 @@ mod tests {
         assert_eq!(exit(&status("core-dump", 3, 6)), Exit::Signal(6));
         assert_eq!(exit(&status("timeout", 2, 15)), Exit::NotReady);
         assert_eq!(
-            exit(&UnitStatus {
-                result: "resources".to_owned(),
-                ..UnitStatus::default()
-            }),
+            exit(&UnitStatus { result: "resources".to_owned(), ..UnitStatus::default() }),
             Exit::Other("resources".to_owned())
         );
     }

@@ -44,14 +44,10 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
     for point in swap_points() {
-        trials.push(Trial::test(format!("swap_killed_at_{}", name(&point)), move || {
-            swap_killed_at(&point)
-        }));
+        trials.push(Trial::test(format!("swap_killed_at_{}", name(&point)), move || swap_killed_at(&point)));
     }
     for point in back_points() {
-        trials.push(Trial::test(format!("way_back_killed_at_{}", name(&point)), move || {
-            back_killed_at(&point)
-        }));
+        trials.push(Trial::test(format!("way_back_killed_at_{}", name(&point)), move || back_killed_at(&point)));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -71,25 +67,14 @@ fn back_points() -> Vec<String> {
 
 fn with_journal<'p>(points: impl Iterator<Item = &'p &'static str>, writes: u32) -> Vec<String> {
     let mut all: Vec<String> = points.map(|point| (*point).to_owned()).collect();
-    for point in [
-        JOURNAL_BEFORE_WRITE,
-        DISK_CREATED,
-        DISK_WRITTEN,
-        DISK_SYNCED,
-        DISK_RENAMED,
-        JOURNAL_AFTER_WRITE,
-    ] {
+    for point in [JOURNAL_BEFORE_WRITE, DISK_CREATED, DISK_WRITTEN, DISK_SYNCED, DISK_RENAMED, JOURNAL_AFTER_WRITE] {
         all.extend((1..=writes).map(|n| format!("{point}:{n}")));
     }
     all
 }
 
 fn layout(directory: &Path) -> Layout {
-    Layout::new(
-        directory.join("bin/novacula-agent"),
-        directory.join("state"),
-        directory.join("agent.toml"),
-    )
+    Layout::new(directory.join("bin/novacula-agent"), directory.join("state"), directory.join("agent.toml"))
 }
 
 fn version(text: &str) -> Version {
@@ -109,11 +94,7 @@ fn attempt(layout: &Layout, incoming: &Path) -> OpenAttempt {
 }
 
 fn cause() -> RollbackCause {
-    RollbackCause {
-        stage: Stage::Start,
-        code: ErrorCode::CrashLoop,
-        message: "crashed".to_owned(),
-    }
+    RollbackCause { stage: Stage::Start, code: ErrorCode::CrashLoop, message: "crashed".to_owned() }
 }
 
 /// Does one thing, and is killed in its midst if the environment says so.
@@ -125,16 +106,7 @@ fn child(task: &str) -> ExitCode {
         let path = incoming(&layout);
         let file = File::open(&path).expect("the incoming file");
         let open = attempt(&layout, &path);
-        swap(
-            &layout,
-            &locked,
-            open,
-            Incoming {
-                file: &file,
-                path: &path,
-            },
-        )
-        .is_ok()
+        swap(&layout, &locked, open, Incoming { file: &file, path: &path }).is_ok()
     } else {
         put_back(&layout, &locked, &cause(), Vec::new(), Timestamp::EPOCH).is_ok()
     };
@@ -152,11 +124,7 @@ fn host() -> (tempfile::TempDir, Layout) {
     for path in [layout.directory(), layout.state_dir()] {
         fs::create_dir_all(path).expect("a directory");
     }
-    for (path, text) in [
-        (layout.binary().to_owned(), OLD),
-        (layout.previous(), OLDER),
-        (incoming(&layout), NEW),
-    ] {
+    for (path, text) in [(layout.binary().to_owned(), OLD), (layout.previous(), OLDER), (incoming(&layout), NEW)] {
         fs::write(path, text).expect("a file");
     }
     (dir, layout)
@@ -177,18 +145,12 @@ fn text(path: &Path) -> String {
 }
 
 fn state(layout: &Layout) -> State {
-    Journal::new(layout.state_dir())
-        .read()
-        .expect("the journal is readable after any crash")
+    Journal::new(layout.state_dir()).read().expect("the journal is readable after any crash")
 }
 
 /// What the next start of whichever version is in place makes of it.
 fn start(layout: &Layout) -> Result<Recovered, Failed> {
-    let own = if text(layout.binary()) == NEW {
-        version("1.1.0")
-    } else {
-        version("1.0.0")
-    };
+    let own = if text(layout.binary()) == NEW { version("1.1.0") } else { version("1.0.0") };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(recover(layout, &Manager::Nobody, &own, None))?)
 }
@@ -227,19 +189,13 @@ fn back_killed_at(point: &str) -> Result<(), Failed> {
     // Before the decision is on disk the new version simply goes on; a second try brings the old one back all the same.
     start(&layout)?;
     assert_eq!(run_child("back", dir.path(), None), Some(0));
-    assert_eq!(
-        (text(layout.binary()).as_str(), text(&layout.previous()).as_str()),
-        (OLD, OLD)
-    );
+    assert_eq!((text(layout.binary()).as_str(), text(&layout.previous()).as_str()), (OLD, OLD));
     start(&layout)?;
     let state = state(&layout);
     assert!(state.open.is_none());
     assert_eq!(state.unsent.len(), 1, "one outcome, however often it was taken up");
     let report = &state.unsent[0].report;
-    assert_eq!(
-        (report.outcome, report.error_code),
-        (Outcome::RolledBack, Some(ErrorCode::CrashLoop))
-    );
+    assert_eq!((report.outcome, report.error_code), (Outcome::RolledBack, Some(ErrorCode::CrashLoop)));
     assert!(!layout.back().exists() || content(&layout.back()) == content(&layout.previous()));
     Ok(())
 }

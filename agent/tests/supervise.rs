@@ -40,10 +40,7 @@ fn main() -> ExitCode {
         return parent(Path::new(&directory));
     }
     let trials = vec![
-        Trial::test(
-            "a_crash_loop_brings_the_old_version_back_with_its_last_words",
-            crash_loop,
-        ),
+        Trial::test("a_crash_loop_brings_the_old_version_back_with_its_last_words", crash_loop),
         Trial::test("a_version_that_exits_cleanly_is_no_better", clean_exit),
         Trial::test("a_silent_version_is_woken_and_then_rolled_back", silent),
         Trial::test("a_restart_runs_what_is_on_disk_then", restart),
@@ -54,11 +51,7 @@ fn main() -> ExitCode {
 }
 
 fn layout(directory: &Path) -> Layout {
-    Layout::new(
-        directory.join("agent"),
-        directory.join("state"),
-        directory.join("agent.toml"),
-    )
+    Layout::new(directory.join("agent"), directory.join("state"), directory.join("agent.toml"))
 }
 
 fn parent(directory: &Path) -> ExitCode {
@@ -68,10 +61,7 @@ fn parent(directory: &Path) -> ExitCode {
         window: Duration::from_secs(2),
         probe: async || Probed::Reached,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     match runtime.block_on(parent.run()) {
         Ok(Ended::Stopped) => ExitCode::from(10),
         Ok(Ended::Reexecute) => ExitCode::from(11),
@@ -84,9 +74,7 @@ fn child() -> ExitCode {
     let directory = PathBuf::from(std::env::args_os().nth(1).expect("the directory"));
     let own = fs::read("/proc/self/exe").expect("its own binary");
     let text = String::from_utf8_lossy(&own[own.len() - 64..]).into_owned();
-    let part = text
-        .rsplit_once(PART)
-        .map_or("", |(_, part)| part.split('\n').next().unwrap_or(""));
+    let part = text.rsplit_once(PART).map_or("", |(_, part)| part.split('\n').next().unwrap_or(""));
     writeln!(std::io::stderr(), "playing {part}").expect("the parent listens");
     let manager = Child::new(&layout(&directory));
     match part {
@@ -96,10 +84,7 @@ fn child() -> ExitCode {
     }
     // Tells the test that it is up.
     fs::write(directory.join(format!("up-{part}")), std::process::id().to_string()).expect("a note");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     match part {
         "ask" => runtime.block_on(manager.restart()).expect("the parent listens"),
         "confirm" => manager.confirmed().expect("the parent listens"),
@@ -131,23 +116,15 @@ impl Stage {
             attempt.new_sha256 = digest(layout.binary());
             attempt.step = Step::Swapped;
             let journal = Journal::new(layout.state_dir());
-            journal
-                .update(LIMIT, |state| state.open = Some(attempt))
-                .expect("a journal");
+            journal.update(LIMIT, |state| state.open = Some(attempt)).expect("a journal");
         }
         let own = std::env::current_exe().expect("this program");
-        let parent = Command::new(own)
-            .env(PARENT, dir.path())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a parent");
+        let parent = Command::new(own).env(PARENT, dir.path()).stderr(Stdio::null()).spawn().expect("a parent");
         Self { dir, layout, parent }
     }
 
     fn state(&self) -> State {
-        Journal::new(self.layout.state_dir())
-            .read()
-            .expect("a readable journal")
+        Journal::new(self.layout.state_dir()).read().expect("a readable journal")
     }
 
     fn wait(&self, what: &str, done: impl Fn() -> bool) -> Result<(), Failed> {
@@ -168,10 +145,7 @@ impl Stage {
     }
 
     fn stop(&mut self) -> Option<i32> {
-        let pid = i32::try_from(self.parent.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .expect("a process");
+        let pid = i32::try_from(self.parent.id()).ok().and_then(Pid::from_raw).expect("a process");
         kill_process(pid, Signal::TERM).expect("the parent runs");
         self.parent.wait().expect("its end").code()
     }
@@ -181,11 +155,7 @@ impl Stage {
         self.up("old")?;
         let state = self.state();
         let report = &state.unsent[0].report;
-        assert_eq!(
-            (report.outcome, report.error_code),
-            (Outcome::RolledBack, Some(code)),
-            "{report:?}"
-        );
+        assert_eq!((report.outcome, report.error_code), (Outcome::RolledBack, Some(code)), "{report:?}");
         assert_eq!(digest(self.layout.binary()), digest(&self.layout.previous()));
         assert_eq!(self.stop(), Some(10));
         Ok(state)
@@ -215,11 +185,7 @@ fn digest(path: &Path) -> Option<domain::Sha256> {
 fn crash_loop() -> Result<(), Failed> {
     let state = Stage::set("crash", true).came_back(ErrorCode::CrashLoop)?;
     let tail = &state.unsent[0].report.log_tail;
-    assert_eq!(
-        tail.iter().filter(|line| *line == "playing crash").count(),
-        3,
-        "{tail:?}"
-    );
+    assert_eq!(tail.iter().filter(|line| *line == "playing crash").count(), 3, "{tail:?}");
     Ok(())
 }
 

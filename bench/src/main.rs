@@ -38,9 +38,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let ran = runtime
-        .context("start the runtime")
-        .and_then(|runtime| runtime.block_on(run(&Args::parse())));
+    let ran = runtime.context("start the runtime").and_then(|runtime| runtime.block_on(run(&Args::parse())));
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -54,10 +52,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     let pace = Duration::from_millis(args.pace_ms);
     let plane = ControlPlane::start().await?;
     for (sequence, version) in [(1, "1.1.0"), (2, "1.2.0")] {
-        plane
-            .release(&Draft::new(version, sequence))
-            .await
-            .context("publish a release")?;
+        plane.release(&Draft::new(version, sequence)).await.context("publish a release")?;
     }
     eprintln!("enrolling {} executors ...", args.executors);
     let before = resident_kib()?;
@@ -76,18 +71,11 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     polling.stop().await;
     plane.stop().await?;
 
-    println!(
-        "commit to receipt, {} executors over mTLS, one upgrade each, embedded store",
-        args.executors
-    );
+    println!("commit to receipt, {} executors over mTLS, one upgrade each, embedded store", args.executors);
     println!("{:<22} {:>12} {:>12} {:>12} {:>8}", "", "p50", "p99", "max", "heard");
     pushed.print("streams (pushed)");
     polled.print("polling every 5 s");
-    println!(
-        "polling / streams      {:>12.0}x {:>11.0}x",
-        polled.p50() / pushed.p50(),
-        polled.p99() / pushed.p99()
-    );
+    println!("polling / streams      {:>12.0}x {:>11.0}x", polled.p50() / pushed.p50(), polled.p99() / pushed.p99());
     println!(
         "resident, control plane and fleet together: {} MiB before, {} MiB with every stream open",
         before / 1024,
@@ -99,9 +87,6 @@ async fn run(args: &Args) -> anyhow::Result<()> {
 /// This process's resident memory (`VmRSS` of proc(5)), in KiB.
 fn resident_kib() -> anyhow::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("VmRSS in /proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS in /proc/self/status")?;
     line.trim().trim_end_matches("kB").trim().parse().context("read VmRSS")
 }

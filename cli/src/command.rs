@@ -40,21 +40,12 @@ impl Session {
         let settings = Settings::resolve(connection)?;
         let names = Names::new(settings.organization.clone());
         let printer = Printer::new(connection.output);
-        Ok(Self {
-            settings,
-            names,
-            printer,
-            timeout: connection.timeout,
-            api: OnceCell::new(),
-        })
+        Ok(Self { settings, names, printer, timeout: connection.timeout, api: OnceCell::new() })
     }
 
     /// The channel for calls, each with the time limit.
     pub(crate) async fn api(&self) -> Result<Api, Error> {
-        self.api
-            .get_or_try_init(|| connect::open(&self.settings, Some(self.timeout)))
-            .await
-            .cloned()
+        self.api.get_or_try_init(|| connect::open(&self.settings, Some(self.timeout))).await.cloned()
     }
 
     /// A channel for streams, without a time limit.

@@ -50,9 +50,7 @@ pub(crate) async fn open(settings: &Settings, timeout: Option<Duration>) -> Resu
         .map_err(|_| Error::Config(format!("--server: {host:?} is neither a host name nor an address")))?;
     let tls = TlsConnector::from(Arc::new(tls_config(settings.ca.as_deref())?));
 
-    let mut endpoint = Endpoint::from(uri)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_adaptive_window(true);
+    let mut endpoint = Endpoint::from(uri).connect_timeout(CONNECT_TIMEOUT).http2_adaptive_window(true);
     if let Some(timeout) = timeout {
         endpoint = endpoint.timeout(timeout);
     }
@@ -67,16 +65,8 @@ pub(crate) async fn open(settings: &Settings, timeout: Option<Duration>) -> Resu
     let channel = endpoint
         .connect_with_connector(dial)
         .await
-        .map_err(|source| Error::Unreachable {
-            server: settings.server.clone(),
-            source: Box::new(source),
-        })?;
-    Ok(InterceptedService::new(
-        channel,
-        Bearer {
-            header: header(settings)?,
-        },
-    ))
+        .map_err(|source| Error::Unreachable { server: settings.server.clone(), source: Box::new(source) })?;
+    Ok(InterceptedService::new(channel, Bearer { header: header(settings)? }))
 }
 
 fn header(settings: &Settings) -> Result<Option<MetadataValue<Ascii>>, Error> {
@@ -91,14 +81,8 @@ fn header(settings: &Settings) -> Result<Option<MetadataValue<Ascii>>, Error> {
 }
 
 fn parse_server(server: &str) -> Result<Uri, Error> {
-    let full = if server.contains("://") {
-        server.to_owned()
-    } else {
-        format!("https://{server}")
-    };
-    let uri: Uri = full
-        .parse()
-        .map_err(|_| Error::Config(format!("--server: {server:?} is not https://host:port")))?;
+    let full = if server.contains("://") { server.to_owned() } else { format!("https://{server}") };
+    let uri: Uri = full.parse().map_err(|_| Error::Config(format!("--server: {server:?} is not https://host:port")))?;
     if uri.scheme_str() != Some("https") || uri.host().is_none() {
         return Err(Error::Config(format!(
             "--server: {server:?} is not https://host:port; there is no plain-text mode"
@@ -119,9 +103,7 @@ fn tls_config(ca: Option<&Path>) -> Result<rustls::ClientConfig, Error> {
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate =
             certificate.map_err(|error| Error::Config(format!("{}: not PEM: {error}", path.display())))?;
-        roots
-            .add(certificate)
-            .map_err(|error| Error::Config(format!("{}: {error}", path.display())))?;
+        roots.add(certificate).map_err(|error| Error::Config(format!("{}: {error}", path.display())))?;
     }
     if roots.is_empty() {
         return Err(Error::Config(format!("{} holds no certificate", path.display())));
@@ -143,10 +125,7 @@ mod tests {
     fn only_https_is_dialled() {
         assert!(parse_server("http://127.0.0.1:1").is_err());
         assert!(parse_server("unix:///x").is_err());
-        assert_eq!(
-            parse_server("localhost:7443").expect("short").to_string(),
-            "https://localhost:7443/"
-        );
+        assert_eq!(parse_server("localhost:7443").expect("short").to_string(), "https://localhost:7443/");
     }
 
     #[test]

@@ -62,11 +62,7 @@ impl Settings {
         let token_file = connection.token_file.clone().or(context.token_file);
         let token = token_file.as_deref().map(read_token).transpose()?;
         Ok(Self {
-            server: connection
-                .server
-                .clone()
-                .or(context.server)
-                .unwrap_or_else(|| DEFAULT_SERVER.to_owned()),
+            server: connection.server.clone().or(context.server).unwrap_or_else(|| DEFAULT_SERVER.to_owned()),
             ca: connection.ca.clone().or(context.ca),
             token,
             organization: connection.organization.clone().or(context.organization),
@@ -99,11 +95,7 @@ impl File {
             let known: Vec<&str> = self.contexts.keys().map(String::as_str).collect();
             Error::Config(format!(
                 "no context {name:?}; there are: {}",
-                if known.is_empty() {
-                    "none".to_owned()
-                } else {
-                    known.join(", ")
-                }
+                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
             ))
         })
     }
@@ -118,9 +110,7 @@ pub(crate) fn path() -> Result<PathBuf, Error> {
         (Some(config), _) if !config.is_empty() => PathBuf::from(config),
         (_, Some(home)) => PathBuf::from(home).join(".config"),
         _ => {
-            return Err(Error::Config(
-                "neither NOVACULA_CONFIG nor XDG_CONFIG_HOME nor HOME is set".to_owned(),
-            ));
+            return Err(Error::Config("neither NOVACULA_CONFIG nor XDG_CONFIG_HOME nor HOME is set".to_owned()));
         }
     };
     Ok(base.join("novacula/config.toml"))
@@ -130,19 +120,14 @@ pub(crate) fn path() -> Result<PathBuf, Error> {
 pub(crate) fn read_token(path: &Path) -> Result<Zeroizing<String>, Error> {
     let text = if path == Path::new("-") {
         let mut line = String::new();
-        std::io::stdin()
-            .read_line(&mut line)
-            .map_err(|error| Error::file("read", "standard input", error))?;
+        std::io::stdin().read_line(&mut line).map_err(|error| Error::file("read", "standard input", error))?;
         Zeroizing::new(line)
     } else {
         Zeroizing::new(fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?)
     };
     let token = text.lines().next().unwrap_or_default().trim();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Error::Config(format!(
-            "{} holds no token on its first line",
-            path.display()
-        )));
+        return Err(Error::Config(format!("{} holds no token on its first line", path.display())));
     }
     Ok(Zeroizing::new(token.to_owned()))
 }
@@ -155,12 +140,7 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     name.push(format!(".{}", std::process::id()));
     let sibling = path.with_file_name(name);
     let write = || -> std::io::Result<()> {
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&sibling)?;
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&sibling)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&sibling, path)
@@ -191,17 +171,8 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("deep/config.toml");
-        let mut file = File {
-            current: Some("a".to_owned()),
-            contexts: BTreeMap::new(),
-        };
-        file.contexts.insert(
-            "a".to_owned(),
-            Context {
-                server: Some("https://x:1".to_owned()),
-                ..Context::default()
-            },
-        );
+        let mut file = File { current: Some("a".to_owned()), contexts: BTreeMap::new() };
+        file.contexts.insert("a".to_owned(), Context { server: Some("https://x:1".to_owned()), ..Context::default() });
         file.save(&path).expect("saves");
         assert_eq!(File::load(&path).expect("loads"), file);
         assert_eq!(fs::metadata(&path).expect("exists").permissions().mode() & 0o777, 0o600);

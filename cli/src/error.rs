@@ -54,19 +54,12 @@ pub(crate) enum Error {
 impl Error {
     /// A failure on this machine.
     pub(crate) fn local(doing: &'static str, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::Local {
-            doing,
-            source: source.into(),
-        }
+        Self::Local { doing, source: source.into() }
     }
 
     /// A failure with a file of ours.
     pub(crate) fn file(doing: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Self::File {
-            doing,
-            path: path.into(),
-            source,
-        }
+        Self::File { doing, path: path.into(), source }
     }
 
     /// The exit code (API.md).
@@ -96,10 +89,7 @@ impl From<tonic::Status> for Error {
         // A refusal of ours carries a reason; UNAVAILABLE without one comes from the connection, not from the control plane.
         let info = status.get_details_error_info();
         if status.code() == Code::Unavailable && info.is_none() {
-            return Self::Unreachable {
-                server: "the control plane".to_owned(),
-                source: Box::new(status),
-            };
+            return Self::Unreachable { server: "the control plane".to_owned(), source: Box::new(status) };
         }
         if status.code() == Code::DeadlineExceeded {
             return Self::TimedOut(format!("{}; ask again, or raise --timeout", status.message()));
@@ -114,11 +104,7 @@ impl From<tonic::Status> for Error {
             }
             text.push(')');
         }
-        for violation in status
-            .get_details_bad_request()
-            .map(|bad| bad.field_violations)
-            .unwrap_or_default()
-        {
+        for violation in status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default() {
             let _ = write!(text, "\n  {}: {}", violation.field, violation.description);
         }
         if text.is_empty() {

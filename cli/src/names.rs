@@ -27,20 +27,12 @@ impl Names {
 
     /// The organization's name when one was given; empty for the installation.
     pub(crate) fn parent_or_installation(&self) -> Result<String, Error> {
-        if self.organization.is_some() {
-            self.parent()
-        } else {
-            Ok(String::new())
-        }
+        if self.organization.is_some() { self.parent() } else { Ok(String::new()) }
     }
 
     /// A full name of `collection`, from a full name or an id.
     pub(crate) fn in_organization(&self, collection: &str, name: &str) -> Result<String, Error> {
-        if name.contains('/') {
-            Ok(name.to_owned())
-        } else {
-            Ok(format!("{}/{collection}/{name}", self.parent()?))
-        }
+        if name.contains('/') { Ok(name.to_owned()) } else { Ok(format!("{}/{collection}/{name}", self.parent()?)) }
     }
 
     /// `organizations/{organization}/executors/{executor}`.
@@ -50,11 +42,7 @@ impl Names {
 
     /// `releases/agent-1.2.0`, from that or `agent-1.2.0`.
     pub(crate) fn release(name: &str) -> String {
-        if name.starts_with("releases/") {
-            name.to_owned()
-        } else {
-            format!("releases/{name}")
-        }
+        if name.starts_with("releases/") { name.to_owned() } else { format!("releases/{name}") }
     }
 
     /// A token's name: in the organization when one was given, else the installation's.
@@ -81,10 +69,7 @@ mod tests {
     #[test]
     fn short_names_are_filled_up_and_full_ones_kept() {
         let names = Names::new(Some("acme".to_owned()));
-        assert_eq!(
-            names.executor("web-1").expect("fills up"),
-            "organizations/acme/executors/web-1"
-        );
+        assert_eq!(names.executor("web-1").expect("fills up"), "organizations/acme/executors/web-1");
         let full = "organizations/other/executors/web-1";
         assert_eq!(names.executor(full).expect("keeps"), full);
         assert_eq!(Names::release("agent-1.2.0"), "releases/agent-1.2.0");

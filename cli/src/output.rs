@@ -32,11 +32,7 @@ impl Printer {
         message: &M,
         people: impl FnOnce(&M) -> String,
     ) -> Result<(), Error> {
-        let text = if self.is_json() {
-            pretty(message)?
-        } else {
-            people(message)
-        };
+        let text = if self.is_json() { pretty(message)? } else { people(message) };
         line(text.trim_end())
     }
 
@@ -61,11 +57,7 @@ impl Printer {
         message: &M,
         people: impl FnOnce(&M) -> String,
     ) -> Result<(), Error> {
-        let text = if self.is_json() {
-            json(message)?.to_string()
-        } else {
-            people(message)
-        };
+        let text = if self.is_json() { json(message)?.to_string() } else { people(message) };
         line(&text)
     }
 }
@@ -80,12 +72,7 @@ pub(crate) fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) ->
     for row in rows {
         table.add_row(row.into_iter().map(|cell| printable(&cell)));
     }
-    table
-        .to_string()
-        .lines()
-        .map(str::trim_end)
-        .collect::<Vec<_>>()
-        .join("\n")
+    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
 /// Lines of `name: value`, aligned; empty values are left out.
@@ -99,15 +86,7 @@ pub(crate) fn facts(facts: &[(&str, String)]) -> String {
 /// The text without control characters: what an executor wrote must not drive the reader's terminal. (The server strips
 /// them too; this is the second lock.)
 pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\n' && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 /// Writes one line to stdout. A reader that went away (`| head`) is the end, not an error worth a trace.

@@ -19,9 +19,7 @@ pub(crate) async fn follow(api: &Api, name: &str, printer: Printer, limit: Durat
     let followed = tokio::time::timeout(limit, follow_for_ever(api, name, printer)).await;
     followed.unwrap_or_else(|_| {
         let limit = humantime::format_duration(limit);
-        Err(Error::TimedOut(format!(
-            "no outcome after {limit}; the attempt goes on: novacula upgrade watch {name}"
-        )))
+        Err(Error::TimedOut(format!("no outcome after {limit}; the attempt goes on: novacula upgrade watch {name}")))
     })
 }
 
@@ -71,11 +69,7 @@ async fn watch_once(
 
 /// The name of a phase, for people.
 pub(crate) fn phase(attempt: &v1::Attempt) -> String {
-    attempt
-        .phase()
-        .as_str_name()
-        .trim_start_matches("PHASE_")
-        .to_lowercase()
+    attempt.phase().as_str_name().trim_start_matches("PHASE_").to_lowercase()
 }
 
 /// The name of an outcome, for people; a dash while there is none.
@@ -99,11 +93,7 @@ impl Screen {
             bar.enable_steady_tick(TICK);
             bar
         });
-        Self {
-            printer,
-            bar,
-            last_phase: None,
-        }
+        Self { printer, bar, last_phase: None }
     }
 
     fn show(&mut self, attempt: &v1::Attempt) -> Result<(), Error> {
@@ -111,12 +101,9 @@ impl Screen {
         match &self.bar {
             Some(bar) => draw(bar, attempt),
             None if self.printer.is_json() => self.printer.streamed(attempt, |_| String::new())?,
-            None if new_phase => eprintln!(
-                "{} -> {}: {}",
-                attempt.from_version,
-                attempt.target_version,
-                phase(attempt)
-            ),
+            None if new_phase => {
+                eprintln!("{} -> {}: {}", attempt.from_version, attempt.target_version, phase(attempt))
+            }
             None => {}
         }
         Ok(())
@@ -148,10 +135,5 @@ fn draw(bar: &ProgressBar, attempt: &v1::Attempt) {
     }
     bar.set_length(attempt.bytes_total);
     bar.set_position(attempt.bytes_done);
-    bar.set_message(format!(
-        "{} -> {} {}",
-        attempt.from_version,
-        attempt.target_version,
-        phase(attempt)
-    ));
+    bar.set_message(format!("{} -> {} {}", attempt.from_version, attempt.target_version, phase(attempt)));
 }

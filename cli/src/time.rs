@@ -4,16 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// `2026-11-21T10:00:00Z`, or a dash.
 pub(crate) fn stamp(time: Option<&prost_types::Timestamp>) -> String {
-    time.map_or_else(
-        || "-".to_owned(),
-        |time| {
-            prost_types::Timestamp {
-                seconds: time.seconds,
-                nanos: 0,
-            }
-            .to_string()
-        },
-    )
+    time.map_or_else(|| "-".to_owned(), |time| prost_types::Timestamp { seconds: time.seconds, nanos: 0 }.to_string())
 }
 
 /// `3m 12s ago`, or a dash. By this machine's clock: a hint, not a measurement.
@@ -26,10 +17,7 @@ pub(crate) fn ago(time: Option<&prost_types::Timestamp>) -> String {
     };
     let then = UNIX_EPOCH + Duration::from_secs(seconds);
     match SystemTime::now().duration_since(then) {
-        Ok(since) => format!(
-            "{} ago",
-            humantime::format_duration(Duration::from_secs(since.as_secs()))
-        ),
+        Ok(since) => format!("{} ago", humantime::format_duration(Duration::from_secs(since.as_secs()))),
         Err(_) => "now".to_owned(),
     }
 }

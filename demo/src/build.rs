@@ -24,15 +24,7 @@ impl Binaries {
             build.arg("--release");
         }
         let output = build
-            .args([
-                "-p",
-                "novacula-server",
-                "-p",
-                "novacula-cli",
-                "-p",
-                "novacula-demo",
-                "--bins",
-            ])
+            .args(["-p", "novacula-server", "-p", "novacula-cli", "-p", "novacula-demo", "--bins"])
             .current_dir(workspace())
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
@@ -42,17 +34,12 @@ impl Binaries {
             bail!("cargo build ended with {}", output.status);
         }
         let text = String::from_utf8(output.stdout).context("read cargo's messages")?;
-        Ok(Self {
-            by_name: text.lines().filter_map(executable).collect(),
-        })
+        Ok(Self { by_name: text.lines().filter_map(executable).collect() })
     }
 
     /// One of them.
     pub(crate) fn path(&self, name: &str) -> anyhow::Result<&Path> {
-        self.by_name
-            .get(name)
-            .map(PathBuf::as_path)
-            .with_context(|| format!("cargo built no {name}"))
+        self.by_name.get(name).map(PathBuf::as_path).with_context(|| format!("cargo built no {name}"))
     }
 }
 

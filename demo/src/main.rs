@@ -58,10 +58,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> anyhow::Result<()> {
     eprintln!("building the real binaries (release); the first time takes some minutes ...");
     let binaries = Binaries::build()?;
-    let folder = tempfile::Builder::new()
-        .prefix("novacula-demo-")
-        .tempdir()
-        .context("make a folder")?;
+    let folder = tempfile::Builder::new().prefix("novacula-demo-").tempdir().context("make a folder")?;
     let mut story = Story::new();
 
     let (mut server, novacula) = control_plane(&mut story, &binaries, folder.path())?;
@@ -93,40 +90,20 @@ fn control_plane(story: &mut Story, binaries: &Binaries, folder: &Path) -> anyho
         .output()
         .context("run novacula-server bootstrap")?;
     if !made.status.success() {
-        bail!(
-            "bootstrap ended with {}:\n{}",
-            made.status,
-            String::from_utf8_lossy(&made.stderr)
-        );
+        bail!("bootstrap ended with {}:\n{}", made.status, String::from_utf8_lossy(&made.stderr));
     }
     let (api, executors) = (free_port()?, free_port()?);
     let readiness = Readiness::new(folder)?;
     let mut command = Command::new(binary);
     command.arg("run").arg("--data-dir").arg(&data);
-    command.args([
-        "--api-listen",
-        &format!("127.0.0.1:{api}"),
-        "--executor-listen",
-        &format!("127.0.0.1:{executors}"),
-    ]);
-    command
-        .args(["--probation-ms", PROBATION_MS, "--log-format", "json"])
-        .env("NOTIFY_SOCKET", readiness.path());
+    command.args(["--api-listen", &format!("127.0.0.1:{api}"), "--executor-listen", &format!("127.0.0.1:{executors}")]);
+    command.args(["--probation-ms", PROBATION_MS, "--log-format", "json"]).env("NOTIFY_SOCKET", readiness.path());
     let mut server = Process::start("novacula-server", &mut command, folder)?;
     readiness.wait(&mut server, LIMIT)?;
-    story.tell(&format!(
-        "API for people on 127.0.0.1:{api}, streams of executors on 127.0.0.1:{executors}, both TLS"
-    ));
-    story.tell(&format!(
-        "embedded store, one file: {}",
-        data.join("novacula.db").display()
-    ));
-    let novacula = Novacula::new(
-        binaries.path("novacula")?,
-        format!("https://127.0.0.1:{api}"),
-        data.join("ca.pem"),
-        tokens,
-    );
+    story.tell(&format!("API for people on 127.0.0.1:{api}, streams of executors on 127.0.0.1:{executors}, both TLS"));
+    story.tell(&format!("embedded store, one file: {}", data.join("novacula.db").display()));
+    let novacula =
+        Novacula::new(binaries.path("novacula")?, format!("https://127.0.0.1:{api}"), data.join("ca.pem"), tokens);
     Ok((server, novacula))
 }
 
@@ -151,11 +128,7 @@ fn enrolled_agent(
         .output()
         .context("run novacula-agent enroll")?;
     if !enrolled.status.success() {
-        bail!(
-            "enroll ended with {}:\n{}",
-            enrolled.status,
-            String::from_utf8_lossy(&enrolled.stderr)
-        );
+        bail!("enroll ended with {}:\n{}", enrolled.status, String::from_utf8_lossy(&enrolled.stderr));
     }
     let mut command = host.command();
     command.args(["run", "--supervise"]);
@@ -192,10 +165,7 @@ fn good_upgrade(story: &mut Story, novacula: &Novacula) -> anyhow::Result<()> {
         bail!("the upgrade ended with {}", output.status);
     }
     let attempt = newest(novacula)?;
-    story.tell(&format!(
-        "from the write in the database to the agent's receipt: {}",
-        receipt(&attempt)?
-    ));
+    story.tell(&format!("from the write in the database to the agent's receipt: {}", receipt(&attempt)?));
     let executor = novacula.json(As::Owner, &["executor", "get", "web-1"])?;
     story.tell(&format!(
         "web-1 now runs {}, confirmed; the version before is kept beside it",
@@ -211,22 +181,12 @@ fn bad_upgrade(story: &mut Story, novacula: &Novacula) -> anyhow::Result<()> {
     story.quote(&String::from_utf8_lossy(&output.stderr));
     let attempt = newest(novacula)?;
     if output.status.success() || text(&attempt, "outcome") != "OUTCOME_ROLLED_BACK" {
-        bail!(
-            "expected a rollback, and got {} with {}",
-            output.status,
-            text(&attempt, "outcome")
-        );
+        bail!("expected a rollback, and got {} with {}", output.status, text(&attempt, "outcome"));
     }
-    story.tell(&format!(
-        "from the write to the agent's receipt: {}",
-        receipt(&attempt)?
-    ));
+    story.tell(&format!("from the write to the agent's receipt: {}", receipt(&attempt)?));
     story.tell("nobody was asked: the host itself put the last confirmed version back, and said what it saw");
     let executor = novacula.json(As::Owner, &["executor", "get", "web-1"])?;
-    story.tell(&format!(
-        "web-1 runs {} again; 1.2.0 is held for it",
-        text(&executor, "version")
-    ));
+    story.tell(&format!("web-1 runs {} again; 1.2.0 is held for it", text(&executor, "version")));
     Ok(())
 }
 
@@ -256,19 +216,13 @@ fn newest(novacula: &Novacula) -> anyhow::Result<Value> {
 
 /// How long from request to acknowledgement.
 fn receipt(attempt: &Value) -> anyhow::Result<String> {
-    let (asked, heard) = (
-        micros(&text(attempt, "requestTime"))?,
-        micros(&text(attempt, "deliverTime"))?,
-    );
+    let (asked, heard) = (micros(&text(attempt, "requestTime"))?, micros(&text(attempt, "deliverTime"))?);
     Ok(format!("{:.1} ms", (heard - asked) as f64 / 1000.0))
 }
 
 /// Microseconds since midnight of an RFC 3339 time in UTC; enough to compare two times of one minute.
 fn micros(time: &str) -> anyhow::Result<i64> {
-    let clock = time
-        .split_once('T')
-        .and_then(|(_, clock)| clock.strip_suffix('Z'))
-        .context("a time in UTC")?;
+    let clock = time.split_once('T').and_then(|(_, clock)| clock.strip_suffix('Z')).context("a time in UTC")?;
     let mut parts = clock.split(':');
     let mut next = || parts.next().context("hours, minutes and seconds");
     let (hours, minutes, seconds): (i64, i64, f64) = (next()?.parse()?, next()?.parse()?, next()?.parse()?);
@@ -303,27 +257,14 @@ impl Host {
         }
         let config = root.join("agent.toml");
         // A demo's host forgets everything at the end, and says so: state on a temporary file system is refused otherwise.
-        fs::write(
-            &config,
-            "[upgrade]\nallow_volatile_state = true\ndead_man_window = \"5s\"\n",
-        )
-        .context("write the host's settings")?;
-        Ok(Self {
-            binary: root.join("bin/novacula-agent"),
-            state: root.join("state"),
-            config,
-        })
+        fs::write(&config, "[upgrade]\nallow_volatile_state = true\ndead_man_window = \"5s\"\n")
+            .context("write the host's settings")?;
+        Ok(Self { binary: root.join("bin/novacula-agent"), state: root.join("state"), config })
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
-        command
-            .arg("--binary")
-            .arg(&self.binary)
-            .arg("--state-dir")
-            .arg(&self.state)
-            .arg("--config")
-            .arg(&self.config);
+        command.arg("--binary").arg(&self.binary).arg("--state-dir").arg(&self.state).arg("--config").arg(&self.config);
         command
     }
 }

@@ -25,20 +25,13 @@ pub(crate) enum As {
 
 impl Novacula {
     pub(crate) fn new(binary: &Path, server: String, ca: PathBuf, tokens: PathBuf) -> Self {
-        Self {
-            binary: binary.to_owned(),
-            server,
-            ca,
-            tokens,
-        }
+        Self { binary: binary.to_owned(), server, ca, tokens }
     }
 
     /// Runs it, whatever it exits with.
     pub(crate) fn output(&self, role: As, arguments: &[&str]) -> anyhow::Result<Output> {
         let mut command = Command::new(&self.binary);
-        command
-            .args(["--server", &self.server, "--organization", "acme", "--ca"])
-            .arg(&self.ca);
+        command.args(["--server", &self.server, "--organization", "acme", "--ca"]).arg(&self.ca);
         command.arg("--token-file").arg(self.token_file(role)).args(arguments);
         command.stdin(Stdio::null()).output().context("run novacula")
     }
@@ -63,21 +56,14 @@ impl Novacula {
     pub(crate) fn line(&self) -> String {
         let token = self.token_file(As::Owner);
         let (binary, ca) = (self.binary.display(), self.ca.display());
-        format!(
-            "{binary} --server {} --ca {ca} --token-file {} --organization acme",
-            self.server,
-            token.display()
-        )
+        format!("{binary} --server {} --ca {ca} --token-file {} --organization acme", self.server, token.display())
     }
 
     /// The same call without us.
     pub(crate) fn grpcurl(&self, what: &str) -> String {
         let address = self.server.trim_start_matches("https://");
         let (ca, token) = (self.ca.display(), self.token_file(As::Owner));
-        format!(
-            "grpcurl -cacert {ca} -H \"authorization: Bearer $(cat {})\" {address} {what}",
-            token.display()
-        )
+        format!("grpcurl -cacert {ca} -H \"authorization: Bearer $(cat {})\" {address} {what}", token.display())
     }
 
     fn token_file(&self, role: As) -> PathBuf {

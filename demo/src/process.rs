@@ -26,11 +26,7 @@ impl Process {
         let file = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         let other = file.try_clone().context("share the log")?;
         let child = command.stdin(Stdio::null()).stdout(file).stderr(other).spawn();
-        Ok(Self {
-            name,
-            child: child.with_context(|| format!("start {name}"))?,
-            log,
-        })
+        Ok(Self { name, child: child.with_context(|| format!("start {name}"))?, log })
     }
 
     /// Its process id.
@@ -87,9 +83,7 @@ impl Readiness {
     pub(crate) fn new(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join("notify");
         let socket = UnixDatagram::bind(&path).with_context(|| format!("bind {}", path.display()))?;
-        socket
-            .set_read_timeout(Some(Duration::from_millis(200)))
-            .context("limit waiting")?;
+        socket.set_read_timeout(Some(Duration::from_millis(200))).context("limit waiting")?;
         Ok(Self { socket, path })
     }
 
@@ -108,11 +102,7 @@ impl Readiness {
                 return Ok(());
             }
         }
-        bail!(
-            "{} was not ready after {limit:?}:\n{}",
-            process.name,
-            process.last_lines()
-        )
+        bail!("{} was not ready after {limit:?}:\n{}", process.name, process.last_lines())
     }
 }
 
@@ -132,10 +122,7 @@ pub(crate) fn wait_for<T>(
     bail!("waited {limit:?} for {what}")
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a plain thread that waits for other processes; nothing else runs in it"
-)]
+#[expect(clippy::disallowed_methods, reason = "a plain thread that waits for other processes; nothing else runs in it")]
 fn pause() {
     std::thread::sleep(Duration::from_millis(50));
 }

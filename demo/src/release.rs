@@ -19,10 +19,7 @@ pub(crate) fn publish(novacula: &Novacula, binary: &Path, version: &str, folder:
     let notes = notes.to_str().context("a path of text")?;
 
     let release = format!("agent-{version}");
-    novacula.succeed(
-        As::Publisher,
-        &["release", "create", "agent", version, "--notes-file", notes],
-    )?;
+    novacula.succeed(As::Publisher, &["release", "create", "agent", version, "--notes-file", notes])?;
     let line = novacula.succeed(As::Publisher, &["release", "manifest", path, "--version", version])?;
     sign(&file, line.trim_end())?;
     novacula.succeed(As::Publisher, &["release", "upload", &release, path])?;
@@ -38,9 +35,6 @@ fn sign(file: &Path, manifest: &str) -> anyhow::Result<()> {
     let key = key.context("read the development key")?;
     let content = File::open(file).context("open the release's binary")?;
     let signature = minisign::sign(None, &key, content, Some(manifest), None).context("sign")?;
-    let path = file.with_file_name(format!(
-        "{}.minisig",
-        file.file_name().unwrap_or_default().to_string_lossy()
-    ));
+    let path = file.with_file_name(format!("{}.minisig", file.file_name().unwrap_or_default().to_string_lossy()));
     fs::write(path, signature.to_string()).context("write the signature")
 }

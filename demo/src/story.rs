@@ -12,21 +12,13 @@ pub(crate) struct Story {
 
 impl Story {
     pub(crate) fn new() -> Self {
-        Self {
-            chapter: 0,
-            began: Instant::now(),
-            colour: io::stdout().is_terminal(),
-        }
+        Self { chapter: 0, began: Instant::now(), colour: io::stdout().is_terminal() }
     }
 
     /// A new chapter.
     pub(crate) fn chapter(&mut self, title: &str) {
         self.chapter += 1;
-        let (on, off) = if self.colour {
-            ("\u{1b}[1m", "\u{1b}[0m")
-        } else {
-            ("", "")
-        };
+        let (on, off) = if self.colour { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
         self.write(&format!("\n{on}{}. {title}{off}", self.chapter));
     }
 
@@ -37,11 +29,7 @@ impl Story {
 
     /// A command that the reader could type.
     pub(crate) fn command(&self, line: &str) {
-        let (on, off) = if self.colour {
-            ("\u{1b}[36m", "\u{1b}[0m")
-        } else {
-            ("", "")
-        };
+        let (on, off) = if self.colour { ("\u{1b}[36m", "\u{1b}[0m") } else { ("", "") };
         self.write(&format!("   {on}$ {line}{off}"));
     }
 

@@ -30,10 +30,7 @@ impl Sha256 {
     /// # Errors
     /// [`Error`] when it is not 32 bytes long.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, Error> {
-        bytes
-            .try_into()
-            .map(Self)
-            .map_err(|_| Error(format!("({} bytes)", bytes.len())))
+        bytes.try_into().map(Self).map_err(|_| Error(format!("({} bytes)", bytes.len())))
     }
 }
 
@@ -82,12 +79,7 @@ mod tests {
     fn text_round_trips_and_has_one_spelling() {
         let text = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(text.parse::<Sha256>().expect("a digest").to_string(), text);
-        for bad in [
-            text.to_uppercase(),
-            text[1..].to_owned(),
-            format!("sha256:{text}"),
-            format!("{}é", &text[2..]),
-        ] {
+        for bad in [text.to_uppercase(), text[1..].to_owned(), format!("sha256:{text}"), format!("{}é", &text[2..])] {
             assert!(bad.parse::<Sha256>().is_err(), "{bad}");
         }
     }

@@ -93,8 +93,7 @@ impl Executor {
     /// The channel that counts: the control plane's word, held down by the host's ceiling.
     #[must_use]
     pub fn effective_channel(&self) -> Channel {
-        self.channel_ceiling
-            .map_or(self.channel, |ceiling| self.channel.min(ceiling))
+        self.channel_ceiling.map_or(self.channel, |ceiling| self.channel.min(ceiling))
     }
 
     /// The hold on `version`, when there is one.
@@ -161,10 +160,7 @@ impl FromStr for Platform {
             (1..=16).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
         };
         match value.split_once('/') {
-            Some((os, arch)) if word(os) && word(arch) => Ok(Self {
-                os: os.to_owned(),
-                arch: arch.to_owned(),
-            }),
+            Some((os, arch)) if word(os) && word(arch) => Ok(Self { os: os.to_owned(), arch: arch.to_owned() }),
             _ => Err(Error::Platform(value.chars().take(80).collect())),
         }
     }

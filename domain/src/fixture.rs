@@ -54,21 +54,13 @@ pub(crate) fn executor(running: &str) -> Executor {
 }
 
 pub(crate) fn hold(on: &str) -> Hold {
-    Hold {
-        version: version(on),
-        attempt: attempt_id(9),
-        cause: "it crashed".to_owned(),
-        since: at(0),
-    }
+    Hold { version: version(on), attempt: attempt_id(9), cause: "it crashed".to_owned(), since: at(0) }
 }
 
 /// A published stable agent release for linux/amd64.
 pub(crate) fn release(of: &str) -> Release {
     Release {
-        id: ReleaseId {
-            kind: Kind::Agent,
-            version: version(of),
-        },
+        id: ReleaseId { kind: Kind::Agent, version: version(of) },
         revision: Revision::default(),
         channel: Channel::Stable,
         status: Status::Published,
@@ -109,10 +101,7 @@ pub(crate) fn attempt(from: &str, to: &str) -> Attempt {
         executor: executor.uid,
         executor_name: executor.name,
         revision: Revision::default(),
-        release: ReleaseId {
-            kind: Kind::Agent,
-            version: version(to),
-        },
+        release: ReleaseId { kind: Kind::Agent, version: version(to) },
         from_version: version(from),
         generation: Generation(1),
         phase: Phase::Requested,

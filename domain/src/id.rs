@@ -53,9 +53,7 @@ fn is_label(value: &str) -> bool {
     bytes.len() <= NAME_MAX
         && edge(bytes.first())
         && edge(bytes.last())
-        && bytes
-            .iter()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
 }
 
 macro_rules! label {
@@ -185,10 +183,7 @@ impl RequestId {
         if fits {
             Ok(Self(value.to_owned()))
         } else {
-            Err(Error::Resource {
-                form: "1 to 128 printable ASCII characters",
-                value: cut(value),
-            })
+            Err(Error::Resource { form: "1 to 128 printable ASCII characters", value: cut(value) })
         }
     }
 
@@ -260,10 +255,7 @@ impl FromStr for ExecutorName {
                 value: cut(value),
             });
         };
-        Ok(Self {
-            organization: OrganizationId::new(organization)?,
-            executor: ExecutorId::new(executor)?,
-        })
+        Ok(Self { organization: OrganizationId::new(organization)?, executor: ExecutorId::new(executor)? })
     }
 }
 
@@ -287,14 +279,9 @@ impl FromStr for AttemptName {
 
     fn from_str(value: &str) -> Result<Self, Error> {
         const FORM: &str = "organizations/{organization}/executors/{executor}/attempts/{uuid}";
-        let (executor, attempt) = value.split_once("/attempts/").ok_or_else(|| Error::Resource {
-            form: FORM,
-            value: cut(value),
-        })?;
-        Ok(Self {
-            executor: executor.parse()?,
-            attempt: attempt.parse()?,
-        })
+        let (executor, attempt) =
+            value.split_once("/attempts/").ok_or_else(|| Error::Resource { form: FORM, value: cut(value) })?;
+        Ok(Self { executor: executor.parse()?, attempt: attempt.parse()? })
     }
 }
 
@@ -319,18 +306,11 @@ impl ReleaseId {
     /// # Errors
     /// [`Error::Resource`] when it is of another form.
     pub fn parse_resource_name(value: &str) -> Result<Self, Error> {
-        value
-            .strip_prefix("releases/")
-            .ok_or_else(|| Self::form(value))?
-            .parse()
-            .map_err(|_| Self::form(value))
+        value.strip_prefix("releases/").ok_or_else(|| Self::form(value))?.parse().map_err(|_| Self::form(value))
     }
 
     fn form(value: &str) -> Error {
-        Error::Resource {
-            form: "releases/{agent|operator}-{version}",
-            value: cut(value),
-        }
+        Error::Resource { form: "releases/{agent|operator}-{version}", value: cut(value) }
     }
 }
 
@@ -370,10 +350,7 @@ mod tests {
         let text = "organizations/acme/executors/web-1/attempts/0190163d-8694-739b-aea5-966c26f8ad91";
         assert_eq!(text.parse::<AttemptName>().expect("parses").to_string(), text);
         let text = "releases/agent-1.2.0-rc.1";
-        assert_eq!(
-            ReleaseId::parse_resource_name(text).expect("parses").resource_name(),
-            text
-        );
+        assert_eq!(ReleaseId::parse_resource_name(text).expect("parses").resource_name(), text);
     }
 
     #[test]

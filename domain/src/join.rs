@@ -95,10 +95,7 @@ impl Endpoint {
     /// The host; an IPv6 address without its brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(&self.host)
+        self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&self.host)
     }
 
     /// The port.
@@ -120,23 +117,12 @@ impl FromStr for Endpoint {
     fn from_str(value: &str) -> Result<Self, Error> {
         let (host, port) = value.rsplit_once(':').ok_or(Error::Endpoint)?;
         let plain = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-        let port = port
-            .parse()
-            .ok()
-            .filter(|port| plain && *port != 0)
-            .ok_or(Error::Endpoint)?;
+        let port = port.parse().ok().filter(|port| plain && *port != 0).ok_or(Error::Endpoint)?;
         let fits = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             Some(address) => address.parse::<Ipv6Addr>().is_ok(),
             None => is_host(host),
         };
-        if fits {
-            Ok(Self {
-                host: host.to_owned(),
-                port,
-            })
-        } else {
-            Err(Error::Endpoint)
-        }
+        if fits { Ok(Self { host: host.to_owned(), port }) } else { Err(Error::Endpoint) }
     }
 }
 
@@ -165,12 +151,7 @@ mod tests {
 
     #[test]
     fn a_join_token_round_trips() {
-        for endpoint in [
-            "localhost:7444",
-            "control.example.com:443",
-            "127.0.0.1:7444",
-            "[::1]:7444",
-        ] {
+        for endpoint in ["localhost:7444", "control.example.com:443", "127.0.0.1:7444", "[::1]:7444"] {
             let secret = secret(endpoint);
             let again: JoinSecret = secret.reveal().parse().expect("a join token");
             assert_eq!(

@@ -116,26 +116,10 @@ impl Manifest {
 
 impl fmt::Display for Manifest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{HEADER}kind={} version={} channel={}",
-            self.kind(),
-            self.version,
-            self.channel
-        )?;
+        write!(f, "{HEADER}kind={} version={} channel={}", self.kind(), self.version, self.channel)?;
         match &self.subject {
-            Subject::Agent {
-                platform,
-                file,
-                size,
-                sha256,
-            } => {
-                write!(
-                    f,
-                    " os={} arch={} file={file} size={size} sha256={sha256}",
-                    platform.os(),
-                    platform.arch()
-                )?;
+            Subject::Agent { platform, file, size, sha256 } => {
+                write!(f, " os={} arch={} file={file} size={size} sha256={sha256}", platform.os(), platform.arch())?;
             }
             Subject::Operator { image, digest } => write!(f, " image={image} digest=sha256:{digest}")?,
         }
@@ -162,13 +146,7 @@ impl FromStr for Manifest {
         let sequence = fields.number("sequence")?;
         let floor = fields.parsed("floor")?;
         fields.end()?;
-        Ok(Self {
-            version,
-            channel,
-            subject,
-            sequence,
-            floor,
-        })
+        Ok(Self { version, channel, subject, sequence, floor })
     }
 }
 
@@ -187,10 +165,7 @@ impl<'a> Fields<'a> {
         T: FromStr,
         T::Err: fmt::Display,
     {
-        self.text(key)?.parse().map_err(|error: T::Err| Error::Value {
-            key,
-            why: error.to_string(),
-        })
+        self.text(key)?.parse().map_err(|error: T::Err| Error::Value { key, why: error.to_string() })
     }
 
     /// A number from 1, in decimal, without sign or leading zeros: `007` and `+7` would be second spellings of 7.
@@ -200,11 +175,7 @@ impl<'a> Fields<'a> {
         let number = if plain { text.parse().ok() } else { None };
         number.ok_or_else(|| Error::Value {
             key,
-            why: format!(
-                "{:?} is not a decimal number from 1 to {} without leading zeros",
-                cut(text),
-                u64::MAX
-            ),
+            why: format!("{:?} is not a decimal number from 1 to {} without leading zeros", cut(text), u64::MAX),
         })
     }
 
@@ -213,20 +184,12 @@ impl<'a> Fields<'a> {
         let arch = self.text("arch")?;
         // A slash in either would move the border between them, and the line would print otherwise than it was read.
         let platform = format!("{os}/{arch}").parse::<Platform>();
-        let platform = platform.map_err(|error| Error::Value {
-            key: "os",
-            why: error.to_string(),
-        })?;
+        let platform = platform.map_err(|error| Error::Value { key: "os", why: error.to_string() })?;
         let file = self.text("file")?;
         check_file(file)?;
         let size = self.number("size")?;
         let sha256 = self.parsed("sha256")?;
-        Ok(Subject::Agent {
-            platform,
-            file: file.to_owned(),
-            size,
-            sha256,
-        })
+        Ok(Subject::Agent { platform, file: file.to_owned(), size, sha256 })
     }
 
     fn operator(&mut self) -> Result<Subject, Error> {
@@ -237,23 +200,16 @@ impl<'a> Fields<'a> {
             key: "digest",
             why: format!("{:?} does not begin with \"sha256:\"", cut(digest)),
         })?;
-        let digest = digest.parse().map_err(|error: crate::digest::Error| Error::Value {
-            key: "digest",
-            why: error.to_string(),
-        })?;
-        Ok(Subject::Operator {
-            image: image.to_owned(),
-            digest,
-        })
+        let digest = digest
+            .parse()
+            .map_err(|error: crate::digest::Error| Error::Value { key: "digest", why: error.to_string() })?;
+        Ok(Subject::Operator { image: image.to_owned(), digest })
     }
 
     fn end(mut self) -> Result<(), Error> {
         match self.0.next() {
             None => Ok(()),
-            Some(found) => Err(Error::Key {
-                key: "(end of line)",
-                found: cut(found),
-            }),
+            Some(found) => Err(Error::Key { key: "(end of line)", found: cut(found) }),
         }
     }
 }
@@ -284,19 +240,12 @@ pub fn check_file(name: &str) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Value`] of the key `image`.
 pub fn check_image(image: &str) -> Result<(), Error> {
-    let refused = |rule: &str| Error::Value {
-        key: "image",
-        why: format!("{:?} {rule}", cut(image)),
-    };
+    let refused = |rule: &str| Error::Value { key: "image", why: format!("{:?} {rule}", cut(image)) };
     if image.len() > IMAGE_MAX {
         return Err(refused("is longer than 255 bytes"));
     }
-    let (host, path) = image
-        .split_once('/')
-        .ok_or_else(|| refused("is not host[:port]/path"))?;
-    let (name, port) = host
-        .split_once(':')
-        .map_or((host, None), |(name, port)| (name, Some(port)));
+    let (host, path) = image.split_once('/').ok_or_else(|| refused("is not host[:port]/path"))?;
+    let (name, port) = host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port)));
     if !(name.contains('.') || port.is_some() || name == "localhost") || !name.split('.').all(is_component) {
         return Err(refused("does not begin with a registry's host name"));
     }

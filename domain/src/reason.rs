@@ -156,11 +156,7 @@ impl Refusal {
     /// A refusal without values.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-            values: Vec::new(),
-        }
+        Self { reason, message: message.into(), values: Vec::new() }
     }
 
     /// The same with one of the rule's values.

@@ -90,17 +90,13 @@ impl Release {
     /// The artifact for an agent on `platform`.
     #[must_use]
     pub fn agent_artifact(&self, platform: &Platform) -> Option<&Artifact> {
-        self.artifacts
-            .iter()
-            .find(|artifact| matches!(artifact, Artifact::Agent { platform: p, .. } if p == platform))
+        self.artifacts.iter().find(|artifact| matches!(artifact, Artifact::Agent { platform: p, .. } if p == platform))
     }
 
     /// The image of an operator release.
     #[must_use]
     pub fn operator_artifact(&self) -> Option<&Artifact> {
-        self.artifacts
-            .iter()
-            .find(|artifact| matches!(artifact, Artifact::Operator { .. }))
+        self.artifacts.iter().find(|artifact| matches!(artifact, Artifact::Operator { .. }))
     }
 }
 

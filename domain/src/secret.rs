@@ -96,14 +96,8 @@ impl FromStr for BearerToken {
     type Err = Error;
 
     fn from_str(value: &str) -> Result<Self, Error> {
-        let (token, secret) = value
-            .strip_prefix(BEARER)
-            .and_then(|rest| rest.split_once('_'))
-            .ok_or(Error)?;
-        Ok(Self {
-            token: TokenId::new(token).map_err(|_| Error)?,
-            secret: Secret::parse(secret).ok_or(Error)?,
-        })
+        let (token, secret) = value.strip_prefix(BEARER).and_then(|rest| rest.split_once('_')).ok_or(Error)?;
+        Ok(Self { token: TokenId::new(token).map_err(|_| Error)?, secret: Secret::parse(secret).ok_or(Error)? })
     }
 }
 
@@ -113,10 +107,7 @@ mod tests {
 
     #[test]
     fn a_bearer_token_round_trips_and_has_one_spelling() {
-        let token = BearerToken {
-            token: TokenId::new("ci-7").expect("a label"),
-            secret: Secret::new([0xab; 32]),
-        };
+        let token = BearerToken { token: TokenId::new("ci-7").expect("a label"), secret: Secret::new([0xab; 32]) };
         let text = token.reveal();
         let again: BearerToken = text.parse().expect("a token");
         assert_eq!(again.token, token.token);
@@ -137,10 +128,7 @@ mod tests {
 
     #[test]
     fn debug_prints_no_secret() {
-        let token = BearerToken {
-            token: TokenId::new("ci").expect("a label"),
-            secret: Secret::new([0xab; 32]),
-        };
+        let token = BearerToken { token: TokenId::new("ci").expect("a label"), secret: Secret::new([0xab; 32]) };
         assert!(!format!("{token:?}").contains("ab"));
         assert!(!format!("{token:?}").contains("171"));
     }

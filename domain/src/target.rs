@@ -65,11 +65,7 @@ pub fn targets(executor: &Executor, catalog: &[Release]) -> Vec<Target> {
         release_notes: release.notes.clone(),
         held: executor.hold_on(&release.id.version).is_some(),
     };
-    let mut rows: Vec<Target> = catalog
-        .iter()
-        .filter(|release| view.sees(release).is_ok())
-        .map(row)
-        .collect();
+    let mut rows: Vec<Target> = catalog.iter().filter(|release| view.sees(release).is_ok()).map(row).collect();
     rows.sort_by(|one, other| match (one.direction, other.direction) {
         (Direction::Upgrade, Direction::Upgrade) => one.release.cmp(&other.release),
         (Direction::Downgrade, Direction::Downgrade) => Reverse(&one.release).cmp(&Reverse(&other.release)),
@@ -88,21 +84,13 @@ pub fn direct<'a>(executor: &Executor, catalog: &'a [Release], version: &Version
     let of_kind = |release: &&Release| release.id.kind == view.kind && release.id.version == *version;
     let release = catalog.iter().find(of_kind).ok_or_else(|| {
         if catalog.iter().any(|release| release.id.version == *version) {
-            let message = format!(
-                "version {version} was released for the other kind; this executor is of kind {}",
-                view.kind
-            );
-            return Refusal::new(Reason::KindMismatch, message)
-                .with("kind", view.kind)
-                .with("target_version", version);
+            let message =
+                format!("version {version} was released for the other kind; this executor is of kind {}", view.kind);
+            return Refusal::new(Reason::KindMismatch, message).with("kind", view.kind).with("target_version", version);
         }
-        let message = format!(
-            "the catalog has no {} release {version}; list the targets to see what there is",
-            view.kind
-        );
-        Refusal::new(Reason::VersionNotAvailable, message)
-            .with("kind", view.kind)
-            .with("target_version", version)
+        let message =
+            format!("the catalog has no {} release {version}; list the targets to see what there is", view.kind);
+        Refusal::new(Reason::VersionNotAvailable, message).with("kind", view.kind).with("target_version", version)
     })?;
     view.sees(release)?;
     view.reachable(release)?;
@@ -117,16 +105,10 @@ pub fn direct<'a>(executor: &Executor, catalog: &'a [Release], version: &Version
 pub fn admission(executor: &Executor) -> Result<(), Refusal> {
     let refused = |reason, message: String| Err(Refusal::new(reason, message).with("executor", &executor.name));
     if executor.state == State::Deactivated {
-        return refused(
-            Reason::ExecutorDeactivated,
-            format!("{} is deactivated; activate it first", executor.name),
-        );
+        return refused(Reason::ExecutorDeactivated, format!("{} is deactivated; activate it first", executor.name));
     }
     if executor.kind.is_none() || executor.version.is_none() {
-        let message = format!(
-            "{} has not synced yet: its kind and version are unknown; start it first",
-            executor.name
-        );
+        let message = format!("{} has not synced yet: its kind and version are unknown; start it first", executor.name);
         return refused(Reason::ExecutorNeverSynced, message);
     }
     if executor.duplicated_since.is_some() {
@@ -156,12 +138,7 @@ struct View<'a> {
 impl<'a> View<'a> {
     fn new(executor: &'a Executor, catalog: &'a [Release]) -> Result<Self, Refusal> {
         match (executor.kind, &executor.version) {
-            (Some(kind), Some(running)) => Ok(Self {
-                executor,
-                kind,
-                running,
-                catalog,
-            }),
+            (Some(kind), Some(running)) => Ok(Self { executor, kind, running, catalog }),
             (None, _) | (_, None) => {
                 let message = format!("{} has not synced yet: its kind and version are unknown", executor.name);
                 Err(Refusal::new(Reason::ExecutorNeverSynced, message))
@@ -170,20 +147,14 @@ impl<'a> View<'a> {
     }
 
     fn direction(&self, release: &Release) -> Direction {
-        if release.id.version > *self.running {
-            Direction::Upgrade
-        } else {
-            Direction::Downgrade
-        }
+        if release.id.version > *self.running { Direction::Upgrade } else { Direction::Downgrade }
     }
 
     /// Whether there is a row.
     fn sees(&self, release: &Release) -> Result<(), Refusal> {
         let version = &release.id.version;
         let refused = |reason, message: String| {
-            Refusal::new(reason, message)
-                .with("target_version", version)
-                .with("kind", self.kind)
+            Refusal::new(reason, message).with("target_version", version).with("kind", self.kind)
         };
         if release.id.kind != self.kind {
             let message = format!("release {} is not for kind {}", release.id, self.kind);
@@ -199,19 +170,12 @@ impl<'a> View<'a> {
             }
             Status::Yanked => {
                 let why = release.yank_reason.as_deref().unwrap_or("no reason given");
-                return Err(refused(
-                    Reason::ReleaseYanked,
-                    format!("release {} was yanked ({why})", release.id),
-                ));
+                return Err(refused(Reason::ReleaseYanked, format!("release {} was yanked ({why})", release.id)));
             }
         }
         let channel = self.executor.effective_channel();
         if !channel.sees(release.channel) {
-            let held_down = if channel == self.executor.channel {
-                ""
-            } else {
-                " by its host's ceiling"
-            };
+            let held_down = if channel == self.executor.channel { "" } else { " by its host's ceiling" };
             let message = format!(
                 "release {} is on channel {}, and the executor is shown {channel}{held_down}",
                 release.id, release.channel
@@ -221,10 +185,7 @@ impl<'a> View<'a> {
                 .with("executor_channel", channel));
         }
         if version == self.running {
-            return Err(refused(
-                Reason::AlreadyRunning,
-                format!("the executor runs {version} already"),
-            ));
+            return Err(refused(Reason::AlreadyRunning, format!("the executor runs {version} already")));
         }
         Ok(())
     }
@@ -232,11 +193,7 @@ impl<'a> View<'a> {
     /// Whether a release that is seen may be moved to directly.
     fn reachable(&self, release: &Release) -> Result<(), Refusal> {
         self.deliverable(release)?;
-        if self.running.major_distance(&release.id.version) <= 1 {
-            Ok(())
-        } else {
-            Err(self.hop(release))
-        }
+        if self.running.major_distance(&release.id.version) <= 1 { Ok(()) } else { Err(self.hop(release)) }
     }
 
     /// Whether it could ever be delivered to this executor, near or far.
@@ -247,9 +204,7 @@ impl<'a> View<'a> {
         {
             let message =
                 format!("version {version} is below {floor}, the lowest version that this executor still accepts");
-            return Err(Refusal::new(Reason::BelowFloor, message)
-                .with("target_version", version)
-                .with("floor", floor));
+            return Err(Refusal::new(Reason::BelowFloor, message).with("target_version", version).with("floor", floor));
         }
         let (found, platform) = match (self.kind, &self.executor.platform) {
             (Kind::Operator, _) => (release.operator_artifact().is_some(), "an image".to_owned()),

@@ -57,13 +57,7 @@ mod tests {
         let late = Timestamp::from_micros(i64::MAX);
         assert_eq!(late.plus(Duration::MAX), late);
         assert_eq!(Timestamp::EPOCH.since(late), Duration::ZERO);
-        assert_eq!(
-            Timestamp::from_micros(5).since(Timestamp::from_micros(2)),
-            Duration::from_micros(3)
-        );
-        assert_eq!(
-            Timestamp::from_micros(5).minus(Duration::from_micros(2)),
-            Timestamp::from_micros(3)
-        );
+        assert_eq!(Timestamp::from_micros(5).since(Timestamp::from_micros(2)), Duration::from_micros(3));
+        assert_eq!(Timestamp::from_micros(5).minus(Duration::from_micros(2)), Timestamp::from_micros(3));
     }
 }

@@ -71,11 +71,7 @@ impl FromStr for Version {
             return Err(Error::Length(value.len()));
         }
         let version = semver::Version::parse(value).map_err(|_| Error::Form(value.to_owned()))?;
-        if version.build.is_empty() {
-            Ok(Self(version))
-        } else {
-            Err(Error::BuildMetadata(value.to_owned()))
-        }
+        if version.build.is_empty() { Ok(Self(version)) } else { Err(Error::BuildMetadata(value.to_owned())) }
     }
 }
 
@@ -89,31 +85,16 @@ mod tests {
 
     #[test]
     fn prereleases_sort_before_what_they_announce_and_carry_its_major() {
-        let rising = [
-            "1.2.0-rc.1",
-            "1.2.0-rc.2",
-            "1.2.0-rc.10",
-            "1.2.0",
-            "1.2.1-beta.1",
-            "2.0.0-rc.1",
-            "2.0.0",
-        ];
+        let rising = ["1.2.0-rc.1", "1.2.0-rc.2", "1.2.0-rc.10", "1.2.0", "1.2.1-beta.1", "2.0.0-rc.1", "2.0.0"];
         assert!(rising.windows(2).all(|pair| version(pair[0]) < version(pair[1])));
         assert_eq!(version("1.9.9").major_distance(&version("2.0.0-rc.1")), 1);
     }
 
     #[test]
     fn one_version_has_one_spelling() {
-        for bad in [
-            "v1.2.0",
-            "1.2",
-            "01.2.0",
-            "1.2.0+build",
-            " 1.2.0",
-            "1.2.0\n",
-            "",
-            &format!("1.2.0-{}", "a".repeat(64)),
-        ] {
+        for bad in
+            ["v1.2.0", "1.2", "01.2.0", "1.2.0+build", " 1.2.0", "1.2.0\n", "", &format!("1.2.0-{}", "a".repeat(64))]
+        {
             assert!(bad.parse::<Version>().is_err(), "{bad:?}");
         }
     }

@@ -32,30 +32,20 @@ struct Myself {
 
 impl Executor for Myself {
     fn describe(&self) -> Description {
-        Description::new(
-            Kind::Agent,
-            env!("CARGO_PKG_VERSION").parse().expect("cargo's versions are SemVer"),
-        )
+        Description::new(Kind::Agent, env!("CARGO_PKG_VERSION").parse().expect("cargo's versions are SemVer"))
     }
 
     async fn preflight(&self, _: &Plan) -> Result<Workplace, Failure> {
-        Ok(Workplace::Directory(
-            self.binary.parent().unwrap_or(Path::new("/")).to_owned(),
-        ))
+        Ok(Workplace::Directory(self.binary.parent().unwrap_or(Path::new("/")).to_owned()))
     }
 
     async fn apply(&self, prepared: Prepared, leave: Leave) -> Result<Applied, Failure> {
         let Artifact::File(mut file) = prepared.artifact else {
             return Ok(Applied::Elsewhere);
         };
-        let journal = self
-            .journal
-            .lock(PATIENCE)
-            .map_err(|error| failed(Stage::Swap, &error))?;
+        let journal = self.journal.lock(PATIENCE).map_err(|error| failed(Stage::Swap, &error))?;
         let open = OpenAttempt::of(&prepared.plan, &leave);
-        journal
-            .update(|state| state.open = Some(open))
-            .map_err(|error| failed(Stage::Swap, &error))?;
+        journal.update(|state| state.open = Some(open)).map_err(|error| failed(Stage::Swap, &error))?;
         let swap = || {
             fs::copy(&self.binary, self.binary.with_extension("prev"))
                 .and_then(|_| fs::rename(file.path(), &self.binary))
@@ -82,10 +72,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Some(token) = env::args().nth(2) {
         enrol::enrol(&token.parse()?, None, &CredentialStore::new(&state)).await?;
     }
-    let myself = Arc::new(Myself {
-        binary: env::current_exe()?,
-        journal: Journal::new(&state),
-    });
+    let myself = Arc::new(Myself { binary: env::current_exe()?, journal: Journal::new(&state) });
     driver::run(myself, driver::Options::new(&state), CancellationToken::new()).await?;
     Ok(())
 }

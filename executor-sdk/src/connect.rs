@@ -90,21 +90,14 @@ pub fn tls(credentials: &Credentials) -> Result<Arc<ClientConfig>, Error> {
         roots.add(authority).map_err(Error::Credentials)?;
     }
     let config = builder().map_err(Error::Credentials)?.with_root_certificates(roots);
-    let config = config
-        .with_client_auth_cert(credentials.chain(), credentials.key())
-        .map_err(Error::Credentials)?;
+    let config = config.with_client_auth_cert(credentials.chain(), credentials.key()).map_err(Error::Credentials)?;
     Ok(finished(config))
 }
 
 /// The TLS client of enrolment: no certificate yet, and a verifier of its own.
 pub(crate) fn tls_without_identity(verifier: Arc<dyn ServerCertVerifier>) -> Result<Arc<ClientConfig>, Error> {
     let config = builder().map_err(Error::Credentials)?;
-    Ok(finished(
-        config
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth(),
-    ))
+    Ok(finished(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
 }
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {
@@ -128,10 +121,7 @@ fn finished(mut config: ClientConfig) -> Arc<ClientConfig> {
 /// # Errors
 /// [`Error::Dial`], after [`DIAL_DEADLINE`] at the latest.
 pub async fn dial(endpoint: &Endpoint, tls: Arc<ClientConfig>) -> Result<Connection, Error> {
-    let failed = |cause| Error::Dial {
-        endpoint: endpoint.clone(),
-        cause,
-    };
+    let failed = |cause| Error::Dial { endpoint: endpoint.clone(), cause };
     // For tonic the scheme says that it need not do TLS itself; `origin` is what requests carry.
     let plain = format!("http://{endpoint}");
     let secure = format!("https://{endpoint}").parse().map_err(|_| failed(Cause::Name))?;
@@ -145,11 +135,7 @@ pub async fn dial(endpoint: &Endpoint, tls: Arc<ClientConfig>) -> Result<Connect
     let noted = note.clone();
     let connector = service_fn(move |uri| connect(uri, name.clone(), Arc::clone(&tls), noted.clone()));
     match tokio::time::timeout(DIAL_DEADLINE, plain.connect_with_connector(connector)).await {
-        Ok(Ok(channel)) => Ok(Connection {
-            endpoint: endpoint.clone(),
-            channel,
-            note,
-        }),
+        Ok(Ok(channel)) => Ok(Connection { endpoint: endpoint.clone(), channel, note }),
         Ok(Err(error)) => Err(failed(Cause::of(&error))),
         Err(_) => Err(failed(Cause::Timeout)),
     }
@@ -208,17 +194,10 @@ impl Connection {
         if std::error::Error::source(status).is_some() && reason.is_none() {
             return self.failed(self.note.read().unwrap_or_else(|| Cause::of(status)));
         }
-        Error::Answer {
-            code: status.code(),
-            reason,
-            message: status.message().to_owned(),
-        }
+        Error::Answer { code: status.code(), reason, message: status.message().to_owned() }
     }
 
     pub(crate) fn failed(&self, cause: Cause) -> Error {
-        Error::Dial {
-            endpoint: self.endpoint.clone(),
-            cause,
-        }
+        Error::Dial { endpoint: self.endpoint.clone(), cause }
     }
 }

@@ -128,11 +128,7 @@ impl Credentials {
     /// # Errors
     /// [`Error::Unusable`] that says which part is wrong.
     pub fn new(identity: Identity, key: &PendingKey, chain: String, trust: String) -> Result<Self, Error> {
-        let Identity {
-            uid,
-            executor,
-            endpoints,
-        } = identity;
+        let Identity { uid, executor, endpoints } = identity;
         Self::checked(uid, executor, endpoints, key.pem.clone(), chain, trust)
             .map_err(|why| unusable("the certificate that was issued", why))
     }
@@ -142,11 +138,7 @@ impl Credentials {
     /// # Errors
     /// As [`Credentials::new`].
     pub fn renewed(&self, key: &PendingKey, chain: String, trust: String) -> Result<Self, Error> {
-        let identity = Identity {
-            uid: self.uid,
-            executor: self.executor.clone(),
-            endpoints: self.endpoints.clone(),
-        };
+        let identity = Identity { uid: self.uid, executor: self.executor.clone(), endpoints: self.endpoints.clone() };
         Self::new(identity, key, chain, trust)
     }
 
@@ -180,23 +172,14 @@ impl Credentials {
         let mut document: Document =
             serde_json::from_slice(bytes).map_err(|error| format!("it is not a set of credentials: {error}"))?;
         if document.format != FORMAT {
-            return Err(format!(
-                "it has format {}, and this release reads format {FORMAT}",
-                document.format
-            ));
+            return Err(format!("it has format {}, and this release reads format {FORMAT}", document.format));
         }
         let uid = document.uid.parse().map_err(|error| format!("uid: {error}"))?;
-        let executor = document
-            .executor
-            .parse()
-            .map_err(|error| format!("executor: {error}"))?;
+        let executor = document.executor.parse().map_err(|error| format!("executor: {error}"))?;
         let endpoints: Result<Vec<Endpoint>, _> = document.endpoints.iter().map(|endpoint| endpoint.parse()).collect();
         let endpoints = endpoints.map_err(|error| format!("endpoints: {error}"))?;
         let key = Zeroizing::new(mem::take(&mut document.private_key));
-        let (chain, trust) = (
-            mem::take(&mut document.certificate_chain),
-            mem::take(&mut document.trust_bundle),
-        );
+        let (chain, trust) = (mem::take(&mut document.certificate_chain), mem::take(&mut document.trust_bundle));
         Self::checked(uid, executor, endpoints, key, chain, trust)
     }
 
@@ -228,15 +211,7 @@ impl Credentials {
             not_before: time(validity.not_before.timestamp()),
             not_after: time(validity.not_after.timestamp()),
         };
-        Ok(Self {
-            uid,
-            executor,
-            endpoints,
-            key,
-            chain,
-            trust,
-            validity,
-        })
+        Ok(Self { uid, executor, endpoints, key, chain, trust, validity })
     }
 
     fn print(&self) -> Zeroizing<Vec<u8>> {
@@ -318,9 +293,7 @@ impl CredentialStore {
     /// The credentials in this state directory.
     #[must_use]
     pub fn new(directory: &Path) -> Self {
-        Self {
-            directory: directory.to_owned(),
-        }
+        Self { directory: directory.to_owned() }
     }
 
     /// Reads them.
@@ -332,9 +305,7 @@ impl CredentialStore {
         let bytes = match disk::read(&path, MAX_BYTES) {
             Ok(bytes) => Zeroizing::new(bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::NotEnrolled {
-                    directory: self.directory.clone(),
-                });
+                return Err(Error::NotEnrolled { directory: self.directory.clone() });
             }
             Err(source) => return Err(Error::Read { path, source }),
         };
@@ -391,10 +362,7 @@ pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, St
 }
 
 fn unusable(what: impl std::fmt::Display, why: String) -> Error {
-    Error::Unusable {
-        what: what.to_string(),
-        why,
-    }
+    Error::Unusable { what: what.to_string(), why }
 }
 
 #[cfg(test)]

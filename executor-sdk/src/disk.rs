@@ -57,11 +57,7 @@ pub fn replace(directory: &Path, name: &str, bytes: &[u8], mode: Mode) -> Result
         Err((step, source)) => {
             // The next write removes it too; what matters is the error before it.
             let _ = fs::remove_file(&new);
-            Err(Error {
-                step,
-                path: new,
-                source,
-            })
+            Err(Error { step, path: new, source })
         }
     }
 }
@@ -84,11 +80,7 @@ pub(crate) fn keep_last(directory: &Path, name: &str, last: &str) -> Result<(), 
             _ => Ok(()),
         }
     };
-    steps().map_err(|(step, source)| Error {
-        step,
-        path: kept.clone(),
-        source,
-    })
+    steps().map_err(|(step, source)| Error { step, path: kept.clone(), source })
 }
 
 /// Reads a file of at most `most` bytes.
@@ -99,10 +91,7 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length <= most) {
         Ok(bytes)
     } else {
-        Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("more than {most} bytes"),
-        ))
+        Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes")))
     }
 }
 
@@ -112,13 +101,7 @@ pub(crate) fn create_new(path: &Path, mode: Mode) -> io::Result<File> {
         Mode::Private => 0o600,
         Mode::Public => 0o644,
     };
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .custom_flags(no_follow())
-        .open(path)
+    OpenOptions::new().read(true).write(true).create_new(true).mode(mode).custom_flags(no_follow()).open(path)
 }
 
 /// Makes renames, links and removals in a directory durable.
@@ -127,11 +110,7 @@ pub(crate) fn create_new(path: &Path, mode: Mode) -> io::Result<File> {
 /// When the directory cannot be opened or synced.
 pub fn sync_directory(directory: &Path) -> Result<(), Error> {
     let sync = || File::open(directory)?.sync_all();
-    sync().map_err(|source| Error {
-        step: "sync the directory",
-        path: directory.to_owned(),
-        source,
-    })
+    sync().map_err(|source| Error { step: "sync the directory", path: directory.to_owned(), source })
 }
 
 /// Removes a file, if it is there.

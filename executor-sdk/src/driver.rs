@@ -205,15 +205,9 @@ impl<E: Executor> Driver<E> {
     }
 
     fn wait(&self) -> Duration {
-        let machine = self
-            .machine
-            .next_wake()
-            .map(|at| at.saturating_sub(clock::since_boot()));
+        let machine = self.machine.next_wake().map(|at| at.saturating_sub(clock::since_boot()));
         let renewal = self.renewal.due_in(&self.credentials, self.link.is_up());
-        [machine, self.link.due_in(), renewal]
-            .into_iter()
-            .flatten()
-            .fold(LONGEST_WAIT, Duration::min)
+        [machine, self.link.due_in(), renewal].into_iter().flatten().fold(LONGEST_WAIT, Duration::min)
     }
 
     async fn look_at_the_time(&mut self) {
@@ -223,8 +217,7 @@ impl<E: Executor> Driver<E> {
         if let Some(connection) = self.link.connection()
             && self.renewal.due_in(&self.credentials, self.link.is_up()) == Some(Duration::ZERO)
         {
-            self.renewal
-                .start(connection, &self.credentials, &self.options.credentials);
+            self.renewal.start(connection, &self.credentials, &self.options.credentials);
         }
         if self.machine.next_wake().is_some_and(|at| at <= clock::since_boot()) {
             self.handle(Input::Tick).await;
@@ -240,8 +233,7 @@ impl<E: Executor> Driver<E> {
         match event {
             Event::Dialled if self.must_renew_first() => {
                 if let Some(connection) = self.link.dialled() {
-                    self.renewal
-                        .start(connection, &self.credentials, &self.options.credentials);
+                    self.renewal.start(connection, &self.credentials, &self.options.credentials);
                 }
             }
             Event::Dialled => {
@@ -254,11 +246,7 @@ impl<E: Executor> Driver<E> {
                 self.note_connected().await;
                 let heartbeat_interval = welcome.heartbeat_interval.max(SHORTEST_HEARTBEAT);
                 let probation = welcome.probation;
-                self.handle(Input::Connected {
-                    heartbeat_interval,
-                    probation,
-                })
-                .await;
+                self.handle(Input::Connected { heartbeat_interval, probation }).await;
                 let nodes = self.executor.inventory().await;
                 self.link.say(Request::Inventory(Inventory::Full(nodes)));
             }
@@ -382,9 +370,5 @@ fn without_log(mut report: AttemptReport) -> AttemptReport {
 }
 
 fn swap(open: &OpenAttempt) -> machine::Swap {
-    if open.step == Step::Applying {
-        machine::Swap::Intended
-    } else {
-        machine::Swap::Made
-    }
+    if open.step == Step::Applying { machine::Swap::Intended } else { machine::Swap::Made }
 }

@@ -69,14 +69,9 @@ pub async fn enrol(
     };
     let endpoint = &join.endpoint;
     let tls = connect::tls_without_identity(Arc::new(Pinned::new(join.authority)))?;
-    let connection = connect::dial(endpoint, tls)
-        .await
-        .map_err(|error| pinned(endpoint, error))?;
+    let connection = connect::dial(endpoint, tls).await.map_err(|error| pinned(endpoint, error))?;
     let mut office = EnrollmentServiceClient::new(connection.channel());
-    let answer = connection
-        .call(office.enroll(request))
-        .await
-        .map_err(|error| pinned(endpoint, error))?;
+    let answer = connection.call(office.enroll(request)).await.map_err(|error| pinned(endpoint, error))?;
     let credentials = enrolled(join, &key, answer)?;
     store.save(&credentials)?;
     Ok(credentials)
@@ -92,9 +87,7 @@ pub async fn renew(
     store: &CredentialStore,
 ) -> Result<Credentials, Error> {
     let key = store.pending_key()?;
-    let request = v1::RenewCertificateRequest {
-        certificate_signing_request: key.signing_request()?,
-    };
+    let request = v1::RenewCertificateRequest { certificate_signing_request: key.signing_request()? };
     let mut office = EnrollmentServiceClient::new(connection.channel());
     let answer = connection.call(office.renew_certificate(request)).await?;
     let renewed = credentials.renewed(&key, answer.certificate_chain, answer.trust_bundle)?;
@@ -107,25 +100,13 @@ pub async fn renew(
 fn enrolled(join: &JoinSecret, key: &PendingKey, answer: v1::EnrollResponse) -> Result<Credentials, Error> {
     let wrong = |field, why: String| Error::Answer { field, why };
     let identity = Identity {
-        uid: answer
-            .uid
-            .parse()
-            .map_err(|error: domain::id::Error| wrong("uid", error.to_string()))?,
-        executor: answer
-            .executor
-            .parse()
-            .map_err(|error: domain::id::Error| wrong("executor", error.to_string()))?,
+        uid: answer.uid.parse().map_err(|error: domain::id::Error| wrong("uid", error.to_string()))?,
+        executor: answer.executor.parse().map_err(|error: domain::id::Error| wrong("executor", error.to_string()))?,
         endpoints: vec![join.endpoint.clone()],
     };
     let trust = credentials::certificates(&answer.trust_bundle).map_err(|why| wrong("trust_bundle", why))?;
-    if !trust
-        .iter()
-        .any(|authority| key_digest(authority) == Some(join.authority))
-    {
-        return Err(wrong(
-            "trust_bundle",
-            "it lacks the authority that the join token names".to_owned(),
-        ));
+    if !trust.iter().any(|authority| key_digest(authority) == Some(join.authority)) {
+        return Err(wrong("trust_bundle", "it lacks the authority that the join token names".to_owned()));
     }
     let credentials = Credentials::new(identity, key, answer.certificate_chain, answer.trust_bundle)?;
     connect::tls(&credentials)?;
@@ -135,12 +116,7 @@ fn enrolled(join: &JoinSecret, key: &PendingKey, answer: v1::EnrollResponse) -> 
 /// At enrolment "not trusted" can mean one thing only, which deserves its own words.
 fn pinned(endpoint: &Endpoint, error: connect::Error) -> Error {
     match error {
-        connect::Error::Dial {
-            cause: Cause::NotTrusted,
-            ..
-        } => Error::NotPinned {
-            endpoint: endpoint.clone(),
-        },
+        connect::Error::Dial { cause: Cause::NotTrusted, .. } => Error::NotPinned { endpoint: endpoint.clone() },
         error => error.into(),
     }
 }
@@ -161,10 +137,7 @@ struct Pinned {
 
 impl Pinned {
     fn new(authority: Sha256) -> Self {
-        Self {
-            authority,
-            provider: connect::provider(),
-        }
+        Self { authority, provider: connect::provider() }
     }
 }
 
@@ -177,9 +150,7 @@ impl ServerCertVerifier for Pinned {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let authority = intermediates
-            .iter()
-            .find(|certificate| key_digest(certificate) == Some(self.authority));
+        let authority = intermediates.iter().find(|certificate| key_digest(certificate) == Some(self.authority));
         let authority = authority.ok_or(CertificateError::UnknownIssuer)?;
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone().into_owned())?;
@@ -203,12 +174,7 @@ impl ServerCertVerifier for Pinned {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signed,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -247,34 +247,20 @@ impl Failure {
     /// The executor does not accept it.
     #[must_use]
     pub fn refused(stage: Stage, code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            outcome: Outcome::Refused,
-            stage,
-            code,
-            message: message.into(),
-        }
+        Self { outcome: Outcome::Refused, stage, code, message: message.into() }
     }
 
     /// It could not be done.
     #[must_use]
     pub fn failed(stage: Stage, code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            outcome: Outcome::Failed,
-            stage,
-            code,
-            message: message.into(),
-        }
+        Self { outcome: Outcome::Failed, stage, code, message: message.into() }
     }
 }
 
 impl ArtifactFile {
     /// Wraps a file whose bytes were proven.
     pub(crate) const fn new(temporary: TemporaryFile, sha256: Sha256, size: u64) -> Self {
-        Self {
-            temporary,
-            sha256,
-            size,
-        }
+        Self { temporary, sha256, size }
     }
 
     /// The open handle through which the bytes were proven; sync this one.

@@ -26,14 +26,8 @@ pub const DISK_SYNCED: &str = "disk-synced";
 pub const DISK_RENAMED: &str = "disk-renamed";
 
 /// The fault points of the SDK; an executor adds its own.
-pub const POINTS: &[&str] = &[
-    JOURNAL_BEFORE_WRITE,
-    DISK_CREATED,
-    DISK_WRITTEN,
-    DISK_SYNCED,
-    DISK_RENAMED,
-    JOURNAL_AFTER_WRITE,
-];
+pub const POINTS: &[&str] =
+    &[JOURNAL_BEFORE_WRITE, DISK_CREATED, DISK_WRITTEN, DISK_SYNCED, DISK_RENAMED, JOURNAL_AFTER_WRITE];
 
 /// Passes the fault point `name`.
 #[cfg(not(feature = "fault-points"))]

@@ -106,9 +106,7 @@ impl Journal {
     /// The journal in this state directory, which has to exist.
     #[must_use]
     pub fn new(directory: &Path) -> Self {
-        Self {
-            directory: directory.to_owned(),
-        }
+        Self { directory: directory.to_owned() }
     }
 
     /// The state directory.
@@ -131,27 +129,15 @@ impl Journal {
     /// [`Error::Busy`] when the time is over, [`Error::Lock`].
     pub fn lock(&self, patience: Duration) -> Result<Locked, Error> {
         let path = self.directory.join(LOCK);
-        let failed = |source| Error::Lock {
-            path: path.clone(),
-            source,
-        };
+        let failed = |source| Error::Lock { path: path.clone(), source };
         let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(disk::no_follow());
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(disk::no_follow());
         let lock = options.open(&path).map_err(failed)?;
         let begin = Instant::now();
         loop {
             match lock.try_lock() {
                 Ok(()) => {
-                    return Ok(Locked {
-                        directory: self.directory.clone(),
-                        _lock: lock,
-                    });
+                    return Ok(Locked { directory: self.directory.clone(), _lock: lock });
                 }
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
                 Err(TryLockError::WouldBlock) if begin.elapsed() >= patience => {
@@ -203,25 +189,15 @@ impl Locked {
         let aside = self.directory.join(format!("{FILE}.unusable"));
         match std::fs::rename(self.directory.join(FILE), &aside) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                let source = disk::Error {
-                    step: "put aside",
-                    path: aside,
-                    source,
-                };
-                Err(Error::Write {
-                    directory: self.directory.clone(),
-                    source,
-                })
+                let source = disk::Error { step: "put aside", path: aside, source };
+                Err(Error::Write { directory: self.directory.clone(), source })
             }
             _ => self.write(state),
         }
     }
 
     fn write(&self, state: &State) -> Result<(), Error> {
-        let failed = |source| Error::Write {
-            directory: self.directory.clone(),
-            source,
-        };
+        let failed = |source| Error::Write { directory: self.directory.clone(), source };
         disk::keep_last(&self.directory, FILE, LAST).map_err(failed)?;
         fault::reach(fault::JOURNAL_BEFORE_WRITE);
         disk::replace(&self.directory, FILE, &document::print(state), Mode::Private).map_err(failed)?;

@@ -359,10 +359,7 @@ impl Machine {
         let mut actions = Vec::new();
         self.live_on(now);
         match input {
-            Input::Connected {
-                heartbeat_interval,
-                probation,
-            } => {
+            Input::Connected { heartbeat_interval, probation } => {
                 self.connected(heartbeat_interval, probation, now);
             }
             Input::Disconnected => self.link = None,

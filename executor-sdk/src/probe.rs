@@ -18,10 +18,7 @@ use crate::credentials::Credentials;
 /// [`connect::CALL_DEADLINE`] each.
 pub async fn probe(credentials: &Credentials) -> Result<String, connect::Error> {
     let tls = connect::tls(credentials)?;
-    let (last, others) = credentials
-        .endpoints
-        .split_last()
-        .expect("credentials name an endpoint");
+    let (last, others) = credentials.endpoints.split_last().expect("credentials name an endpoint");
     for endpoint in others {
         if let Ok(version) = ask(endpoint, Arc::clone(&tls)).await {
             return Ok(version);

@@ -81,11 +81,7 @@ impl ReleaseKeys {
 
     fn from_lines<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Self, Error> {
         let keys = lines.map(ReleaseKey::parse).collect::<Result<Vec<_>, _>>()?;
-        if keys.is_empty() {
-            Err(Error::Empty)
-        } else {
-            Ok(Self(keys))
-        }
+        if keys.is_empty() { Err(Error::Empty) } else { Ok(Self(keys)) }
     }
 }
 
@@ -94,17 +90,10 @@ impl ReleaseKey {
         let refused = || Error::Key(line.chars().take(80).collect());
         let bytes = BASE64_STANDARD.decode(line).map_err(|_| refused())?;
         let (head, raw) = bytes.split_at_checked(10).ok_or_else(refused)?;
-        let id = head
-            .strip_prefix(b"Ed")
-            .and_then(|id| id.try_into().ok())
-            .ok_or_else(refused)?;
+        let id = head.strip_prefix(b"Ed").and_then(|id| id.try_into().ok()).ok_or_else(refused)?;
         let raw = raw.try_into().map_err(|_| refused())?;
         let full = minisign_verify::PublicKey::from_base64(line).map_err(|_| refused())?;
-        Ok(Self {
-            id: KeyId(id),
-            raw,
-            full,
-        })
+        Ok(Self { id: KeyId(id), raw, full })
     }
 }
 

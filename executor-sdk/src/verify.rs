@@ -84,10 +84,7 @@ pub enum Error {
 pub fn prove(keys: &ReleaseKeys, text: &str) -> Result<Proven, Error> {
     let file = SignatureFile::parse(text)?;
     let id = KeyId::from_bytes(file.key);
-    let key = keys.find(id).ok_or_else(|| Error::UnknownKey {
-        key: id,
-        trusted: list(keys),
-    })?;
+    let key = keys.find(id).ok_or_else(|| Error::UnknownKey { key: id, trusted: list(keys) })?;
     let signed = [file.signature.as_slice(), file.comment.as_bytes()].concat();
     let verifier = UnparsedPublicKey::new(&ED25519, key.raw);
     verifier.verify(&signed, &file.global).map_err(|_| Error::Bad(id))?;
@@ -95,15 +92,8 @@ pub fn prove(keys: &ReleaseKeys, text: &str) -> Result<Proven, Error> {
     if signature.trusted_comment() != file.comment {
         return Err(Error::Form("minisign reads another trusted comment in it"));
     }
-    let manifest = file
-        .comment
-        .parse()
-        .map_err(|source| Error::Manifest { key: id, source })?;
-    Ok(Proven {
-        key: key.clone(),
-        manifest,
-        signature,
-    })
+    let manifest = file.comment.parse().map_err(|source| Error::Manifest { key: id, source })?;
+    Ok(Proven { key: key.clone(), manifest, signature })
 }
 
 /// Proves a spec: one of its signature files carries a proven manifest that fits this executor and says what the spec says.
@@ -123,20 +113,13 @@ pub fn prove_spec(keys: &ReleaseKeys, spec: &Spec, expected: &Expectation<'_>) -
     match (proven.is_empty(), worst) {
         (true, Some(error)) => return Err(error.into()),
         (true, None) => {
-            return Err(Failure::refused(
-                Stage::Verify,
-                ErrorCode::BadSignature,
-                "the spec carries no signature",
-            ));
+            return Err(Failure::refused(Stage::Verify, ErrorCode::BadSignature, "the spec carries no signature"));
         }
         (false, _) => {}
     }
     let manifests: Vec<Manifest> = proven.iter().map(|one| one.manifest.clone()).collect();
     let chosen = check::choose(&manifests, expected, spec)?;
-    let at = manifests
-        .iter()
-        .position(|manifest| manifest == chosen)
-        .expect("one of them was chosen");
+    let at = manifests.iter().position(|manifest| manifest == chosen).expect("one of them was chosen");
     Ok(proven.swap_remove(at))
 }
 
@@ -235,9 +218,8 @@ impl<'a> SignatureFile<'a> {
         if !untrusted.starts_with("untrusted comment:") {
             return Err(Error::Form("its first line is no untrusted comment"));
         }
-        let comment = comment
-            .strip_prefix("trusted comment: ")
-            .ok_or(Error::Form("its third line is no trusted comment"))?;
+        let comment =
+            comment.strip_prefix("trusted comment: ").ok_or(Error::Form("its third line is no trusted comment"))?;
         let not_base64 = |_| Error::Form("a signature is not base64");
         let signature = BASE64_STANDARD.decode(signature).map_err(not_base64)?;
         let global = BASE64_STANDARD.decode(global).map_err(not_base64)?;
@@ -255,12 +237,7 @@ impl<'a> SignatureFile<'a> {
         let (mut key, mut bytes) = ([0; 8], [0; 64]);
         key.copy_from_slice(&signature[2..10]);
         bytes.copy_from_slice(&signature[10..]);
-        Ok(Self {
-            key,
-            signature: bytes,
-            comment,
-            global,
-        })
+        Ok(Self { key, signature: bytes, comment, global })
     }
 }
 

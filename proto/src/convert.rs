@@ -47,11 +47,7 @@ impl Error {
     /// A refusal of `value` in `field`.
     #[must_use]
     pub fn new(field: &'static str, rule: impl Into<String>, value: &str) -> Self {
-        Self {
-            field: Cow::Borrowed(field),
-            rule: rule.into(),
-            value: text::line(value, 80),
-        }
+        Self { field: Cow::Borrowed(field), rule: rule.into(), value: text::line(value, 80) }
     }
 
     /// A field that has to be there and is not.

@@ -117,24 +117,8 @@ impl App {
     /// Joins the parts. `run.rs` is the only caller beside tests.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts {
-            store,
-            artifacts,
-            authority,
-            release_keys,
-            settings,
-            replica,
-            entropy,
-        } = parts;
-        Self {
-            store,
-            artifacts,
-            authority,
-            release_keys,
-            settings,
-            replica,
-            entropy,
-        }
+        let Parts { store, artifacts, authority, release_keys, settings, replica, entropy } = parts;
+        Self { store, artifacts, authority, release_keys, settings, replica, entropy }
     }
 
     /// How it was set up.
@@ -181,9 +165,7 @@ impl App {
 
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("App")
-            .field("replica", &self.replica)
-            .finish_non_exhaustive()
+        f.debug_struct("App").field("replica", &self.replica).finish_non_exhaustive()
     }
 }
 

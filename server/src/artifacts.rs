@@ -121,10 +121,7 @@ impl ArtifactStorage {
             .mode(0o700)
             .create(&incoming)
             .map_err(|source| io_error("create", &incoming, source))?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            busy: Arc::default(),
-        })
+        Ok(Self { folder: folder.to_owned(), busy: Arc::default() })
     }
 
     /// Where the bytes of a stored artifact are.
@@ -161,16 +158,7 @@ impl ArtifactStorage {
             if needed > free {
                 return Err(Error::NoSpace { needed, free });
             }
-            Ok(Upload {
-                expected,
-                size,
-                received,
-                unfinished,
-                folder,
-                part,
-                open: Some(open),
-                _slot: slot,
-            })
+            Ok(Upload { expected, size, received, unfinished, folder, part, open: Some(open), _slot: slot })
         })
         .await
     }
@@ -206,17 +194,12 @@ impl Upload {
         let mut open = self.open.take().ok_or_else(|| self.over())?;
         let actual = self.received.saturating_add(chunk.len() as u64);
         if actual > self.size {
-            return Err(Error::Size {
-                expected: self.size,
-                actual,
-            });
+            return Err(Error::Size { expected: self.size, actual });
         }
         let (part, needed) = (self.part.clone(), self.size - self.received);
         let open = blocking(move || {
             open.hasher.update(&chunk);
-            open.file
-                .write_all(&chunk)
-                .map_err(|source| write_error(&part, needed, source))?;
+            open.file.write_all(&chunk).map_err(|source| write_error(&part, needed, source))?;
             Ok(open)
         })
         .await?;
@@ -231,26 +214,18 @@ impl Upload {
     /// [`Error::Size`], [`Error::Digest`], [`Error::Io`]. Bytes that are not what was announced are deleted.
     pub async fn finish(mut self) -> Result<(), Error> {
         if self.received != self.size {
-            return Err(Error::Size {
-                expected: self.size,
-                actual: self.received,
-            });
+            return Err(Error::Size { expected: self.size, actual: self.received });
         }
         let open = self.open.take().ok_or_else(|| self.over())?;
         let actual = Sha256::new(open.hasher.finalize().into());
         if actual != self.expected {
             self.unfinished = Unfinished::Discard;
-            return Err(Error::Digest {
-                expected: self.expected,
-                actual,
-            });
+            return Err(Error::Digest { expected: self.expected, actual });
         }
         let (part, folder) = (self.part.clone(), self.folder.clone());
         let path = folder.join(self.expected.to_string());
         blocking(move || {
-            open.file
-                .sync_all()
-                .map_err(|source| io_error("fsync", &part, source))?;
+            open.file.sync_all().map_err(|source| io_error("fsync", &part, source))?;
             fs::rename(&part, &path).map_err(|source| io_error("rename to", &path, source))?;
             let sync = File::open(&folder).and_then(|folder| folder.sync_all());
             sync.map_err(|source| io_error("fsync", &folder, source))
@@ -262,11 +237,7 @@ impl Upload {
     }
 
     fn over(&self) -> Error {
-        io_error(
-            "write",
-            &self.part,
-            io::Error::other("an earlier write of this upload failed"),
-        )
+        io_error("write", &self.part, io::Error::other("an earlier write of this upload failed"))
     }
 }
 
@@ -284,46 +255,28 @@ impl Drop for Upload {
 impl Slot {
     fn take(busy: &Arc<Mutex<HashSet<Sha256>>>, sha256: Sha256) -> Result<Self, Error> {
         let taken = busy.lock().unwrap_or_else(PoisonError::into_inner).insert(sha256);
-        if taken {
-            Ok(Self {
-                busy: Arc::clone(busy),
-                sha256,
-            })
-        } else {
-            Err(Error::Busy(sha256))
-        }
+        if taken { Ok(Self { busy: Arc::clone(busy), sha256 }) } else { Err(Error::Busy(sha256)) }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.busy
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.sha256);
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.sha256);
     }
 }
 
 /// Opens a part for appending, with what is in it hashed; one that is longer than announced begins anew.
 fn open_part(part: &Path, size: u64) -> Result<(Open, u64), Error> {
     let failed = |operation| move |source| io_error(operation, part, source);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(part)
-        .map_err(failed("open"))?;
+    let mut file =
+        OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(part).map_err(failed("open"))?;
     let mut hasher = sha2::Sha256::new();
     let mut received = file.metadata().map_err(failed("look at"))?.len();
     if received > size {
         file.set_len(0).map_err(failed("truncate"))?;
         received = 0;
     }
-    let (mut left, mut chunk) = (
-        received,
-        vec![0u8; CHUNK.min(usize::try_from(received).unwrap_or(CHUNK))],
-    );
+    let (mut left, mut chunk) = (received, vec![0u8; CHUNK.min(usize::try_from(received).unwrap_or(CHUNK))]);
     while left > 0 {
         let n = file.read(&mut chunk).map_err(failed("read"))?;
         if n == 0 {
@@ -348,11 +301,7 @@ fn write_error(path: &Path, needed: u64, source: io::Error) -> Error {
 }
 
 fn io_error(operation: &'static str, path: &Path, source: io::Error) -> Error {
-    Error::Io {
-        operation,
-        path: path.to_owned(),
-        source,
-    }
+    Error::Io { operation, path: path.to_owned(), source }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
@@ -379,20 +328,14 @@ mod tests {
         let (_folder, storage) = storage();
         let good = sha256(b"onetwo");
         let mut upload = storage.begin(good, 6, Unfinished::Discard).await.expect("begun");
-        assert!(matches!(
-            storage.begin(good, 6, Unfinished::Discard).await,
-            Err(Error::Busy(_))
-        ));
+        assert!(matches!(storage.begin(good, 6, Unfinished::Discard).await, Err(Error::Busy(_))));
         upload.write(Bytes::from_static(b"one")).await.expect("written");
         assert_eq!(storage.size(&good).await.expect("looked"), None);
         upload.write(Bytes::from_static(b"two")).await.expect("written");
         upload.finish().await.expect("finished");
         assert_eq!(storage.size(&good).await.expect("looked"), Some(6));
         assert_eq!(fs::read(storage.path(&good)).expect("read"), b"onetwo");
-        assert_eq!(
-            fs::read_dir(storage.folder.join("incoming")).expect("listed").count(),
-            0
-        );
+        assert_eq!(fs::read_dir(storage.folder.join("incoming")).expect("listed").count(), 0);
     }
 
     #[tokio::test]
@@ -406,10 +349,7 @@ mod tests {
             assert!(upload.finish().await.is_err(), "{bytes:?}");
             assert_eq!(storage.size(&name).await.expect("looked"), None);
         }
-        assert_eq!(
-            fs::read_dir(storage.folder.join("incoming")).expect("listed").count(),
-            0
-        );
+        assert_eq!(fs::read_dir(storage.folder.join("incoming")).expect("listed").count(), 0);
     }
 
     #[tokio::test]

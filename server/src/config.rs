@@ -115,16 +115,12 @@ impl Config {
         let certificate = judge.pair("tls_certificate", "tls_key");
         let authority = judge.pair("authority_certificate", "authority_key");
         let log = Log {
-            level: judge
-                .parsed("log_level", "error, warn, info, debug or trace")
-                .unwrap_or(tracing::Level::INFO),
+            level: judge.parsed("log_level", "error, warn, info, debug or trace").unwrap_or(tracing::Level::INFO),
             format: judge.log_format(),
         };
         Self {
             data_dir: judge.path("data_dir").unwrap_or_else(|| PathBuf::from(DATA_DIR)),
-            api_listen: judge
-                .parsed("api_listen", "an address and port such as 0.0.0.0:7443")
-                .unwrap_or(API_LISTEN),
+            api_listen: judge.parsed("api_listen", "an address and port such as 0.0.0.0:7443").unwrap_or(API_LISTEN),
             executor_listen: judge
                 .parsed("executor_listen", "an address and port such as 0.0.0.0:7444")
                 .unwrap_or(EXECUTOR_LISTEN),
@@ -133,9 +129,7 @@ impl Config {
             authority: authority.map_or(Source::Own, |(certificate, key)| Source::Given { certificate, key }),
             trust_domain: judge.trust_domain().unwrap_or_else(|| TRUST_DOMAIN.to_owned()),
             release_keys: judge.path("release_keys"),
-            drain: judge
-                .millis("drain_ms", Duration::ZERO, Duration::from_secs(600))
-                .unwrap_or(DRAIN),
+            drain: judge.millis("drain_ms", Duration::ZERO, Duration::from_secs(600)).unwrap_or(DRAIN),
             settings: use_case_settings(judge, server_version),
             log,
         }
@@ -156,10 +150,7 @@ impl Config {
             release_keys: None,
             drain: Duration::ZERO,
             settings: Settings::new(server_version),
-            log: Log {
-                level: tracing::Level::INFO,
-                format: LogFormat::Automatic,
-            },
+            log: Log { level: tracing::Level::INFO, format: LogFormat::Automatic },
         }
     }
 }
@@ -185,10 +176,8 @@ fn use_case_settings(judge: &mut Judge, server_version: Version) -> Settings {
         settings.retention.attempts = kept;
         settings.retention.events = kept;
     }
-    settings.executor_endpoint = judge.parsed::<Endpoint>(
-        "executor_endpoint",
-        "host:port with a DNS name or an address, as hosts see it",
-    );
+    settings.executor_endpoint =
+        judge.parsed::<Endpoint>("executor_endpoint", "host:port with a DNS name or an address, as hosts see it");
     settings
 }
 
@@ -227,14 +216,7 @@ mod tests {
         };
         let error = Config::resolve(settings, version()).unwrap_err();
         let text = error.to_string();
-        for part in [
-            "probation",
-            "drain_ms",
-            "tls_certificate",
-            "api_listen",
-            "pending_upgrade_ttl_ms",
-            "86400001",
-        ] {
+        for part in ["probation", "drain_ms", "tls_certificate", "api_listen", "pending_upgrade_ttl_ms", "86400001"] {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert_eq!(error.mistakes.len(), 5, "{text}");
@@ -245,11 +227,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("server.toml");
         fs::write(&file, "probation_ms = 1000\ndata_dir = \"/from-file\"\n").unwrap();
-        let settings = args::Settings {
-            config: Some(file),
-            probation_ms: Some("2000".to_owned()),
-            ..args::Settings::default()
-        };
+        let settings =
+            args::Settings { config: Some(file), probation_ms: Some("2000".to_owned()), ..args::Settings::default() };
         let config = Config::resolve(settings, version()).unwrap();
         assert_eq!(config.settings.probation, Duration::from_secs(2));
         assert_eq!(config.data_dir, PathBuf::from("/from-file"));
@@ -262,10 +241,7 @@ mod tests {
         for key in args::Settings::KEYS {
             assert!(text.contains(&format!("{key} = ")), "{key} is missing in the example");
         }
-        let settings = args::Settings {
-            config: Some(path),
-            ..args::Settings::default()
-        };
+        let settings = args::Settings { config: Some(path), ..args::Settings::default() };
         Config::resolve(settings, version()).unwrap();
     }
 }

@@ -49,17 +49,13 @@ pub fn main(arguments: Arguments) -> ExitCode {
 }
 
 fn carry_out(command: Command, config: Config) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("start the async runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?;
     runtime.block_on(async {
         match command {
             Command::Run => serve::serve(config).await,
             Command::Bootstrap(wanted) => bootstrap::bootstrap(&config, wanted).await,
-            Command::Migrate => open(&config)
-                .await
-                .map(|_| say("the database has this version's schema")),
+            Command::Migrate => open(&config).await.map(|_| say("the database has this version's schema")),
             Command::AfterRestore => restore::after_restore(&config).await,
             Command::CheckConfig => Ok(()),
         }
@@ -78,9 +74,7 @@ async fn open(config: &Config) -> anyhow::Result<Arc<App>> {
 /// Never: cargo refuses a manifest whose version is no SemVer.
 #[must_use]
 pub fn version() -> Version {
-    env!("CARGO_PKG_VERSION")
-        .parse()
-        .expect("cargo checked the version of the manifest")
+    env!("CARGO_PKG_VERSION").parse().expect("cargo checked the version of the manifest")
 }
 
 fn begin_to_log(log: Log) {
@@ -92,10 +86,7 @@ fn begin_to_log(log: Log) {
     logs::install(log.level, format);
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "what a command was asked for goes to standard output"
-)]
+#[expect(clippy::print_stdout, reason = "what a command was asked for goes to standard output")]
 fn say(text: &str) {
     println!("{text}");
 }

@@ -124,9 +124,7 @@ async fn serve(
     };
     let reporter = HealthReporter::new();
     // The lease first: sessions that open count from their first moment.
-    background::start(app, &storeys.background)
-        .await
-        .context("start the background jobs")?;
+    background::start(app, &storeys.background).await.context("start the background jobs")?;
     start(world, config, app, tls, &storeys, &reporter, sockets)?;
     reporter.set_service_status("", ServingStatus::Serving).await;
     tracing::info!(api = %bound.api_addr, executors = %bound.executor_addr, version = %app.settings().server_version, "serving");
@@ -154,19 +152,13 @@ impl Sockets {
         let bind = |address: SocketAddr, what: &str| {
             listener::bind(address).with_context(|| format!("listen on {address} for {what}"))
         };
-        Ok(Self {
-            api: bind(config.api_listen, "the API")?,
-            executors: bind(config.executor_listen, "executors")?,
-        })
+        Ok(Self { api: bind(config.api_listen, "the API")?, executors: bind(config.executor_listen, "executors")? })
     }
 
     fn bound(&self) -> anyhow::Result<Bound> {
         let api_addr = self.api.local_addr().context("ask for the API's address")?;
         let executor_addr = self.executors.local_addr().context("ask for the executors' address")?;
-        Ok(Bound {
-            api_addr,
-            executor_addr,
-        })
+        Ok(Bound { api_addr, executor_addr })
     }
 }
 
@@ -182,11 +174,7 @@ impl Storeys {
     async fn stop(&self, drain: Duration) {
         let limit = drain + PATIENCE;
         // Streams end by the sessions' word, and their connections with them.
-        tokio::join!(
-            self.sessions.stop(limit),
-            self.executors.stop(limit),
-            self.api.stop(limit)
-        );
+        tokio::join!(self.sessions.stop(limit), self.executors.stop(limit), self.api.stop(limit));
         self.background.stop(PATIENCE).await;
     }
 }
@@ -201,61 +189,26 @@ fn start(
     sockets: Sockets,
 ) -> anyhow::Result<()> {
     let limits = Arc::new(RateLimits::default());
-    let session_limits = session::Limits {
-        drain_spread: config.drain,
-        ..session::Limits::default()
-    };
+    let session_limits = session::Limits { drain_spread: config.drain, ..session::Limits::default() };
     let sessions = Sessions::start(Arc::clone(app), session_limits, &storeys.sessions);
     watch_over(world, tls, &storeys.background);
 
-    let status = status::Status {
-        app: Arc::clone(app),
-        draining: storeys.api.cancelled(),
-        metrics: metrics::install(),
-    };
-    let keeper = Gatekeeper {
-        app: Arc::clone(app),
-        limits: Arc::clone(&limits),
-    };
+    let status =
+        status::Status { app: Arc::clone(app), draining: storeys.api.cancelled(), metrics: metrics::install() };
+    let keeper = Gatekeeper { app: Arc::clone(app), limits: Arc::clone(&limits) };
     let router = routes::api(api_services(app, reporter, &storeys.api.cancelled())?, keeper, status);
-    let api_limits = Limits {
-        drain_spread: world.api_limits.drain_spread.min(config.drain),
-        ..world.api_limits
-    };
-    let listener = Listener::new(
-        Kind::Api,
-        sockets.api,
-        api_limits,
-        Arc::clone(tls),
-        storeys.api.clone(),
-        router,
-    );
-    storeys
-        .api
-        .spawn("listener.api", OnCancel::Abort, OnError::Stop, listener.serve());
+    let api_limits = Limits { drain_spread: world.api_limits.drain_spread.min(config.drain), ..world.api_limits };
+    let listener = Listener::new(Kind::Api, sockets.api, api_limits, Arc::clone(tls), storeys.api.clone(), router);
+    storeys.api.spawn("listener.api", OnCancel::Abort, OnError::Stop, listener.serve());
 
     let enrolment = Enrolment::new(Arc::clone(app));
-    let gate = Gate {
-        enrolment: enrolment.clone(),
-        limits,
-    };
+    let gate = Gate { enrolment: enrolment.clone(), limits };
     let router = routes::executors(executor_services(enrolment, sessions), gate);
-    let executor_limits = Limits {
-        drain_spread: config.drain,
-        ..world.executor_limits
-    };
+    let executor_limits = Limits { drain_spread: config.drain, ..world.executor_limits };
     let supervisor = storeys.executors.clone();
-    let listener = Listener::new(
-        Kind::Executors,
-        sockets.executors,
-        executor_limits,
-        Arc::clone(tls),
-        supervisor,
-        router,
-    );
-    storeys
-        .executors
-        .spawn("listener.executors", OnCancel::Abort, OnError::Stop, listener.serve());
+    let listener =
+        Listener::new(Kind::Executors, sockets.executors, executor_limits, Arc::clone(tls), supervisor, router);
+    storeys.executors.spawn("listener.executors", OnCancel::Abort, OnError::Stop, listener.serve());
     Ok(())
 }
 
@@ -302,10 +255,7 @@ fn watch_over(world: &World, tls: &Arc<TlsConfigs>, background: &Supervisor) {
                 Ok(Renewal::NotDue) => {}
                 Err(error) => {
                     let error = crate::observe::chain(&error);
-                    tracing::error!(
-                        error,
-                        "server certificates could not be renewed; the old ones are shown still"
-                    );
+                    tracing::error!(error, "server certificates could not be renewed; the old ones are shown still");
                 }
             }
         }

@@ -91,14 +91,7 @@ impl Sessions {
             dispatcher.run().await;
             Ok(())
         });
-        Arc::new(Self {
-            app,
-            registry,
-            door,
-            limits,
-            supervisor: supervisor.clone(),
-            draining,
-        })
+        Arc::new(Self { app, registry, door, limits, supervisor: supervisor.clone(), draining })
     }
 
     /// How many are open.

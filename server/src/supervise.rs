@@ -93,23 +93,14 @@ impl Supervisor {
     /// The first storey of a house. `shutdown` is cancelled when a task of rule [`OnError::Stop`] fails in any storey.
     #[must_use]
     pub fn new(name: &'static str, shutdown: CancellationToken) -> Self {
-        let house = House {
-            shutdown,
-            failure: Mutex::new(None),
-        };
-        Self {
-            storey: Arc::new(Storey::new(name)),
-            house: Arc::new(house),
-        }
+        let house = House { shutdown, failure: Mutex::new(None) };
+        Self { storey: Arc::new(Storey::new(name)), house: Arc::new(house) }
     }
 
     /// Another storey of the same house: stopped on its own, failing together.
     #[must_use]
     pub fn storey(&self, name: &'static str) -> Self {
-        Self {
-            storey: Arc::new(Storey::new(name)),
-            house: Arc::clone(&self.house),
-        }
+        Self { storey: Arc::new(Storey::new(name)), house: Arc::clone(&self.house) }
     }
 
     /// Starts a task. Its end by error or panic is handled as `on_error` says; its end by `Ok` is silent.
@@ -160,11 +151,7 @@ impl Supervisor {
             return Stopped { overdue: 0 };
         }
         let overdue = self.tasks();
-        tracing::warn!(
-            storey = self.storey.name,
-            overdue,
-            "tasks did not end in time, and are aborted"
-        );
+        tracing::warn!(storey = self.storey.name, overdue, "tasks did not end in time, and are aborted");
         self.storey.abort.cancel();
         self.storey.tracker.wait().await;
         Stopped { overdue }
@@ -179,12 +166,7 @@ impl Supervisor {
 
 impl Storey {
     fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            tracker: TaskTracker::new(),
-            cancel: CancellationToken::new(),
-            abort: CancellationToken::new(),
-        }
+        Self { name, tracker: TaskTracker::new(), cancel: CancellationToken::new(), abort: CancellationToken::new() }
     }
 }
 
@@ -206,10 +188,7 @@ impl House {
 impl Panicked {
     fn new(panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        Self(
-            text.or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "no message".to_owned()),
-        )
+        Self(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned()))
     }
 }
 

@@ -27,10 +27,7 @@ pub(crate) struct Unknown {
 }
 
 fn unknown(what: &'static str, value: &str) -> AnyError {
-    Box::new(Unknown {
-        what,
-        value: value.chars().take(80).collect(),
-    })
+    Box::new(Unknown { what, value: value.chars().take(80).collect() })
 }
 
 /// `tokens/x`, `executors/<uid>`, `system/<job>` or `console`.
@@ -79,16 +76,12 @@ pub(crate) const fn state_word(state: State) -> &'static str {
 
 /// The state that [`state_word`] wrote.
 pub(crate) fn state_parse(word: &str) -> Option<State> {
-    [State::Active, State::Deactivated]
-        .into_iter()
-        .find(|state| state_word(*state) == word)
+    [State::Active, State::Deactivated].into_iter().find(|state| state_word(*state) == word)
 }
 
 /// The status of a release, from its name.
 pub(crate) fn status_parse(word: &str) -> Option<Status> {
-    [Status::Draft, Status::Published, Status::Yanked]
-        .into_iter()
-        .find(|status| status.as_str() == word)
+    [Status::Draft, Status::Published, Status::Yanked].into_iter().find(|status| status.as_str() == word)
 }
 
 /// A hold on disk.
@@ -240,14 +233,7 @@ pub(crate) enum ArtifactShape {
 impl From<&Artifact> for ArtifactShape {
     fn from(artifact: &Artifact) -> Self {
         match artifact {
-            Artifact::Agent {
-                platform,
-                file,
-                size,
-                sha256,
-                location,
-                signatures,
-            } => Self::Agent {
+            Artifact::Agent { platform, file, size, sha256, location, signatures } => Self::Agent {
                 platform: platform.to_string(),
                 file: file.clone(),
                 size: *size,
@@ -258,15 +244,9 @@ impl From<&Artifact> for ArtifactShape {
                 },
                 signatures: signatures.clone(),
             },
-            Artifact::Operator {
-                image,
-                digest,
-                signatures,
-            } => Self::Operator {
-                image: image.clone(),
-                digest: digest.to_string(),
-                signatures: signatures.clone(),
-            },
+            Artifact::Operator { image, digest, signatures } => {
+                Self::Operator { image: image.clone(), digest: digest.to_string(), signatures: signatures.clone() }
+            }
         }
     }
 }
@@ -276,14 +256,7 @@ impl TryFrom<ArtifactShape> for Artifact {
 
     fn try_from(shape: ArtifactShape) -> Result<Self, AnyError> {
         Ok(match shape {
-            ArtifactShape::Agent {
-                platform,
-                file,
-                size,
-                sha256,
-                external_url,
-                signatures,
-            } => Self::Agent {
+            ArtifactShape::Agent { platform, file, size, sha256, external_url, signatures } => Self::Agent {
                 platform: platform.parse()?,
                 file,
                 size,
@@ -291,15 +264,9 @@ impl TryFrom<ArtifactShape> for Artifact {
                 location: external_url.map_or(Location::Stored, Location::External),
                 signatures,
             },
-            ArtifactShape::Operator {
-                image,
-                digest,
-                signatures,
-            } => Self::Operator {
-                image,
-                digest: digest.parse::<Sha256>()?,
-                signatures,
-            },
+            ArtifactShape::Operator { image, digest, signatures } => {
+                Self::Operator { image, digest: digest.parse::<Sha256>()?, signatures }
+            }
         })
     }
 }

@@ -122,34 +122,19 @@ impl Fault {
     /// The next `n` of `calls` meet it.
     #[must_use]
     pub const fn next(self, n: usize, calls: Calls) -> Rule {
-        Rule {
-            calls,
-            skip: 0,
-            times: n,
-            fault: self,
-        }
+        Rule { calls, skip: 0, times: n, fault: self }
     }
 
     /// The `n`th of `calls` from now meets it; 1 is the next.
     #[must_use]
     pub const fn nth(self, n: usize, calls: Calls) -> Rule {
-        Rule {
-            calls,
-            skip: n.saturating_sub(1),
-            times: 1,
-            fault: self,
-        }
+        Rule { calls, skip: n.saturating_sub(1), times: 1, fault: self }
     }
 
     /// All of `calls` meet it, until [`Faults::heal`].
     #[must_use]
     pub const fn always(self, calls: Calls) -> Rule {
-        Rule {
-            calls,
-            skip: 0,
-            times: usize::MAX,
-            fault: self,
-        }
+        Rule { calls, skip: 0, times: usize::MAX, fault: self }
     }
 }
 
@@ -213,19 +198,11 @@ impl Faults {
         let mut state = self.lock();
         *state.calls.entry(operation).or_default() += 1;
         let mut met = None;
-        for rule in state
-            .rules
-            .iter_mut()
-            .filter(|rule| rule.calls.matches(operation, kind))
-        {
+        for rule in state.rules.iter_mut().filter(|rule| rule.calls.matches(operation, kind)) {
             if rule.skip > 0 {
                 rule.skip -= 1;
             } else if met.is_none() && rule.times > 0 {
-                rule.times = if rule.times == usize::MAX {
-                    usize::MAX
-                } else {
-                    rule.times - 1
-                };
+                rule.times = if rule.times == usize::MAX { usize::MAX } else { rule.times - 1 };
                 met = Some(rule.fault);
             }
         }
@@ -261,9 +238,7 @@ impl Drop for Counted<'_> {
 
 impl std::fmt::Debug for FaultStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FaultStore")
-            .field("faults", &self.faults)
-            .finish_non_exhaustive()
+        f.debug_struct("FaultStore").field("faults", &self.faults).finish_non_exhaustive()
     }
 }
 
@@ -271,26 +246,15 @@ impl FaultStore {
     /// Wraps a store, faultless at first. All writes have to go through the wrapper: it passes on wake-ups.
     #[must_use]
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        let pushed = Inner {
-            changes: inner.change_subscribe(),
-            event_head: inner.event_head(),
-        };
+        let pushed = Inner { changes: inner.change_subscribe(), event_head: inner.event_head() };
         let head = *pushed.event_head.borrow();
         let wakes = Wakes {
             changes: broadcast::channel(CHANGES_KEPT).0,
             event_head: watch::channel(head).0,
             inner: Mutex::new(pushed),
         };
-        let shared = Shared {
-            state: Mutex::default(),
-            paused: watch::channel(0).0,
-            resumed: watch::channel(0).0,
-        };
-        Self {
-            inner,
-            faults: Faults(Arc::new(shared)),
-            wakes: Arc::new(wakes),
-        }
+        let shared = Shared { state: Mutex::default(), paused: watch::channel(0).0, resumed: watch::channel(0).0 };
+        Self { inner, faults: Faults(Arc::new(shared)), wakes: Arc::new(wakes) }
     }
 
     /// The hand on its faults.
@@ -306,10 +270,7 @@ impl FaultStore {
         work: impl Future<Output = Result<T, Error>> + Send,
     ) -> Result<T, Error> {
         let fault = self.faults.meet(operation, kind);
-        let lost = || Error::Unavailable {
-            operation,
-            source: Box::new(Injected),
-        };
+        let lost = || Error::Unavailable { operation, source: Box::new(Injected) };
         match fault {
             Some(Fault::Before) => return Err(lost()),
             Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,

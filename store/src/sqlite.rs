@@ -96,9 +96,7 @@ struct Inner {
 
 impl std::fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SqliteStore")
-            .field("path", &self.inner.path)
-            .finish_non_exhaustive()
+        f.debug_struct("SqliteStore").field("path", &self.inner.path).finish_non_exhaustive()
     }
 }
 
@@ -111,39 +109,21 @@ impl SqliteStore {
     /// [`Error::Corrupt`] when it is not a database of Novacula, or one that a newer build has migrated.
     pub fn open(path: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let unavailable = |source: Box<dyn std::error::Error + Send + Sync>| Error::Unavailable {
-            operation: "store_open",
-            source,
-        };
+        let unavailable =
+            |source: Box<dyn std::error::Error + Send + Sync>| Error::Unavailable { operation: "store_open", source };
         let lock = Lock::take(path).map_err(|error| unavailable(error.into()))?;
         connection::create_private(path).map_err(|error| unavailable(error.into()))?;
         let mut writer = connection::open_writer(path).map_err(|error| open_error(path, error))?;
         migrate::migrate(&mut writer, migrate::MIGRATIONS, clock.now()).map_err(|error| migrate_error(path, error))?;
         let head = event::newest(&writer).map_err(|failure| failure.into_error("store_open"))?;
-        let readers = (0..READERS)
-            .map(|_| connection::open_reader(path))
-            .collect::<Result<Vec<_>, _>>();
+        let readers = (0..READERS).map(|_| connection::open_reader(path)).collect::<Result<Vec<_>, _>>();
         let readers = Readers::new(readers.map_err(|error| open_error(path, error))?);
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let (event_head, _) = watch::channel(head);
-        let feeds = Feeds {
-            changes: changes.clone(),
-            event_head: event_head.clone(),
-        };
+        let feeds = Feeds { changes: changes.clone(), event_head: event_head.clone() };
         let writer = Writer::start(writer, Arc::clone(&clock), feeds).map_err(|error| unavailable(error.into()))?;
-        let inner = Inner {
-            readers,
-            writer,
-            clock,
-            changes,
-            event_head,
-            path: path.to_owned(),
-            _lock: lock,
-        };
-        Ok(Self {
-            inner: Arc::new(inner),
-            observer: None,
-        })
+        let inner = Inner { readers, writer, clock, changes, event_head, path: path.to_owned(), _lock: lock };
+        Ok(Self { inner: Arc::new(inner), observer: None })
     }
 
     /// The same store, telling `observer` how long each operation takes.
@@ -196,16 +176,9 @@ fn open_error(path: &Path, error: connection::OpenError) -> Error {
             if matches!(source.sqlite_error_code(), Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt))
     );
     if damaged {
-        Error::Corrupt {
-            noun: "database",
-            key: path.display().to_string(),
-            source: Box::new(error),
-        }
+        Error::Corrupt { noun: "database", key: path.display().to_string(), source: Box::new(error) }
     } else {
-        Error::Unavailable {
-            operation: "store_open",
-            source: Box::new(error),
-        }
+        Error::Unavailable { operation: "store_open", source: Box::new(error) }
     }
 }
 
@@ -217,16 +190,9 @@ fn migrate_error(path: &Path, error: migrate::MigrateError) -> Error {
                 Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt)
             ) =>
         {
-            Error::Unavailable {
-                operation: "store_open",
-                source: Box::new(error),
-            }
+            Error::Unavailable { operation: "store_open", source: Box::new(error) }
         }
-        _ => Error::Corrupt {
-            noun: "database",
-            key: path.display().to_string(),
-            source: Box::new(error),
-        },
+        _ => Error::Corrupt { noun: "database", key: path.display().to_string(), source: Box::new(error) },
     }
 }
 

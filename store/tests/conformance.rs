@@ -25,11 +25,7 @@ impl Sqlite {
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000)));
         let store = SqliteStore::open(directory.path().join("novacula.db"), Arc::clone(&clock) as _);
         let store = store.expect("a new database");
-        Self {
-            store: Arc::new(store),
-            clock,
-            _directory: directory,
-        }
+        Self { store: Arc::new(store), clock, _directory: directory }
     }
 }
 
@@ -57,10 +53,7 @@ fn trial(backend: &str, case: &'static Case, open: fn() -> Sqlite) -> Trial {
 /// The wrapper, without faults, is the store that it wraps.
 fn faultless() -> Sqlite {
     let sqlite = Sqlite::open();
-    Sqlite {
-        store: Arc::new(FaultStore::new(sqlite.store)),
-        ..sqlite
-    }
+    Sqlite { store: Arc::new(FaultStore::new(sqlite.store)), ..sqlite }
 }
 
 fn main() {

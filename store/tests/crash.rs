@@ -48,29 +48,19 @@ fn organization(id: &str) -> Organization {
 }
 
 async fn targets(store: &SqliteStore) -> BTreeSet<String> {
-    let query = EventQuery {
-        limit: usize::MAX,
-        ..EventQuery::default()
-    };
+    let query = EventQuery { limit: usize::MAX, ..EventQuery::default() };
     let rows = store.event_list(&query).await.expect("a list");
     rows.into_iter().map(|row| row.target).collect()
 }
 
 async fn organizations(store: &SqliteStore) -> BTreeSet<String> {
-    let page = Page {
-        after: None,
-        limit: usize::MAX,
-    };
+    let page = Page { after: None, limit: usize::MAX };
     let rows = store.organization_list(page).await.expect("a page");
     rows.into_iter().map(|row| row.id.as_str().to_owned()).collect()
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime")
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
 fn child(role: &str, directory: &Path) -> Command {
@@ -92,16 +82,10 @@ fn write_until_killed(directory: &Path) -> ExitCode {
             writers.spawn(async move {
                 for n in 0.. {
                     let id = format!("r{run}-w{writer}-{n}");
-                    store
-                        .organization_insert(&organization(&id), &[event(id.clone())])
-                        .await
-                        .expect("a write");
+                    store.organization_insert(&organization(&id), &[event(id.clone())]).await.expect("a write");
                     // One write call per line: a line is whole or absent.
                     let line = format!("{id}\n");
-                    std::io::stdout()
-                        .lock()
-                        .write_all(line.as_bytes())
-                        .expect("the parent reads");
+                    std::io::stdout().lock().write_all(line.as_bytes()).expect("the parent reads");
                 }
             });
         }
@@ -119,48 +103,25 @@ fn write_until_full(directory: &Path) -> ExitCode {
         let mut answered = BTreeSet::new();
         let error = loop {
             let id = format!("full-{}", answered.len());
-            match store
-                .organization_insert(&organization(&id), &[event(id.clone())])
-                .await
-            {
+            match store.organization_insert(&organization(&id), &[event(id.clone())]).await {
                 Ok(()) => answered.insert(id),
                 Err(error) => break error,
             };
             assert!(answered.len() < 100_000, "the disk never was full");
         };
-        assert!(
-            matches!(
-                error,
-                Error::Unavailable {
-                    operation: "organization_insert",
-                    ..
-                }
-            ),
-            "{error:?}"
-        );
-        assert_eq!(
-            organizations(&store).await,
-            answered,
-            "what was answered, and nothing else"
-        );
+        assert!(matches!(error, Error::Unavailable { operation: "organization_insert", .. }), "{error:?}");
+        assert_eq!(organizations(&store).await, answered, "what was answered, and nothing else");
         assert_eq!(targets(&store).await, answered);
         let head = *store.event_head().borrow();
         assert_eq!(head, answered.len() as u64, "nobody heard of what was not written");
         std::fs::remove_file(&ballast).expect("the ballast");
         let id = "after".to_owned();
-        store
-            .organization_insert(&organization(&id), &[event(id.clone())])
-            .await
-            .expect("there is room again");
+        store.organization_insert(&organization(&id), &[event(id.clone())]).await.expect("there is room again");
         answered.insert(id);
         answered
     });
     let store = open(directory);
-    assert_eq!(
-        runtime().block_on(targets(&store)),
-        answered,
-        "and all of it is there later"
-    );
+    assert_eq!(runtime().block_on(targets(&store)), answered, "and all of it is there later");
     ExitCode::SUCCESS
 }
 
@@ -183,10 +144,7 @@ fn acknowledged_writes_survive_sigkill() -> Result<Completion, Failed> {
         let (events, rows) = runtime().block_on(async { (targets(&store).await, organizations(&store).await) });
         let lost: Vec<_> = answered.difference(&events).collect();
         assert!(lost.is_empty(), "death {death}: answered and lost: {lost:?}");
-        assert_eq!(
-            events, rows,
-            "death {death}: a row without its event, or an event without its row"
-        );
+        assert_eq!(events, rows, "death {death}: a row without its event, or an event without its row");
         drop(store);
         let file = rusqlite::Connection::open(directory.path().join("novacula.db"))?;
         let sound: String = file.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
@@ -202,10 +160,7 @@ fn a_full_disk_loses_nothing_and_recovers() -> Result<Completion, Failed> {
     let mount = r#"mount -t tmpfs -o size=2m,mode=0700 none "$NOVACULA_STORE_CRASH_DIRECTORY""#;
     let unshare = |script: String| {
         let mut command = Command::new("unshare");
-        command
-            .args(namespace)
-            .args(["sh", "-c", &script])
-            .env(DIRECTORY, directory.path());
+        command.args(namespace).args(["sh", "-c", &script]).env(DIRECTORY, directory.path());
         command
     };
     let probe = unshare(mount.to_owned()).output();
@@ -218,16 +173,9 @@ fn a_full_disk_loses_nothing_and_recovers() -> Result<Completion, Failed> {
         };
     }
     let program: PathBuf = std::env::current_exe()?;
-    let output = unshare(format!("{mount} && exec \"$0\"",))
-        .arg(program)
-        .env(ROLE, "full")
-        .output()?;
+    let output = unshare(format!("{mount} && exec \"$0\"",)).arg(program).env(ROLE, "full").output()?;
     let text = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() {
-        Ok(Completion::Completed)
-    } else {
-        Err(text.into_owned().into())
-    }
+    if output.status.success() { Ok(Completion::Completed) } else { Err(text.into_owned().into()) }
 }
 
 fn main() -> ExitCode {
@@ -237,14 +185,8 @@ fn main() -> ExitCode {
         (Some("full"), Some(directory)) => write_until_full(&directory),
         _ => {
             let trials = vec![
-                Trial::ignorable_test(
-                    "acknowledged_writes_survive_sigkill",
-                    acknowledged_writes_survive_sigkill,
-                ),
-                Trial::ignorable_test(
-                    "a_full_disk_loses_nothing_and_recovers",
-                    a_full_disk_loses_nothing_and_recovers,
-                ),
+                Trial::ignorable_test("acknowledged_writes_survive_sigkill", acknowledged_writes_survive_sigkill),
+                Trial::ignorable_test("a_full_disk_loses_nothing_and_recovers", a_full_disk_loses_nothing_and_recovers),
             ];
             libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
         }

@@ -21,11 +21,7 @@ fn bench() -> Bench {
     let clock = Arc::new(ManualClock::new(Timestamp::EPOCH));
     let store = SqliteStore::open(directory.path().join("novacula.db"), clock).expect("opens");
     let store = FaultStore::new(Arc::new(store));
-    Bench {
-        faults: store.faults(),
-        store,
-        _directory: directory,
-    }
+    Bench { faults: store.faults(), store, _directory: directory }
 }
 
 fn event() -> Event {
@@ -45,10 +41,7 @@ impl Bench {
     }
 
     async fn n_events(&self) -> usize {
-        let query = EventQuery {
-            limit: 100,
-            ..EventQuery::default()
-        };
+        let query = EventQuery { limit: 100, ..EventQuery::default() };
         self.store.event_list(&query).await.expect("a list").len()
     }
 }
@@ -58,13 +51,7 @@ async fn a_call_that_fails_before_wrote_nothing() {
     let bench = bench();
     bench.faults.inject(Fault::Before.nth(2, Calls::Writes));
     bench.append().await.expect("the first");
-    assert!(matches!(
-        bench.append().await,
-        Err(Error::Unavailable {
-            operation: "event_append",
-            ..
-        })
-    ));
+    assert!(matches!(bench.append().await, Err(Error::Unavailable { operation: "event_append", .. })));
     assert_eq!(bench.n_events().await, 1);
     bench.append().await.expect("the third");
     assert_eq!(bench.faults.n_calls("event_append"), 3);
@@ -126,9 +113,7 @@ async fn a_paused_write_waits_on_the_side_it_was_told() {
 #[tokio::test(start_paused = true)]
 async fn a_delayed_call_answers_later() {
     let bench = bench();
-    bench
-        .faults
-        .inject(Fault::Delay(Duration::from_secs(60)).next(1, Calls::Any));
+    bench.faults.inject(Fault::Delay(Duration::from_secs(60)).next(1, Calls::Any));
     let begin = tokio::time::Instant::now();
     bench.append().await.expect("it is only slow");
     assert!(begin.elapsed() >= Duration::from_secs(60));

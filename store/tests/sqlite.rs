@@ -38,10 +38,7 @@ fn organization(id: &str) -> Organization {
 }
 
 fn all() -> EventQuery {
-    EventQuery {
-        limit: 100_000,
-        ..EventQuery::default()
-    }
+    EventQuery { limit: 100_000, ..EventQuery::default() }
 }
 
 /// The whole chain of an error, as a log prints it.
@@ -108,23 +105,13 @@ async fn a_refused_write_undoes_only_itself_in_its_group() {
         let store = store.clone();
         // Every third is refused: its organization is taken.
         writes.spawn(async move {
-            let id = if n % 3 == 0 {
-                "taken".to_owned()
-            } else {
-                format!("o-{n}")
-            };
-            store
-                .organization_insert(&organization(&id), &[event(&id)])
-                .await
-                .is_ok()
+            let id = if n % 3 == 0 { "taken".to_owned() } else { format!("o-{n}") };
+            store.organization_insert(&organization(&id), &[event(&id)]).await.is_ok()
         });
     }
     let n_written = writes.join_all().await.into_iter().filter(|written| *written).count();
     assert_eq!(n_written, 401, "all but the repeated");
-    let page = Page {
-        after: None,
-        limit: 1000,
-    };
+    let page = Page { after: None, limit: 1000 };
     assert_eq!(store.organization_list(page).await.expect("a page").len(), 401);
     let rows = store.event_list(&all()).await.expect("a list");
     assert_eq!(rows.len(), 401, "events only with their write");
@@ -143,10 +130,7 @@ async fn a_write_whose_caller_left_stands() {
         let polled = std::future::poll_fn(|context| std::task::Poll::Ready(write.as_mut().poll(context))).await;
         drop(polled);
     }
-    store
-        .organization_insert(&organization("next"), &[])
-        .await
-        .expect("the thread goes on");
+    store.organization_insert(&organization("next"), &[]).await.expect("the thread goes on");
     assert!(store.organization_get(&gone.id).await.expect("a read").is_some());
 }
 
@@ -175,21 +159,12 @@ async fn damage_names_noun_and_key() {
     ] {
         stranger.execute(damage, []).expect("damaged");
         let error = store.token_get(&id).await.expect_err("it cannot be read");
-        assert!(
-            matches!(&error, Error::Corrupt { noun: "token", key, .. } if key == "t-1"),
-            "{error:?}"
-        );
+        assert!(matches!(&error, Error::Corrupt { noun: "token", key, .. } if key == "t-1"), "{error:?}");
         assert!(!error.retryable());
         assert!(chain(&error).contains("column"), "{}", chain(&error));
     }
     store
-        .token_insert(
-            &TokenRecord {
-                id: TokenId::new("t-2").expect("a label"),
-                ..token
-            },
-            &[],
-        )
+        .token_insert(&TokenRecord { id: TokenId::new("t-2").expect("a label"), ..token }, &[])
         .await
         .expect("others live on");
 }
@@ -203,9 +178,7 @@ fn what_is_no_database_of_ours_is_refused_and_kept() {
     assert!(matches!(error, Error::Corrupt { noun: "database", .. }), "{error:?}");
     assert!(fs::read_to_string(&text).expect("kept").starts_with("this is not"));
     let foreign = directory.path().join("foreign.db");
-    Connection::open(&foreign)
-        .and_then(|theirs| theirs.execute_batch("CREATE TABLE theirs (a)"))
-        .expect("theirs");
+    Connection::open(&foreign).and_then(|theirs| theirs.execute_batch("CREATE TABLE theirs (a)")).expect("theirs");
     let error = open(&foreign).expect_err("not ours");
     assert!(matches!(error, Error::Corrupt { noun: "database", .. }), "{error:?}");
     assert!(chain(&error).contains("not one of Novacula"), "{}", chain(&error));
@@ -226,10 +199,7 @@ async fn a_backup_is_one_moment_of_a_store_that_is_written() {
         for n in 0..300 {
             // An organization and its event: a backup has both or neither.
             let id = format!("o-{n}");
-            writer
-                .organization_insert(&organization(&id), &[event(&id)])
-                .await
-                .expect("a write");
+            writer.organization_insert(&organization(&id), &[event(&id)]).await.expect("a write");
             if n == 20 {
                 begun.take().map(|begun| begun.send(()));
             }
@@ -242,31 +212,15 @@ async fn a_backup_is_one_moment_of_a_store_that_is_written() {
     assert_eq!(mode(&copy), 0o600);
     let again = store.backup(&copy).await.expect_err("it exists");
     assert!(chain(&again).contains("exists already"), "{}", chain(&again));
-    let nowhere = store
-        .backup(directory.path().join("no/such.db"))
-        .await
-        .expect_err("no directory");
-    assert!(matches!(
-        nowhere,
-        Error::Unavailable {
-            operation: "store_backup",
-            ..
-        }
-    ));
+    let nowhere = store.backup(directory.path().join("no/such.db")).await.expect_err("no directory");
+    assert!(matches!(nowhere, Error::Unavailable { operation: "store_backup", .. }));
     let restored = open(&copy).expect("a database");
     let n_events = restored.event_list(&all()).await.expect("a list").len();
-    let page = Page {
-        after: None,
-        limit: 1000,
-    };
+    let page = Page { after: None, limit: 1000 };
     assert_eq!(restored.organization_list(page).await.expect("a page").len(), n_events);
     assert!(n_events > 20, "{n_events}");
     let left: Vec<_> = fs::read_dir(directory.path()).expect("a directory").collect();
-    assert!(
-        left.iter()
-            .flatten()
-            .all(|entry| !entry.file_name().to_string_lossy().contains("partial"))
-    );
+    assert!(left.iter().flatten().all(|entry| !entry.file_name().to_string_lossy().contains("partial")));
 }
 
 #[tokio::test]
@@ -275,24 +229,14 @@ async fn the_observer_hears_of_every_operation() {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&heard);
     let store = open(&directory.path().join("novacula.db")).expect("opens");
-    let store = store.with_observer(Arc::new(move |operation, _| {
-        sink.lock().expect("whole").push(operation)
-    }));
+    let store = store.with_observer(Arc::new(move |operation, _| sink.lock().expect("whole").push(operation)));
     store.event_append(&[]).await.expect("a write");
     store.event_list(&all()).await.expect("a read");
     let taken = organization("a");
     store.organization_insert(&taken, &[]).await.expect("new");
     store.organization_insert(&taken, &[]).await.expect_err("taken");
     let heard = heard.lock().expect("whole").clone();
-    assert_eq!(
-        heard,
-        [
-            "event_append",
-            "event_list",
-            "organization_insert",
-            "organization_insert"
-        ]
-    );
+    assert_eq!(heard, ["event_append", "event_list", "organization_insert", "organization_insert"]);
 }
 
 #[test]
@@ -300,10 +244,7 @@ fn nothing_blocks_the_runtime() {
     // One thread, on which a ticker counts while a stranger holds the write lock.
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("novacula.db");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let store = open(&path).expect("opens");
         let stranger = Connection::open(&path).expect("a second door");

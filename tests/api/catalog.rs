@@ -17,19 +17,11 @@ async fn add_signature(plane: &ControlPlane, draft: &Draft, signature: String) -
         platform: harness::signing::PLATFORM.to_owned(),
         minisign_signature: signature,
     };
-    Ok(plane
-        .publisher()
-        .releases()
-        .add_release_signature(add)
-        .await?
-        .into_inner())
+    Ok(plane.publisher().releases().add_release_signature(add).await?.into_inner())
 }
 
 fn with_signatures(draft: &Draft, signatures: Vec<String>) -> v1::Artifact {
-    v1::Artifact {
-        minisign_signatures: signatures,
-        ..draft.unsigned()
-    }
+    v1::Artifact { minisign_signatures: signatures, ..draft.unsigned() }
 }
 
 #[tokio::test]
@@ -37,39 +29,23 @@ async fn a_release_is_drafted_uploaded_published_and_listed() -> Result<()> {
     let plane = ControlPlane::start().await?;
     let draft = Draft::new("1.1.0", 7).with_floor("1.0.0");
     assert_eq!(plane.draft(&draft).await?.status(), v1::release::Status::Draft);
-    let uploaded = plane
-        .upload(&draft.name(), draft.artifact(&plane), &draft.bytes)
-        .await?;
+    let uploaded = plane.upload(&draft.name(), draft.artifact(&plane), &draft.bytes).await?;
     assert_eq!((uploaded.sequence, uploaded.floor.as_str()), (7, "1.0.0"));
     let published = plane.publish(&draft.name()).await?;
     assert_eq!(published.warnings, Vec::<String>::new());
     let release = published.release.expect("a release");
     assert_eq!(release.status(), v1::release::Status::Published);
     plane.release(&Draft::new("1.2.0", 8)).await?;
-    let list = v1::ListReleasesRequest {
-        page_size: 1,
-        ..v1::ListReleasesRequest::default()
-    };
-    let first = plane
-        .member()
-        .releases()
-        .list_releases(list.clone())
-        .await?
-        .into_inner();
+    let list = v1::ListReleasesRequest { page_size: 1, ..v1::ListReleasesRequest::default() };
+    let first = plane.member().releases().list_releases(list.clone()).await?.into_inner();
     assert_eq!(first.releases[0].version, "1.2.0");
     let second = plane
         .member()
         .releases()
-        .list_releases(v1::ListReleasesRequest {
-            page_token: first.next_page_token,
-            ..list
-        })
+        .list_releases(v1::ListReleasesRequest { page_token: first.next_page_token, ..list })
         .await?
         .into_inner();
-    assert_eq!(
-        (second.releases[0].version.as_str(), second.next_page_token.as_str()),
-        ("1.1.0", "")
-    );
+    assert_eq!((second.releases[0].version.as_str(), second.next_page_token.as_str()), ("1.1.0", ""));
     plane.stop().await
 }
 
@@ -88,9 +64,7 @@ async fn bytes_that_are_not_what_was_announced_are_refused() -> Result<()> {
         let answer = plane.upload(&draft.name(), draft.artifact(&plane), bytes).await;
         refused(answer, Code::FailedPrecondition, expected);
     }
-    plane
-        .upload(&draft.name(), draft.artifact(&plane), &draft.bytes)
-        .await?;
+    plane.upload(&draft.name(), draft.artifact(&plane), &draft.bytes).await?;
     // What is stored already need not come again.
     plane.upload(&draft.name(), draft.artifact(&plane), b"").await?;
     plane.stop().await
@@ -101,26 +75,16 @@ async fn publishing_refuses_what_executors_would_refuse() -> Result<()> {
     let plane = ControlPlane::start().await?;
     let draft = Draft::new("1.1.0", 1);
     plane.draft(&draft).await?;
-    refused(
-        plane.publish(&draft.name()).await,
-        Code::FailedPrecondition,
-        "PLATFORM_MISSING",
-    );
+    refused(plane.publish(&draft.name()).await, Code::FailedPrecondition, "PLATFORM_MISSING");
     plane.upload(&draft.name(), draft.unsigned(), &draft.bytes).await?;
-    refused(
-        plane.publish(&draft.name()).await,
-        Code::FailedPrecondition,
-        "SIGNATURE_INVALID",
-    );
+    refused(plane.publish(&draft.name()).await, Code::FailedPrecondition, "SIGNATURE_INVALID");
 
     let signer = plane.signer();
     let honest = || manifest("1.1.0", Channel::Stable, 1, "0.0.1", &draft.bytes);
     let another_version = manifest("1.2.0", Channel::Stable, 1, "0.0.1", &draft.bytes);
     let other_bytes = manifest("1.1.0", Channel::Stable, 1, "0.0.1", b"other bytes");
     let other_channel = manifest("1.1.0", Channel::Beta, 1, "0.0.1", &draft.bytes);
-    let tampered = signer
-        .sign_manifest(&draft.bytes, &honest())?
-        .replace("floor=0.0.1", "floor=0.0.2");
+    let tampered = signer.sign_manifest(&draft.bytes, &honest())?.replace("floor=0.0.1", "floor=0.0.2");
     let legacy = {
         let file = signer.sign_manifest(&draft.bytes, &honest())?;
         let line = file.lines().nth(1).expect("a signature line");
@@ -141,21 +105,9 @@ async fn publishing_refuses_what_executors_would_refuse() -> Result<()> {
             signer.sign_manifest(&draft.bytes, &another_version)?,
             "MANIFEST_MISMATCH",
         ),
-        (
-            "a manifest of other bytes",
-            signer.sign_manifest(&draft.bytes, &other_bytes)?,
-            "MANIFEST_MISMATCH",
-        ),
-        (
-            "another channel",
-            signer.sign_manifest(&draft.bytes, &other_channel)?,
-            "MANIFEST_MISMATCH",
-        ),
-        (
-            "no manifest",
-            signer.sign(&draft.bytes, "timestamp:1 file:x hashed")?,
-            "MANIFEST_MISMATCH",
-        ),
+        ("a manifest of other bytes", signer.sign_manifest(&draft.bytes, &other_bytes)?, "MANIFEST_MISMATCH"),
+        ("another channel", signer.sign_manifest(&draft.bytes, &other_channel)?, "MANIFEST_MISMATCH"),
+        ("no manifest", signer.sign(&draft.bytes, "timestamp:1 file:x hashed")?, "MANIFEST_MISMATCH"),
         ("an empty comment", signer.sign(&draft.bytes, "")?, "MANIFEST_MISMATCH"),
         ("a tampered comment", tampered, "SIGNATURE_INVALID"),
         ("a legacy signature", legacy, "SIGNATURE_INVALID"),
@@ -164,46 +116,19 @@ async fn publishing_refuses_what_executors_would_refuse() -> Result<()> {
     ];
     for (attack, signature, expected) in attacks {
         let status = add_signature(&plane, &draft, signature).await.expect_err(attack);
-        assert_eq!(
-            harness::client::reason(&status),
-            expected,
-            "{attack}: {}",
-            status.message()
-        );
+        assert_eq!(harness::client::reason(&status), expected, "{attack}: {}", status.message());
     }
     // Signed by the right key, over other bytes: only the bytes tell, when it is published.
     let over_others = signer.sign_manifest(b"other bytes", &honest())?;
-    plane
-        .upload(&draft.name(), with_signatures(&draft, vec![over_others]), &draft.bytes)
-        .await?;
-    refused(
-        plane.publish(&draft.name()).await,
-        Code::FailedPrecondition,
-        "SIGNATURE_INVALID",
-    );
+    plane.upload(&draft.name(), with_signatures(&draft, vec![over_others]), &draft.bytes).await?;
+    refused(plane.publish(&draft.name()).await, Code::FailedPrecondition, "SIGNATURE_INVALID");
     // By nobody whom the control plane knows.
     let foreign = Signer::new()?.sign_manifest(&draft.bytes, &honest())?;
-    plane
-        .upload(
-            &draft.name(),
-            with_signatures(&draft, vec![foreign.clone()]),
-            &draft.bytes,
-        )
-        .await?;
-    refused(
-        plane.publish(&draft.name()).await,
-        Code::FailedPrecondition,
-        "SIGNATURE_INVALID",
-    );
+    plane.upload(&draft.name(), with_signatures(&draft, vec![foreign.clone()]), &draft.bytes).await?;
+    refused(plane.publish(&draft.name()).await, Code::FailedPrecondition, "SIGNATURE_INVALID");
     // An unknown key beside a known one is accepted, and said.
     let known = signer.sign_manifest(&draft.bytes, &honest())?;
-    plane
-        .upload(
-            &draft.name(),
-            with_signatures(&draft, vec![foreign, known]),
-            &draft.bytes,
-        )
-        .await?;
+    plane.upload(&draft.name(), with_signatures(&draft, vec![foreign, known]), &draft.bytes).await?;
     let published = plane.publish(&draft.name()).await?;
     assert_eq!(published.warnings.len(), 1, "{:?}", published.warnings);
     plane.stop().await
@@ -225,11 +150,7 @@ async fn published_bytes_and_signatures_never_change_and_signatures_may_be_added
     let release = add_signature(&plane, &draft, another_key.clone()).await?;
     assert_eq!(release.artifacts[0].minisign_signatures.len(), 2);
     let release = add_signature(&plane, &draft, another_key).await?;
-    assert_eq!(
-        release.artifacts[0].minisign_signatures.len(),
-        2,
-        "the same one again changes nothing"
-    );
+    assert_eq!(release.artifacts[0].minisign_signatures.len(), 2, "the same one again changes nothing");
     plane.stop().await
 }
 
@@ -266,25 +187,13 @@ async fn a_sequence_that_was_overtaken_is_signed_again() -> Result<()> {
 async fn publishing_warns_whom_it_would_strand() -> Result<()> {
     let plane = ControlPlane::start().await?;
     let stranded = FakeExecutor::enrol(&plane, "web-1", "1.0.0").await?;
-    let hello = v1::Hello {
-        release_key_ids: vec!["00000000DEADBEEF".to_owned()],
-        ..stranded.hello()
-    };
+    let hello = v1::Hello { release_key_ids: vec!["00000000DEADBEEF".to_owned()], ..stranded.hello() };
     let _stream = stranded.connect_with(hello).await?;
     let draft = Draft::new("1.1.0", 1);
     plane.draft(&draft).await?;
-    plane
-        .upload(&draft.name(), draft.artifact(&plane), &draft.bytes)
-        .await?;
+    plane.upload(&draft.name(), draft.artifact(&plane), &draft.bytes).await?;
     let published = plane.publish(&draft.name()).await?;
-    assert!(
-        published
-            .warnings
-            .iter()
-            .any(|warning| warning.contains(stranded.name())),
-        "{:?}",
-        published.warnings
-    );
+    assert!(published.warnings.iter().any(|warning| warning.contains(stranded.name())), "{:?}", published.warnings);
     // A warning is no refusal: the person who asks may know better.
     request(&plane.admin(), ask(stranded.name(), "1.1.0")).await?;
     plane.stop().await
@@ -295,19 +204,11 @@ async fn validate_only_publishes_nothing() -> Result<()> {
     let plane = ControlPlane::start().await?;
     let draft = Draft::new("1.1.0", 1);
     plane.draft(&draft).await?;
-    plane
-        .upload(&draft.name(), draft.artifact(&plane), &draft.bytes)
-        .await?;
-    let request = v1::PublishReleaseRequest {
-        name: draft.name(),
-        validate_only: true,
-    };
+    plane.upload(&draft.name(), draft.artifact(&plane), &draft.bytes).await?;
+    let request = v1::PublishReleaseRequest { name: draft.name(), validate_only: true };
     plane.publisher().releases().publish_release(request).await?;
     let get = v1::GetReleaseRequest { name: draft.name() };
-    assert_eq!(
-        plane.member().releases().get_release(get).await?.into_inner().status(),
-        v1::release::Status::Draft
-    );
+    assert_eq!(plane.member().releases().get_release(get).await?.into_inner().status(), v1::release::Status::Draft);
     plane.stop().await
 }
 
@@ -328,16 +229,8 @@ async fn a_draft_that_cannot_be_is_refused_by_field() -> Result<()> {
         (create(v1::Kind::Agent, "1.0.0-rc.1", v1::Channel::Stable), "channel"),
     ];
     for (request, field) in cases {
-        let status = plane
-            .publisher()
-            .releases()
-            .create_release(request)
-            .await
-            .expect_err(field);
-        assert_eq!(
-            (status.code(), harness::client::fields(&status)),
-            (Code::InvalidArgument, vec![field.to_owned()])
-        );
+        let status = plane.publisher().releases().create_release(request).await.expect_err(field);
+        assert_eq!((status.code(), harness::client::fields(&status)), (Code::InvalidArgument, vec![field.to_owned()]));
     }
     let draft = Draft::new("1.1.0", 1);
     plane.draft(&draft).await?;
@@ -349,23 +242,14 @@ async fn a_draft_that_cannot_be_is_refused_by_field() -> Result<()> {
         artifact
     };
     let cases = [
-        (
-            bad(&|agent| agent.file = "../../etc/passwd".to_owned()),
-            "artifact.agent.file",
-        ),
+        (bad(&|agent| agent.file = "../../etc/passwd".to_owned()), "artifact.agent.file"),
         (bad(&|agent| agent.size_bytes = u64::MAX), "artifact.agent.size_bytes"),
-        (
-            bad(&|agent| agent.external_url = "http://example.com/agent".to_owned()),
-            "artifact.agent.external_url",
-        ),
+        (bad(&|agent| agent.external_url = "http://example.com/agent".to_owned()), "artifact.agent.external_url"),
         (
             bad(&|agent| agent.external_url = "https://user:word@example.com/agent".to_owned()),
             "artifact.agent.external_url",
         ),
-        (
-            bad(&|agent| agent.platform = "linux".to_owned()),
-            "header.artifact.agent.platform",
-        ),
+        (bad(&|agent| agent.platform = "linux".to_owned()), "header.artifact.agent.platform"),
     ];
     for (artifact, field) in cases {
         let status = plane.upload(&draft.name(), artifact, b"").await.expect_err(field);
@@ -386,11 +270,7 @@ async fn two_versions_are_compared() -> Result<()> {
         to_version: "3.0.0".to_owned(),
     };
     let compared = plane.member().releases().compare_releases(compare).await?.into_inner();
-    let versions: Vec<_> = compared
-        .releases
-        .iter()
-        .map(|release| release.version.as_str())
-        .collect();
+    let versions: Vec<_> = compared.releases.iter().map(|release| release.version.as_str()).collect();
     assert_eq!(versions, ["3.0.0", "2.0.0", "1.2.0"]);
     assert!(compared.major_hop);
     assert_eq!(compared.size_delta_bytes.get("linux/amd64"), Some(&0));
@@ -402,29 +282,12 @@ async fn a_yank_says_why_and_only_what_is_published_is_yanked() -> Result<()> {
     let plane = ControlPlane::start().await?;
     let draft = Draft::new("1.1.0", 1);
     plane.draft(&draft).await?;
-    refused(
-        plane.yank(&draft.name()).await,
-        Code::FailedPrecondition,
-        "RELEASE_NOT_PUBLISHED",
-    );
-    plane
-        .upload(&draft.name(), draft.artifact(&plane), &draft.bytes)
-        .await?;
+    refused(plane.yank(&draft.name()).await, Code::FailedPrecondition, "RELEASE_NOT_PUBLISHED");
+    plane.upload(&draft.name(), draft.artifact(&plane), &draft.bytes).await?;
     plane.publish(&draft.name()).await?;
-    let silent = v1::YankReleaseRequest {
-        name: draft.name(),
-        reason: String::new(),
-    };
-    refused(
-        plane.publisher().releases().yank_release(silent).await,
-        Code::InvalidArgument,
-        "INVALID_ARGUMENT",
-    );
+    let silent = v1::YankReleaseRequest { name: draft.name(), reason: String::new() };
+    refused(plane.publisher().releases().yank_release(silent).await, Code::InvalidArgument, "INVALID_ARGUMENT");
     assert_eq!(plane.yank(&draft.name()).await?.yank_reason, "it eats disks");
-    refused(
-        plane.publish(&draft.name()).await,
-        Code::FailedPrecondition,
-        "RELEASE_YANKED",
-    );
+    refused(plane.publish(&draft.name()).await, Code::FailedPrecondition, "RELEASE_YANKED");
     plane.stop().await
 }

@@ -18,12 +18,7 @@ async fn explain(plane: &ControlPlane, name: &str) -> Result<v1::ExplainUpgradeR
 
 fn blocking(explanation: &v1::ExplainUpgradeResponse) -> Vec<&str> {
     let of = |finding: &&v1::explain_upgrade_response::Finding| finding.severity() == Severity::Blocking;
-    explanation
-        .findings
-        .iter()
-        .filter(of)
-        .map(|finding| finding.reason.as_str())
-        .collect()
+    explanation.findings.iter().filter(of).map(|finding| finding.reason.as_str()).collect()
 }
 
 #[tokio::test]
@@ -35,11 +30,7 @@ async fn what_stands_in_the_way_comes_first_with_a_remedy() -> Result<()> {
     let mut stream = one.connect().await?;
     let clear = explain(&plane, one.name()).await?;
     assert_eq!(blocking(&clear), Vec::<&str>::new());
-    assert!(
-        clear.summary.starts_with("nothing stands in the way"),
-        "{}",
-        clear.summary
-    );
+    assert!(clear.summary.starts_with("nothing stands in the way"), "{}", clear.summary);
 
     request(&plane.admin(), ask(one.name(), "1.1.0")).await?;
     let desired = stream.desired().await?;
@@ -56,17 +47,10 @@ async fn what_stands_in_the_way_comes_first_with_a_remedy() -> Result<()> {
     let refused = explain(&plane, one.name()).await?;
     let first = &refused.findings[0];
     assert_eq!(first.severity(), Severity::Blocking);
-    assert!(
-        first.message.contains("UNKNOWN_KEY") && first.remedy.contains("release_key_ids"),
-        "{first:?}"
-    );
+    assert!(first.message.contains("UNKNOWN_KEY") && first.remedy.contains("release_key_ids"), "{first:?}");
 
     let name = one.name().to_owned();
-    plane
-        .admin()
-        .executors()
-        .deactivate_executor(v1::DeactivateExecutorRequest { name })
-        .await?;
+    plane.admin().executors().deactivate_executor(v1::DeactivateExecutorRequest { name }).await?;
     plane.clock().advance(Duration::from_secs(60));
     let gone = explain(&plane, one.name()).await?;
     assert!(blocking(&gone).contains(&"EXECUTOR_DEACTIVATED"), "{gone:?}");

@@ -16,10 +16,7 @@ use crate::support::{ask, cancel, executor, parent, refused, request};
 async fn events(client: &Client, list: v1::ListEventsRequest) -> Result<Vec<v1::Event>> {
     let (mut rows, mut page_token) = (Vec::new(), String::new());
     loop {
-        let list = v1::ListEventsRequest {
-            page_token,
-            ..list.clone()
-        };
+        let list = v1::ListEventsRequest { page_token, ..list.clone() };
         let page = client.events().list_events(list).await?.into_inner();
         rows.extend(page.events);
         page_token = page.next_page_token;
@@ -30,11 +27,7 @@ async fn events(client: &Client, list: v1::ListEventsRequest) -> Result<Vec<v1::
 }
 
 fn of(parent: &str) -> v1::ListEventsRequest {
-    v1::ListEventsRequest {
-        parent: parent.to_owned(),
-        page_size: 3,
-        ..v1::ListEventsRequest::default()
-    }
+    v1::ListEventsRequest { parent: parent.to_owned(), page_size: 3, ..v1::ListEventsRequest::default() }
 }
 
 #[tokio::test]
@@ -45,22 +38,10 @@ async fn every_change_leaves_a_row_that_says_who_did_what_to_what() -> Result<()
     let requested = request(&plane.admin(), ask(one.name(), "1.1.0")).await?;
     cancel(&plane.admin(), &requested.name).await?;
     let name = one.name().to_owned();
-    plane
-        .admin()
-        .executors()
-        .deactivate_executor(v1::DeactivateExecutorRequest { name: name.clone() })
-        .await?;
-    plane
-        .admin()
-        .executors()
-        .activate_executor(v1::ActivateExecutorRequest { name: name.clone() })
-        .await?;
+    plane.admin().executors().deactivate_executor(v1::DeactivateExecutorRequest { name: name.clone() }).await?;
+    plane.admin().executors().activate_executor(v1::ActivateExecutorRequest { name: name.clone() }).await?;
     drop(stream);
-    plane
-        .admin()
-        .executors()
-        .delete_executor(v1::DeleteExecutorRequest { name })
-        .await?;
+    plane.admin().executors().delete_executor(v1::DeleteExecutorRequest { name }).await?;
     plane.yank("releases/agent-1.1.0").await?;
 
     let rows = events(&plane.member(), of(&parent())).await?;
@@ -78,10 +59,7 @@ async fn every_change_leaves_a_row_that_says_who_did_what_to_what() -> Result<()
     ] {
         assert!(seen.contains(kind), "{kind} is missing in {seen:?}");
     }
-    let asked = rows
-        .iter()
-        .find(|row| row.r#type == "attempt.requested")
-        .expect("asked above");
+    let asked = rows.iter().find(|row| row.r#type == "attempt.requested").expect("asked above");
     assert_eq!(asked.target, requested.name);
     assert!(asked.actor.starts_with("tokens/"), "{}", asked.actor);
     assert_eq!(asked.details.get("target_version").map(String::as_str), Some("1.1.0"));
@@ -89,13 +67,9 @@ async fn every_change_leaves_a_row_that_says_who_did_what_to_what() -> Result<()
 
     let rows = events(&plane.installation_admin(), of("")).await?;
     let seen: BTreeSet<&str> = rows.iter().map(|row| row.r#type.as_str()).collect();
-    for kind in [
-        "organization.created",
-        "release.created",
-        "release.artifact_uploaded",
-        "release.published",
-        "release.yanked",
-    ] {
+    for kind in
+        ["organization.created", "release.created", "release.artifact_uploaded", "release.published", "release.yanked"]
+    {
         assert!(seen.contains(kind), "{kind} is missing in {seen:?}");
     }
     plane.stop().await
@@ -105,15 +79,8 @@ async fn every_change_leaves_a_row_that_says_who_did_what_to_what() -> Result<()
 async fn a_denied_access_is_written_down() -> Result<()> {
     let plane = ControlPlane::start().await?;
     let one = FakeExecutor::enrol(&plane, "web-1", "1.0.0").await?;
-    refused(
-        request(&plane.member(), ask(one.name(), "1.1.0")).await,
-        Code::PermissionDenied,
-        "ROLE_REQUIRED",
-    );
-    let denied = v1::ListEventsRequest {
-        types: vec!["access.denied".to_owned()],
-        ..of(&parent())
-    };
+    refused(request(&plane.member(), ask(one.name(), "1.1.0")).await, Code::PermissionDenied, "ROLE_REQUIRED");
+    let denied = v1::ListEventsRequest { types: vec!["access.denied".to_owned()], ..of(&parent()) };
     let rows = events(&plane.owner(), denied).await?;
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].target, "/novacula.v1.UpgradeService/RequestUpgrade");
@@ -125,42 +92,18 @@ async fn events_are_chosen_by_type_target_and_order() -> Result<()> {
     let plane = ControlPlane::start().await?;
     let one = FakeExecutor::enrol(&plane, "web-1", "1.0.0").await?;
     FakeExecutor::enrol(&plane, "web-2", "1.0.0").await?;
-    let about = v1::ListEventsRequest {
-        target: one.name().to_owned(),
-        types: vec!["executor.*".to_owned()],
-        ..of(&parent())
-    };
+    let about =
+        v1::ListEventsRequest { target: one.name().to_owned(), types: vec!["executor.*".to_owned()], ..of(&parent()) };
     let rows = events(&plane.member(), about).await?;
-    assert_eq!(
-        rows.iter().map(|row| row.r#type.as_str()).collect::<Vec<_>>(),
-        ["executor.enrolled"]
-    );
+    assert_eq!(rows.iter().map(|row| row.r#type.as_str()).collect::<Vec<_>>(), ["executor.enrolled"]);
     let oldest = events(&plane.member(), of(&parent())).await?;
-    let mut newest = events(
-        &plane.member(),
-        v1::ListEventsRequest {
-            newest_first: true,
-            ..of(&parent())
-        },
-    )
-    .await?;
+    let mut newest = events(&plane.member(), v1::ListEventsRequest { newest_first: true, ..of(&parent()) }).await?;
     newest.reverse();
     assert_eq!(oldest, newest);
-    let after = v1::ListEventsRequest {
-        after_sequence: oldest[1].sequence,
-        ..of(&parent())
-    };
+    let after = v1::ListEventsRequest { after_sequence: oldest[1].sequence, ..of(&parent()) };
     assert_eq!(events(&plane.member(), after).await?, oldest[2..]);
-    let typing_mistake = v1::ListEventsRequest {
-        types: vec!["executor.conected".to_owned()],
-        ..of(&parent())
-    };
-    let status = plane
-        .member()
-        .events()
-        .list_events(typing_mistake)
-        .await
-        .expect_err("refused");
+    let typing_mistake = v1::ListEventsRequest { types: vec!["executor.conected".to_owned()], ..of(&parent()) };
+    let status = plane.member().events().list_events(typing_mistake).await.expect_err("refused");
     assert_eq!(fields(&status), ["types"]);
     plane.stop().await
 }
@@ -173,29 +116,18 @@ async fn no_event_is_dropped_between_list_and_watch() -> Result<()> {
     let after_sequence = listed.last().expect("some").sequence;
     let label = async |n: usize| {
         let labels = [("n".to_owned(), n.to_string())].into();
-        let row = v1::Executor {
-            name: one.name().to_owned(),
-            labels,
-            ..v1::Executor::default()
-        };
+        let row = v1::Executor { name: one.name().to_owned(), labels, ..v1::Executor::default() };
         plane
             .admin()
             .executors()
-            .update_executor(v1::UpdateExecutorRequest {
-                executor: Some(row),
-                update_mask: None,
-            })
+            .update_executor(v1::UpdateExecutorRequest { executor: Some(row), update_mask: None })
             .await
     };
     // Between the list and the watch, and while it runs: more than one slice.
     for n in 0..60 {
         label(n).await?;
     }
-    let watch = v1::WatchEventsRequest {
-        parent: parent(),
-        after_sequence,
-        types: vec!["executor.updated".to_owned()],
-    };
+    let watch = v1::WatchEventsRequest { parent: parent(), after_sequence, types: vec!["executor.updated".to_owned()] };
     let mut said = plane.member().events().watch_events(watch).await?.into_inner();
     for n in 60..120 {
         label(n).await?;
@@ -205,14 +137,7 @@ async fn no_event_is_dropped_between_list_and_watch() -> Result<()> {
         let event = event.and_then(|said| said.event).expect("an event");
         assert_eq!(event.details.get("labels"), Some(&format!("n={n}")));
     }
-    assert_eq!(
-        executor(&plane.member(), one.name())
-            .await?
-            .labels
-            .get("n")
-            .map(String::as_str),
-        Some("119")
-    );
+    assert_eq!(executor(&plane.member(), one.name()).await?.labels.get("n").map(String::as_str), Some("119"));
     plane.stop().await
 }
 
@@ -221,16 +146,8 @@ async fn a_feed_is_its_organizations_own() -> Result<()> {
     let plane = ControlPlane::start().await?;
     let other = plane.another_organization("globex").await?;
     FakeExecutor::enrol(&plane, "web-1", "1.0.0").await?;
-    refused(
-        other.events().list_events(of(&parent())).await,
-        Code::PermissionDenied,
-        "ROLE_REQUIRED",
-    );
-    refused(
-        other.events().list_events(of("")).await,
-        Code::PermissionDenied,
-        "ROLE_REQUIRED",
-    );
+    refused(other.events().list_events(of(&parent())).await, Code::PermissionDenied, "ROLE_REQUIRED");
+    refused(other.events().list_events(of("")).await, Code::PermissionDenied, "ROLE_REQUIRED");
     let own = events(&other, of("organizations/globex")).await?;
     assert!(own.iter().all(|row| row.organization == "organizations/globex"));
     plane.stop().await

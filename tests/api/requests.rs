@@ -28,9 +28,7 @@ async fn a_request_is_written_and_pushed_in_one_motion() -> Result<()> {
     let desired = stream.desired().await?;
     assert!(requested.name.ends_with(&desired.attempt));
     assert_eq!(requested.generation, desired.generation);
-    let Some(v1::desired::Spec::Agent(spec)) = desired.spec else {
-        panic!("an agent's spec")
-    };
+    let Some(v1::desired::Spec::Agent(spec)) = desired.spec else { panic!("an agent's spec") };
     assert_eq!(spec.download_uri, format!("/artifacts/{}", spec.sha256));
     assert_eq!(spec.target_version, "1.1.0");
     plane.stop().await
@@ -75,14 +73,7 @@ async fn an_offline_executor_is_asked_nothing() -> Result<()> {
     let (executor, stream) = FakeExecutor::online(&plane, "web-1", "1.0.0").await?;
     drop(stream);
     // Seen less than 30 s ago is online still.
-    request(
-        &plane.admin(),
-        v1::RequestUpgradeRequest {
-            validate_only: true,
-            ..ask(executor.name(), "1.1.0")
-        },
-    )
-    .await?;
+    request(&plane.admin(), v1::RequestUpgradeRequest { validate_only: true, ..ask(executor.name(), "1.1.0") }).await?;
     offline(&plane, executor.name()).await?;
     plane.clock().advance(Duration::from_secs(31));
     let answer = request(&plane.admin(), ask(executor.name(), "1.1.0")).await;
@@ -92,11 +83,8 @@ async fn an_offline_executor_is_asked_nothing() -> Result<()> {
 
 /// Waits until the control plane has noticed that the stream is gone.
 async fn offline(plane: &ControlPlane, name: &str) -> Result<()> {
-    let request = v1::WatchEventsRequest {
-        parent: parent(),
-        after_sequence: 1,
-        types: vec!["executor.disconnected".to_owned()],
-    };
+    let request =
+        v1::WatchEventsRequest { parent: parent(), after_sequence: 1, types: vec!["executor.disconnected".to_owned()] };
     let mut events = plane.member().events().watch_events(request).await?.into_inner();
     while let Some(said) = events.message().await? {
         if said.event.is_some_and(|event| event.target == name) {
@@ -145,14 +133,8 @@ async fn another_target_is_refused_unless_it_replaces() -> Result<()> {
     let answer = request(&plane.admin(), ask(executor.name(), "1.2.0")).await;
     refused(answer, Code::FailedPrecondition, "UPGRADE_PENDING");
     stream.desired().await?;
-    let second = request(
-        &plane.admin(),
-        v1::RequestUpgradeRequest {
-            replace: true,
-            ..ask(executor.name(), "1.2.0")
-        },
-    )
-    .await?;
+    let second =
+        request(&plane.admin(), v1::RequestUpgradeRequest { replace: true, ..ask(executor.name(), "1.2.0") }).await?;
     assert!(second.generation > first.generation);
     let first = attempt(&plane.member(), &first.name).await?;
     assert_eq!(first.outcome(), v1::Outcome::Superseded);
@@ -168,20 +150,9 @@ async fn after_leave_only_the_version_it_came_from_may_be_asked() -> Result<()> 
     let requested = request(&plane.admin(), ask(executor.name(), "1.1.0")).await?;
     let desired = stream.desired().await?;
     assert!(matches!(stream.ask_leave(&desired).await?, Hear::Proceed(_)));
-    refused(
-        cancel(&plane.admin(), &requested.name).await,
-        Code::FailedPrecondition,
-        "ATTEMPT_APPLYING",
-    );
-    let replacing = v1::RequestUpgradeRequest {
-        replace: true,
-        ..ask(executor.name(), "1.2.0")
-    };
-    refused(
-        request(&plane.admin(), replacing).await,
-        Code::FailedPrecondition,
-        "ATTEMPT_APPLYING",
-    );
+    refused(cancel(&plane.admin(), &requested.name).await, Code::FailedPrecondition, "ATTEMPT_APPLYING");
+    let replacing = v1::RequestUpgradeRequest { replace: true, ..ask(executor.name(), "1.2.0") };
+    refused(request(&plane.admin(), replacing).await, Code::FailedPrecondition, "ATTEMPT_APPLYING");
     let back = request(&plane.admin(), ask(executor.name(), "1.0.0")).await?;
     assert_eq!(back.name, requested.name);
     assert!(back.rollback_requested);
@@ -198,17 +169,11 @@ async fn a_cancel_before_leave_wins_and_is_told() -> Result<()> {
     let requested = request(&plane.admin(), ask(executor.name(), "1.1.0")).await?;
     let desired = stream.desired().await?;
     let cancelled = cancel(&plane.admin(), &requested.name).await?;
-    assert_eq!(
-        (cancelled.outcome(), cancelled.reason.as_str()),
-        (v1::Outcome::Cancelled, "CANCELLED_BY_REQUEST")
-    );
+    assert_eq!((cancelled.outcome(), cancelled.reason.as_str()), (v1::Outcome::Cancelled, "CANCELLED_BY_REQUEST"));
     stream.nothing_desired(desired.generation).await?;
     assert!(matches!(stream.ask_leave(&desired).await?, Hear::Withdrawn(_)));
     // Twice is once.
-    assert_eq!(
-        cancel(&plane.admin(), &requested.name).await?.outcome(),
-        v1::Outcome::Cancelled
-    );
+    assert_eq!(cancel(&plane.admin(), &requested.name).await?.outcome(), v1::Outcome::Cancelled);
     plane.stop().await
 }
 
@@ -216,20 +181,10 @@ async fn a_cancel_before_leave_wins_and_is_told() -> Result<()> {
 async fn what_nobody_picks_up_expires_by_the_stores_clock() -> Result<()> {
     let (plane, executor, mut stream) = scene().await?;
     let ttl = prost_types::Duration { seconds: 60, nanos: 0 };
-    let requested = request(
-        &plane.admin(),
-        v1::RequestUpgradeRequest {
-            ttl: Some(ttl),
-            ..ask(executor.name(), "1.1.0")
-        },
-    )
-    .await?;
+    let requested =
+        request(&plane.admin(), v1::RequestUpgradeRequest { ttl: Some(ttl), ..ask(executor.name(), "1.1.0") }).await?;
     let desired = stream.desired().await?;
-    assert!(
-        desired
-            .remaining_ttl
-            .is_some_and(|left| left.seconds <= 60 && left.seconds >= 50)
-    );
+    assert!(desired.remaining_ttl.is_some_and(|left| left.seconds <= 60 && left.seconds >= 50));
     plane.clock().advance(Duration::from_secs(61));
     // The sweep sleeps by the old clock: another commit wakes it, as any would.
     let other = v1::Executor {
@@ -240,16 +195,10 @@ async fn what_nobody_picks_up_expires_by_the_stores_clock() -> Result<()> {
     plane
         .admin()
         .executors()
-        .update_executor(v1::UpdateExecutorRequest {
-            executor: Some(other),
-            update_mask: None,
-        })
+        .update_executor(v1::UpdateExecutorRequest { executor: Some(other), update_mask: None })
         .await?;
     let seen = ended(&plane.member(), &requested.name).await?;
-    assert_eq!(
-        (seen.outcome(), seen.reason.as_str()),
-        (v1::Outcome::Expired, "TTL_EXPIRED")
-    );
+    assert_eq!((seen.outcome(), seen.reason.as_str()), (v1::Outcome::Expired, "TTL_EXPIRED"));
     stream.nothing_desired(desired.generation).await?;
     plane.stop().await
 }
@@ -259,14 +208,7 @@ async fn a_ttl_is_more_than_nothing_and_at_most_a_day() -> Result<()> {
     let (plane, executor, _stream) = scene().await?;
     for seconds in [0, 24 * 60 * 60 + 1] {
         let ttl = Some(prost_types::Duration { seconds, nanos: 0 });
-        let answer = request(
-            &plane.admin(),
-            v1::RequestUpgradeRequest {
-                ttl,
-                ..ask(executor.name(), "1.1.0")
-            },
-        )
-        .await;
+        let answer = request(&plane.admin(), v1::RequestUpgradeRequest { ttl, ..ask(executor.name(), "1.1.0") }).await;
         refused(answer, Code::InvalidArgument, "INVALID_ARGUMENT");
     }
     plane.stop().await
@@ -275,36 +217,20 @@ async fn a_ttl_is_more_than_nothing_and_at_most_a_day() -> Result<()> {
 #[tokio::test]
 async fn the_same_request_id_is_the_same_attempt_even_after_its_end() -> Result<()> {
     let (plane, executor, _stream) = scene().await?;
-    let asked = v1::RequestUpgradeRequest {
-        request_id: "night-shift-7".to_owned(),
-        ..ask(executor.name(), "1.1.0")
-    };
+    let asked = v1::RequestUpgradeRequest { request_id: "night-shift-7".to_owned(), ..ask(executor.name(), "1.1.0") };
     let first = request(&plane.admin(), asked.clone()).await?;
     cancel(&plane.admin(), &first.name).await?;
     let again = request(&plane.admin(), asked.clone()).await?;
-    assert_eq!(
-        (again.name.as_str(), again.outcome()),
-        (first.name.as_str(), v1::Outcome::Cancelled)
-    );
-    let other = v1::RequestUpgradeRequest {
-        target_version: "1.2.0".to_owned(),
-        ..asked
-    };
-    refused(
-        request(&plane.admin(), other).await,
-        Code::AlreadyExists,
-        "REQUEST_ID_REUSED",
-    );
+    assert_eq!((again.name.as_str(), again.outcome()), (first.name.as_str(), v1::Outcome::Cancelled));
+    let other = v1::RequestUpgradeRequest { target_version: "1.2.0".to_owned(), ..asked };
+    refused(request(&plane.admin(), other).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
     plane.stop().await
 }
 
 #[tokio::test]
 async fn many_requests_of_one_id_at_once_make_one_attempt() -> Result<()> {
     let (plane, executor, _stream) = scene().await?;
-    let asked = v1::RequestUpgradeRequest {
-        request_id: "impatient".to_owned(),
-        ..ask(executor.name(), "1.1.0")
-    };
+    let asked = v1::RequestUpgradeRequest { request_id: "impatient".to_owned(), ..ask(executor.name(), "1.1.0") };
     let mut asking = tokio::task::JoinSet::new();
     for _ in 0..16 {
         let (client, asked) = (plane.admin(), asked.clone());
@@ -321,19 +247,12 @@ async fn many_requests_of_one_id_at_once_make_one_attempt() -> Result<()> {
 #[tokio::test]
 async fn validate_only_answers_and_writes_nothing() -> Result<()> {
     let (plane, executor, _stream) = scene().await?;
-    let asked = v1::RequestUpgradeRequest {
-        validate_only: true,
-        ..ask(executor.name(), "1.1.0")
-    };
+    let asked = v1::RequestUpgradeRequest { validate_only: true, ..ask(executor.name(), "1.1.0") };
     let would_be = request(&plane.admin(), asked).await?;
     assert_eq!(would_be.target_version, "1.1.0");
     let row = crate::support::executor(&plane.member(), executor.name()).await?;
     assert_eq!(row.pending_upgrade, None);
-    refused(
-        attempt(&plane.member(), &would_be.name).await,
-        Code::NotFound,
-        "NOT_FOUND",
-    );
+    refused(attempt(&plane.member(), &would_be.name).await, Code::NotFound, "NOT_FOUND");
     plane.stop().await
 }
 
@@ -355,18 +274,12 @@ async fn a_refusal_stays_pending_and_marked_and_asking_again_is_a_new_attempt() 
     let seen = attempt(&plane.member(), &requested.name).await?;
     assert!(seen.refused && seen.outcome() == v1::Outcome::Unspecified, "{seen:?}");
     let row = crate::support::executor(&plane.member(), executor.name()).await?;
-    assert_eq!(
-        row.pending_upgrade.map(|pending| pending.refused_error_code),
-        Some("DIGEST_MISMATCH".to_owned())
-    );
+    assert_eq!(row.pending_upgrade.map(|pending| pending.refused_error_code), Some("DIGEST_MISMATCH".to_owned()));
     assert_eq!(row.holds.first().map(|hold| hold.version.as_str()), Some("1.1.0"));
     let again = request(&plane.admin(), ask(executor.name(), "1.1.0")).await?;
     assert_ne!(again.name, requested.name);
     let first = attempt(&plane.member(), &requested.name).await?;
-    assert_eq!(
-        (first.outcome(), first.error_code.as_str()),
-        (v1::Outcome::Refused, "DIGEST_MISMATCH")
-    );
+    assert_eq!((first.outcome(), first.error_code.as_str()), (v1::Outcome::Refused, "DIGEST_MISMATCH"));
     let row = crate::support::executor(&plane.member(), executor.name()).await?;
     assert_eq!(row.holds, [], "asking clears the hold");
     plane.stop().await
@@ -377,17 +290,10 @@ async fn a_pinned_executor_says_so_and_is_asked_nothing() -> Result<()> {
     let plane = ControlPlane::start().await?;
     plane.release(&Draft::new("1.1.0", 1)).await?;
     let pinned = FakeExecutor::enrol(&plane, "web-1", "1.0.0").await?;
-    let hello = v1::Hello {
-        pinned: true,
-        pinned_reason: "apt owns it".to_owned(),
-        ..pinned.hello()
-    };
+    let hello = v1::Hello { pinned: true, pinned_reason: "apt owns it".to_owned(), ..pinned.hello() };
     let _stream = pinned.connect_with(hello).await?;
     let row = executor(&plane.member(), pinned.name()).await?;
-    assert_eq!(
-        (row.pinned, row.pinned_reason.as_str(), row.online),
-        (true, "apt owns it", true)
-    );
+    assert_eq!((row.pinned, row.pinned_reason.as_str(), row.online), (true, "apt owns it", true));
     let answer = request(&plane.admin(), ask(pinned.name(), "1.1.0")).await;
     refused(answer, Code::FailedPrecondition, "EXECUTOR_PINNED");
     plane.stop().await
@@ -404,18 +310,11 @@ async fn a_yank_before_leave_cancels_and_after_it_loses() -> Result<()> {
     assert!(matches!(two.ask_leave(&leave).await?, Hear::Proceed(_)));
     plane.yank("releases/agent-1.1.0").await?;
     let seen = attempt(&plane.member(), &waiting.name).await?;
-    assert_eq!(
-        (seen.outcome(), seen.reason.as_str()),
-        (v1::Outcome::Cancelled, "RELEASE_YANKED")
-    );
+    assert_eq!((seen.outcome(), seen.reason.as_str()), (v1::Outcome::Cancelled, "RELEASE_YANKED"));
     one.nothing_desired(desired.generation).await?;
     let seen = attempt(&plane.member(), &applying.name).await?;
     assert_eq!(seen.outcome(), v1::Outcome::Unspecified);
-    refused(
-        request(&plane.admin(), ask(first.name(), "1.1.0")).await,
-        Code::FailedPrecondition,
-        "RELEASE_YANKED",
-    );
+    refused(request(&plane.admin(), ask(first.name(), "1.1.0")).await, Code::FailedPrecondition, "RELEASE_YANKED");
     plane.stop().await
 }
 
@@ -431,16 +330,8 @@ async fn a_batch_answers_each_in_order_and_one_refusal_stops_no_other() -> Resul
         ask(first.name(), "1.2.0"),
         ask(second.name(), "9.0.0"),
     ];
-    let batch = v1::BatchRequestUpgradeRequest {
-        parent: parent(),
-        requests,
-    };
-    let answer = plane
-        .admin()
-        .upgrades()
-        .batch_request_upgrade(batch)
-        .await?
-        .into_inner();
+    let batch = v1::BatchRequestUpgradeRequest { parent: parent(), requests };
+    let answer = plane.admin().upgrades().batch_request_upgrade(batch).await?.into_inner();
     let said: Vec<String> = answer
         .results
         .into_iter()
@@ -450,10 +341,7 @@ async fn a_batch_answers_each_in_order_and_one_refusal_stops_no_other() -> Resul
             None => String::new(),
         })
         .collect();
-    assert_eq!(
-        said,
-        ["1.1.0", "NOT_FOUND", "1.2.0", "INVALID_ARGUMENT", "INVALID_ARGUMENT"]
-    );
+    assert_eq!(said, ["1.1.0", "NOT_FOUND", "1.2.0", "INVALID_ARGUMENT", "INVALID_ARGUMENT"]);
     one.desired().await?;
     two.desired().await?;
     plane.stop().await
@@ -462,27 +350,15 @@ async fn a_batch_answers_each_in_order_and_one_refusal_stops_no_other() -> Resul
 #[tokio::test]
 async fn a_batch_lies_in_one_organization_and_is_at_most_a_thousand() -> Result<()> {
     let plane = ControlPlane::start().await?;
-    let batch = |requests| v1::BatchRequestUpgradeRequest {
-        parent: parent(),
-        requests,
-    };
+    let batch = |requests| v1::BatchRequestUpgradeRequest { parent: parent(), requests };
     let foreign = vec![ask("organizations/other/executors/web-1", "1.1.0")];
     let answer = plane.admin().upgrades().batch_request_upgrade(batch(foreign)).await;
     refused(answer, Code::InvalidArgument, "INVALID_ARGUMENT");
-    let many = (0..1_001)
-        .map(|n| ask(&format!("{}/executors/web-{n}", parent()), "1.1.0"))
-        .collect();
+    let many = (0..1_001).map(|n| ask(&format!("{}/executors/web-{n}", parent()), "1.1.0")).collect();
     let answer = plane.admin().upgrades().batch_request_upgrade(batch(many)).await;
     refused(answer, Code::InvalidArgument, "INVALID_ARGUMENT");
-    let most = (0..1_000)
-        .map(|n| ask(&format!("{}/executors/web-{n}", parent()), "1.1.0"))
-        .collect();
-    let answer = plane
-        .admin()
-        .upgrades()
-        .batch_request_upgrade(batch(most))
-        .await?
-        .into_inner();
+    let most = (0..1_000).map(|n| ask(&format!("{}/executors/web-{n}", parent()), "1.1.0")).collect();
+    let answer = plane.admin().upgrades().batch_request_upgrade(batch(most)).await?.into_inner();
     assert_eq!(answer.results.len(), 1_000);
     plane.stop().await
 }
@@ -499,11 +375,7 @@ async fn attempts_are_listed_newest_first_a_page_at_a_time() -> Result<()> {
     for of in [executor.name().to_owned(), format!("{}/executors/-", parent())] {
         let (mut seen, mut page_token) = (Vec::new(), String::new());
         loop {
-            let list = v1::ListAttemptsRequest {
-                parent: of.clone(),
-                page_size: 2,
-                page_token,
-            };
+            let list = v1::ListAttemptsRequest { parent: of.clone(), page_size: 2, page_token };
             let page = plane.member().upgrades().list_attempts(list).await?.into_inner();
             seen.extend(page.attempts.into_iter().map(|attempt| attempt.name));
             page_token = page.next_page_token;

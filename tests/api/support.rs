@@ -38,10 +38,7 @@ pub(crate) async fn attempt(client: &Client, name: &str) -> Result<v1::Attempt, 
 
 /// Cancels an attempt.
 pub(crate) async fn cancel(client: &Client, name: &str) -> Result<v1::Attempt, Status> {
-    let request = v1::CancelUpgradeRequest {
-        name: name.to_owned(),
-        request_id: String::new(),
-    };
+    let request = v1::CancelUpgradeRequest { name: name.to_owned(), request_id: String::new() };
     Ok(client.upgrades().cancel_upgrade(request).await?.into_inner())
 }
 
@@ -60,11 +57,6 @@ pub(crate) async fn ended(client: &Client, name: &str) -> anyhow::Result<v1::Att
 #[track_caller]
 pub(crate) fn refused<T: std::fmt::Debug>(answer: Result<T, Status>, code: Code, expected: &str) -> Status {
     let status = answer.expect_err(expected);
-    assert_eq!(
-        (status.code(), reason(&status).as_str()),
-        (code, expected),
-        "{}",
-        status.message()
-    );
+    assert_eq!((status.code(), reason(&status).as_str()), (code, expected), "{}", status.message());
     status
 }

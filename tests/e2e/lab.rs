@@ -42,10 +42,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("panic_leaves_nothing_behind", panicking),
         ("killed_test_leaves_nothing_running", killed),
     ];
-    bodies
-        .into_iter()
-        .map(|(name, body)| trial(format!("lab::{name}"), PARTS, body))
-        .collect()
+    bodies.into_iter().map(|(name, body)| trial(format!("lab::{name}"), PARTS, body)).collect()
 }
 
 fn crash_loop() -> Result<()> {
@@ -62,33 +59,17 @@ fn crash_loop() -> Result<()> {
         "[Unit]\nStartLimitBurst=3\nStartLimitIntervalSec=120\nOnFailure=rollback.service\n\
          [Service]\nExecStart=/bin/bash /opt/app/current\nRestart=on-failure\nRestartSec=200ms\n",
     )?;
-    lab.unit(
-        "rollback.service",
-        "[Service]\nType=oneshot\nExecStart=/bin/bash /opt/app/rollback\n",
-    )?;
+    lab.unit("rollback.service", "[Service]\nType=oneshot\nExecStart=/bin/bash /opt/app/rollback\n")?;
     std::os::unix::fs::symlink("v2", lab.path("/opt/app")?.join("current"))?;
     lab.enable("app.service")?;
     lab.boot()?;
 
-    wait::until(
-        "the rollback",
-        LIMIT,
-        || lab.run(["readlink", "/opt/app/current"]),
-        |link| link == "v1",
-    )?;
+    wait::until("the rollback", LIMIT, || lab.run(["readlink", "/opt/app/current"]), |link| link == "v1")?;
     lab.wait_for("app.service", "ActiveState", "active", LIMIT)?;
-    let messages: Vec<_> = lab
-        .journal(Some("app.service"))?
-        .into_iter()
-        .map(|entry| entry.message)
-        .collect();
+    let messages: Vec<_> = lab.journal(Some("app.service"))?.into_iter().map(|entry| entry.message).collect();
     let failures = messages.iter().filter(|message| message.contains("status=3")).count();
     ensure!(failures == 3, "three starts of v2, not {failures}: {messages:#?}");
-    ensure!(
-        messages
-            .iter()
-            .any(|message| message.contains("Start request repeated too quickly"))
-    );
+    ensure!(messages.iter().any(|message| message.contains("Start request repeated too quickly")));
     Ok(())
 }
 
@@ -98,21 +79,14 @@ fn power_cut() -> Result<()> {
     let before = lab.run(["cat", "/proc/sys/kernel/random/boot_id"])?;
     let identity = lab.read("/etc/machine-id")?;
     // The second file is written after the sync, so that nothing else makes it durable.
-    lab.run([
-        "bash",
-        "-c",
-        "echo kept > /data/synced && sync /data/synced /data && echo gone > /data/not-synced",
-    ])?;
+    lab.run(["bash", "-c", "echo kept > /data/synced && sync /data/synced /data && echo gone > /data/not-synced"])?;
     lab.power_cut()?;
     ensure!(!lab.is_running(), "a machine without power is off");
     let left = lab.read("/data/not-synced").unwrap_or_default();
     ensure!(left.is_empty(), "not synced, yet there: {left:?}");
     lab.boot()?;
     ensure!(lab.run(["cat", "/data/synced"])? == "kept");
-    ensure!(
-        lab.run(["cat", "/proc/sys/kernel/random/boot_id"])? != before,
-        "a boot of its own"
-    );
+    ensure!(lab.run(["cat", "/proc/sys/kernel/random/boot_id"])? != before, "a boot of its own");
     ensure!(lab.read("/etc/machine-id")? == identity, "the same machine");
     Ok(())
 }
@@ -122,17 +96,10 @@ fn rename_without_fsync() -> Result<()> {
     let mut lab = Lab::builder("rename").data_disk_of("/opt/app", 16).build()?;
     lab.write("/opt/app/binary", "old")?;
     lab.boot()?;
-    lab.run([
-        "bash",
-        "-c",
-        "echo -n new > /opt/app/next && mv /opt/app/next /opt/app/binary",
-    ])?;
+    lab.run(["bash", "-c", "echo -n new > /opt/app/next && mv /opt/app/next /opt/app/binary"])?;
     ensure!(lab.run(["cat", "/opt/app/binary"])? == "new");
     lab.power_cut()?;
-    ensure!(
-        lab.read("/opt/app/binary")? == b"old",
-        "the rename was not made durable"
-    );
+    ensure!(lab.read("/opt/app/binary")? == b"old", "the rename was not made durable");
     lab.boot()?;
     let swap = "echo -n new > /opt/app/next && sync /opt/app/next && mv /opt/app/next /opt/app/binary && sync /opt/app";
     lab.run(["bash", "-c", swap])?;
@@ -176,10 +143,7 @@ fn two_labs() -> Result<()> {
     let [one, other] = &labs;
     one.write("/opt/mark", "one")?;
     ensure!(!other.exists("/opt/mark")?, "each has its own root");
-    ensure!(
-        one.read("/etc/machine-id")? != other.read("/etc/machine-id")?,
-        "each is a machine of its own"
-    );
+    ensure!(one.read("/etc/machine-id")? != other.read("/etc/machine-id")?, "each is a machine of its own");
     // Units of one name must not share a control group, or stopping one would wait for the other.
     let before = other.property("app.service", "MainPID")?;
     one.run(["systemctl", "stop", "app.service"])?;
@@ -193,27 +157,11 @@ fn host_units() -> Result<()> {
     let mut lab = Lab::builder("bare").build()?;
     lab.boot()?;
     lab.wait_for("multi-user.target", "ActiveState", "active", LIMIT)?;
-    let list = [
-        "systemctl",
-        "list-units",
-        "--type=service",
-        "--state=running",
-        "--plain",
-        "--no-legend",
-    ];
+    let list = ["systemctl", "list-units", "--type=service", "--state=running", "--plain", "--no-legend"];
     let running = lab.run(list)?;
-    let names: Vec<_> = running
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .collect();
-    ensure!(
-        names == ["systemd-journald.service"],
-        "nothing but the journal runs: {names:?}"
-    );
-    ensure!(
-        lab.run(["systemctl", "is-system-running"])? == "running",
-        "nothing failed"
-    );
+    let names: Vec<_> = running.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    ensure!(names == ["systemd-journald.service"], "nothing but the journal runs: {names:?}");
+    ensure!(lab.run(["systemctl", "is-system-running"])? == "running", "nothing failed");
     Ok(())
 }
 
@@ -245,10 +193,7 @@ fn cable() -> Result<()> {
     stream.read_to_string(&mut heard)?;
     ensure!(heard == "hello\n" && Some(peer.ip()) == lab.address().map(Into::into));
     lab.unplug()?;
-    ensure!(
-        !lab.exec(["timeout", "1", "bash", "-c", &hello])?.status.success(),
-        "the cable is out"
-    );
+    ensure!(!lab.exec(["timeout", "1", "bash", "-c", &hello])?.status.success(), "the cable is out");
     lab.plug()?;
     lab.run(["bash", "-c", &hello])?;
     Ok(())
@@ -269,30 +214,18 @@ fn panicking() -> Result<()> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     ensure!(!mounts.contains("novacula-lab"), "still mounted: {mounts}");
     let name = format!("panic-{}", std::process::id());
-    ensure!(
-        left_in(Path::new("/var/tmp/novacula-lab"), &name).is_empty(),
-        "its folder is left"
-    );
+    ensure!(left_in(Path::new("/var/tmp/novacula-lab"), &name).is_empty(), "its folder is left");
     let images = Command::new("losetup").arg("--list").output()?;
-    ensure!(
-        !String::from_utf8_lossy(&images.stdout).contains(&name),
-        "its loop devices are left"
-    );
+    ensure!(!String::from_utf8_lossy(&images.stdout).contains(&name), "its loop devices are left");
     Ok(())
 }
 
 fn killed() -> Result<()> {
-    let mut victim = Command::new(env::current_exe()?)
-        .env(VICTIM, "1")
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut victim = Command::new(env::current_exe()?).env(VICTIM, "1").stdout(Stdio::piped()).spawn()?;
     let output = victim.stdout.take().context("the victim has an output")?;
     let mut line = String::new();
     BufReader::new(output).read_line(&mut line)?;
-    let leader: u32 = line
-        .trim()
-        .parse()
-        .with_context(|| format!("the victim said {line:?}"))?;
+    let leader: u32 = line.trim().parse().with_context(|| format!("the victim said {line:?}"))?;
     ensure!(running(leader), "the victim's machine is on");
     let folder = Path::new("/var/tmp/novacula-lab");
     let name = format!("victim-{}", victim.id());
@@ -311,10 +244,7 @@ pub(crate) fn sleep_if_told() {
     if env::var_os(VICTIM).is_none() {
         return;
     }
-    let mut lab = Lab::builder("victim")
-        .data_disk("/data")
-        .build()
-        .expect("the parent trial has the parts");
+    let mut lab = Lab::builder("victim").data_disk("/data").build().expect("the parent trial has the parts");
     lab.boot().expect("the victim's machine boots");
     say(lab.leader().expect("the machine is on"));
     loop {

@@ -55,54 +55,18 @@ pub(crate) fn bad(manager: Manager) -> Vec<Scenario> {
         probation: PROBATION,
     };
     vec![
-        row(
-            "crash_at_start_comes_back",
-            Misbehaviour::CrashAtStart,
-            "start",
-            "CRASH_LOOP",
-            PATIENT,
-        ),
-        row(
-            "hang_before_ready_comes_back",
-            Misbehaviour::HangBeforeReady,
-            "start",
-            "START_TIMEOUT",
-            PATIENT,
-        ),
-        row(
-            "hang_after_ready_comes_back",
-            Misbehaviour::HangAfterReady,
-            "start",
-            "HANG",
-            SHORT,
-        ),
-        row(
-            "never_connecting_comes_back",
-            Misbehaviour::NeverConnects,
-            "connect",
-            "NO_CONNECTION",
-            SHORT,
-        ),
+        row("crash_at_start_comes_back", Misbehaviour::CrashAtStart, "start", "CRASH_LOOP", PATIENT),
+        row("hang_before_ready_comes_back", Misbehaviour::HangBeforeReady, "start", "START_TIMEOUT", PATIENT),
+        row("hang_after_ready_comes_back", Misbehaviour::HangAfterReady, "start", "HANG", SHORT),
+        row("never_connecting_comes_back", Misbehaviour::NeverConnects, "connect", "NO_CONNECTION", SHORT),
         Scenario {
             probation: slow * 2,
-            ..row(
-                "slow_crashes_come_back",
-                Misbehaviour::CrashEvery(slow),
-                "confirm",
-                "TOO_MANY_STARTS",
-                PATIENT,
-            )
+            ..row("slow_crashes_come_back", Misbehaviour::CrashEvery(slow), "confirm", "TOO_MANY_STARTS", PATIENT)
         },
         Scenario {
             conduct: Conduct::Good,
             says: Some("1.0.9"),
-            ..row(
-                "wrong_version_comes_back",
-                Misbehaviour::CrashAtStart,
-                "confirm",
-                "WRONG_VERSION",
-                PATIENT,
-            )
+            ..row("wrong_version_comes_back", Misbehaviour::CrashAtStart, "confirm", "WRONG_VERSION", PATIENT)
         },
     ]
 }

@@ -24,10 +24,7 @@ const LIMIT: Duration = Duration::from_secs(280);
 const SCALED: &str = "[Unit]\nStartLimitIntervalSec=6\n";
 
 /// The pace of scenarios in which nothing goes wrong.
-pub(crate) const PACE: Pace = Pace {
-    probation: Duration::from_secs(2),
-    window: Duration::from_secs(300),
-};
+pub(crate) const PACE: Pace = Pace { probation: Duration::from_secs(2), window: Duration::from_secs(300) };
 
 pub(crate) fn trials() -> Vec<Trial> {
     let managers = [(Manager::Systemd, "systemd"), (Manager::Supervise, "supervise")];
@@ -62,10 +59,7 @@ fn good(manager: Manager) -> Result<()> {
 
 /// One row: the old version is back byte for byte and online, and the attempt says the truth about the new one.
 fn check(manager: Manager, scenario: &Scenario) -> Result<()> {
-    let pace = Pace {
-        probation: scenario.probation,
-        window: scenario.window,
-    };
+    let pace = Pace { probation: scenario.probation, window: scenario.window };
     let mut fleet = Fleet::start(&programs(), manager, pace)?;
     if let Manager::Systemd = manager
         && scenario.failure.code == "TOO_MANY_STARTS"
@@ -83,10 +77,7 @@ fn check(manager: Manager, scenario: &Scenario) -> Result<()> {
     fleet.expect_previous(&fleet.first())?;
     let executor = fleet.executor()?;
     ensure!(executor["pendingUpgrade"].is_null(), "it is cleared");
-    ensure!(
-        executor["holds"][0]["version"] == NEXT,
-        "the version is held: {executor:#}"
-    );
+    ensure!(executor["holds"][0]["version"] == NEXT, "the version is held: {executor:#}");
     fleet.host.expect_nothing_failed()
 }
 

@@ -37,17 +37,11 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("crash_loop_long_after_success_swaps_nothing", bad_settings),
         ("power_cut_after_the_swap_hides_no_hang", power_cut),
     ];
-    bodies
-        .into_iter()
-        .map(|(name, body)| trial(format!("upgrade::{name}"), lab::PARTS, body))
-        .collect()
+    bodies.into_iter().map(|(name, body)| trial(format!("upgrade::{name}"), lab::PARTS, body)).collect()
 }
 
 fn outage() -> Result<()> {
-    let pace = Pace {
-        probation: Duration::from_secs(4),
-        window: Duration::from_secs(6),
-    };
+    let pace = Pace { probation: Duration::from_secs(4), window: Duration::from_secs(6) };
     let mut fleet = Fleet::start(&programs(), Manager::Systemd, pace)?;
     let next = fleet.publish(NEXT, &Edition::good(NEXT))?;
     fleet.request(NEXT)?;
@@ -70,10 +64,7 @@ fn outage() -> Result<()> {
 }
 
 fn five() -> Result<()> {
-    let pace = Pace {
-        probation: Duration::from_secs(1),
-        ..PACE
-    };
+    let pace = Pace { probation: Duration::from_secs(1), ..PACE };
     let mut fleet = Fleet::start(&programs(), Manager::Systemd, pace)?;
     let mut before = fleet.first();
     for version in ["1.1.0", "1.2.0", "1.3.0", "1.4.0", "1.5.0"] {
@@ -115,13 +106,8 @@ fn bad_settings() -> Result<()> {
 }
 
 fn power_cut() -> Result<()> {
-    let pace = Pace {
-        probation: Duration::from_secs(3),
-        window: Duration::from_secs(6),
-    };
-    let builder = host::lab("cut")
-        .data_disk("/opt/novacula")
-        .data_disk("/var/lib/novacula");
+    let pace = Pace { probation: Duration::from_secs(3), window: Duration::from_secs(6) };
+    let builder = host::lab("cut").data_disk("/opt/novacula").data_disk("/var/lib/novacula");
     let mut fleet = Fleet::start_on(&programs(), Manager::Systemd, pace, builder)?;
     let next = fleet.publish(NEXT, &Edition::bad(NEXT, Misbehaviour::HangAfterReady))?;
     fleet.request(NEXT)?;

@@ -66,10 +66,7 @@ impl Draft {
     pub fn artifact(&self, plane: &ControlPlane) -> v1::Artifact {
         let manifest = manifest(&self.version, self.channel, self.sequence, &self.floor, &self.bytes);
         let signature = plane.signer().sign_manifest(&self.bytes, &manifest);
-        v1::Artifact {
-            minisign_signatures: vec![signature.expect("signed")],
-            ..self.unsigned()
-        }
+        v1::Artifact { minisign_signatures: vec![signature.expect("signed")], ..self.unsigned() }
     }
 
     /// What it is, without a signature.
@@ -82,10 +79,7 @@ impl Draft {
             sha256: sha256(&self.bytes).to_string(),
             external_url: String::new(),
         };
-        v1::Artifact {
-            artifact: Some(v1::artifact::Artifact::Agent(agent)),
-            minisign_signatures: Vec::new(),
-        }
+        v1::Artifact { artifact: Some(v1::artifact::Artifact::Agent(agent)), minisign_signatures: Vec::new() }
     }
 }
 
@@ -110,18 +104,11 @@ impl ControlPlane {
     /// # Errors
     /// The API's.
     pub async fn upload(&self, release: &str, artifact: v1::Artifact, bytes: &[u8]) -> Result<v1::Release, Status> {
-        let header = Header {
-            release: release.to_owned(),
-            artifact: Some(artifact),
-        };
+        let header = Header { release: release.to_owned(), artifact: Some(artifact) };
         let message = |message| v1::UploadArtifactRequest { message: Some(message) };
         let mut messages = vec![message(Message::Header(header))];
         messages.extend(bytes.chunks(7).map(|chunk| message(Message::Chunk(chunk.to_vec()))));
-        let uploaded = self
-            .publisher()
-            .releases()
-            .upload_artifact(tokio_stream::iter(messages))
-            .await?;
+        let uploaded = self.publisher().releases().upload_artifact(tokio_stream::iter(messages)).await?;
         Ok(uploaded.into_inner())
     }
 
@@ -130,10 +117,7 @@ impl ControlPlane {
     /// # Errors
     /// The API's.
     pub async fn publish(&self, release: &str) -> Result<v1::PublishReleaseResponse, Status> {
-        let request = v1::PublishReleaseRequest {
-            name: release.to_owned(),
-            validate_only: false,
-        };
+        let request = v1::PublishReleaseRequest { name: release.to_owned(), validate_only: false };
         let published = self.publisher().releases().publish_release(request).await?;
         Ok(published.into_inner())
     }
@@ -146,9 +130,7 @@ impl ControlPlane {
         self.draft(draft).await?;
         self.upload(&draft.name(), draft.artifact(self), &draft.bytes).await?;
         let published = self.publish(&draft.name()).await?;
-        published
-            .release
-            .ok_or_else(|| Status::internal("the answer has no release"))
+        published.release.ok_or_else(|| Status::internal("the answer has no release"))
     }
 
     /// Withdraws it.
@@ -156,10 +138,7 @@ impl ControlPlane {
     /// # Errors
     /// The API's.
     pub async fn yank(&self, release: &str) -> Result<v1::Release, Status> {
-        let request = v1::YankReleaseRequest {
-            name: release.to_owned(),
-            reason: "it eats disks".to_owned(),
-        };
+        let request = v1::YankReleaseRequest { name: release.to_owned(), reason: "it eats disks".to_owned() };
         let yanked = self.publisher().releases().yank_release(request).await?;
         Ok(yanked.into_inner())
     }

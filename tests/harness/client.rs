@@ -33,10 +33,7 @@ impl Client {
     #[must_use]
     pub fn new(channel: Channel, secret: Option<&str>) -> Self {
         let value = secret.map(|secret| format!("Bearer {secret}").parse().expect("tokens are printable"));
-        Self {
-            channel,
-            bearer: Bearer(value),
-        }
+        Self { channel, bearer: Bearer(value) }
     }
 
     /// `ExecutorService`.
@@ -99,10 +96,7 @@ impl Interceptor for Bearer {
 /// The machine's word of a refusal, `EXECUTOR_OFFLINE`; empty when it has none.
 #[must_use]
 pub fn reason(status: &Status) -> String {
-    status
-        .get_details_error_info()
-        .map(|info| info.reason)
-        .unwrap_or_default()
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
 /// The fields that a refusal names.

@@ -114,10 +114,7 @@ impl ControlPlane {
         config.release_keys = Some(keys);
         change(&mut config);
         let clock = Arc::new(MovedClock::default());
-        let world = World {
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            ..World::default()
-        };
+        let world = World { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..World::default() };
         let mut secrets = bootstrap(&config, &world).await?;
         let running = Running::start(config, world).await?;
         let tls = trusting(folder.path())?;
@@ -230,10 +227,7 @@ impl ControlPlane {
     /// The API's.
     pub async fn another_organization(&self, id: &str) -> Result<Client> {
         let root = self.installation_admin();
-        let request = v1::CreateOrganizationRequest {
-            organization_id: id.to_owned(),
-            display_name: String::new(),
-        };
+        let request = v1::CreateOrganizationRequest { organization_id: id.to_owned(), display_name: String::new() };
         root.organizations().create_organization(request).await?;
         let request = v1::CreateTokenRequest {
             parent: format!("organizations/{id}"),
@@ -292,11 +286,7 @@ impl Running {
                 Err(panic) => panic.into(),
             }),
         };
-        Ok(Self {
-            bound: bound?,
-            shutdown,
-            task,
-        })
+        Ok(Self { bound: bound?, shutdown, task })
     }
 }
 

@@ -179,10 +179,8 @@ impl Stream {
     /// # Errors
     /// As [`Self::until`].
     pub async fn desired(&mut self) -> Result<v1::Desired> {
-        let word = self.until(
-            "a desired upgrade",
-            |word| matches!(word, Hear::Desired(desired) if desired.spec.is_some()),
-        );
+        let word =
+            self.until("a desired upgrade", |word| matches!(word, Hear::Desired(desired) if desired.spec.is_some()));
         let Hear::Desired(desired) = word.await? else {
             bail!("another word than desired");
         };
@@ -223,10 +221,7 @@ impl Stream {
         };
         self.say(progress(v1::Phase::Downloading)).await?;
         self.say(progress(v1::Phase::Verifying)).await?;
-        let ready = v1::ReadyToSwap {
-            attempt: desired.attempt.clone(),
-            generation: desired.generation,
-        };
+        let ready = v1::ReadyToSwap { attempt: desired.attempt.clone(), generation: desired.generation };
         self.say(Say::ReadyToSwap(ready)).await?;
         let answer = |word: &Hear| matches!(word, Hear::Proceed(_) | Hear::Withdrawn(_));
         self.until("leave", answer).await
@@ -240,9 +235,7 @@ impl Stream {
         let attempt = report.attempt.clone();
         self.say(Say::Report(report)).await?;
         let acknowledged = |word: &Hear| matches!(word, Hear::ReportAck(ack) if ack.attempt == attempt);
-        self.until("the acknowledgement of the report", acknowledged)
-            .await
-            .map(|_| ())
+        self.until("the acknowledgement of the report", acknowledged).await.map(|_| ())
     }
 }
 

@@ -98,9 +98,7 @@ impl Fleet {
     /// As [`start`](Self::start).
     pub fn start_on(programs: &Programs, manager: Manager, pace: Pace, builder: crate::lab::Builder) -> Result<Self> {
         // Not in /tmp, which may be in memory: an agent refuses to upgrade where its state would be forgotten.
-        let folder = tempfile::Builder::new()
-            .prefix("novacula-fleet-")
-            .tempdir_in("/var/tmp")?;
+        let folder = tempfile::Builder::new().prefix("novacula-fleet-").tempdir_in("/var/tmp")?;
         let control = ControlPlane::start(programs, folder.path(), pace.probation)?;
         let first = folder.path().join("agent-first");
         Edition::good(FIRST).write(&programs.agent, &first)?;
@@ -108,15 +106,8 @@ impl Fleet {
             Manager::Systemd => Host::under_systemd(builder, &first, pace.window)?,
             Manager::Supervise => Host::supervised(folder.path(), &first, pace.window)?,
         };
-        let mut fleet = Self {
-            host,
-            control,
-            programs: programs.clone(),
-            folder,
-        };
-        let secret = fleet
-            .control
-            .succeed(As::Owner, &["join-token", "create", "--executor", NAME])?;
+        let mut fleet = Self { host, control, programs: programs.clone(), folder };
+        let secret = fleet.control.succeed(As::Owner, &["join-token", "create", "--executor", NAME])?;
         fleet.host.enroll(secret.trim())?;
         fleet.host.start()?;
         fleet.wait_online(FIRST)?;
@@ -158,10 +149,7 @@ impl Fleet {
         let attempt: Value = serde_json::from_str(last).with_context(|| format!("read novacula's JSON: {last}"))?;
         let lines = attempt["logTail"].as_array();
         let lines = lines.map_or(&[][..], Vec::as_slice);
-        Ok(lines
-            .iter()
-            .filter_map(|line| line.as_str().map(str::to_owned))
-            .collect())
+        Ok(lines.iter().filter_map(|line| line.as_str().map(str::to_owned)).collect())
     }
 
     /// The newest attempt.
@@ -208,9 +196,7 @@ impl Fleet {
             return Ok(attempt);
         }
         let said = String::from_utf8_lossy(&output.stderr);
-        Err(self.told(anyhow::anyhow!(
-            "{version} has no outcome after {limit}: {said}\n{attempt:#}"
-        )))
+        Err(self.told(anyhow::anyhow!("{version} has no outcome after {limit}: {said}\n{attempt:#}")))
     }
 
     /// Waits until the newest attempt has an outcome, whether or not the control plane can be asked meanwhile.
@@ -240,11 +226,7 @@ impl Fleet {
     /// When it is another.
     pub fn expect_live(&self, binary: &std::path::Path) -> Result<()> {
         let live = std::fs::read(self.host.live()?).context("read the live binary")?;
-        ensure!(
-            live == std::fs::read(binary)?,
-            "the live binary is not {}",
-            binary.display()
-        );
+        ensure!(live == std::fs::read(binary)?, "the live binary is not {}", binary.display());
         Ok(())
     }
 
@@ -273,7 +255,5 @@ impl Fleet {
 }
 
 fn has_ended(attempt: &Value) -> bool {
-    attempt["outcome"]
-        .as_str()
-        .is_some_and(|outcome| outcome != "OUTCOME_UNSPECIFIED")
+    attempt["outcome"].as_str().is_some_and(|outcome| outcome != "OUTCOME_UNSPECIFIED")
 }

@@ -177,10 +177,7 @@ impl Lab {
 
     /// What is mounted where at boot, deepest last: path inside, path among the lab's own mounts.
     fn mounts(&self) -> Vec<(PathBuf, PathBuf)> {
-        let disks = self
-            .disks
-            .iter()
-            .map(|disk| (disk.inside().to_owned(), disk.mount().to_owned()));
+        let disks = self.disks.iter().map(|disk| (disk.inside().to_owned(), disk.mount().to_owned()));
         let binds = self.binds.iter().map(|(host, inside)| (inside.clone(), host.clone()));
         let mut mounts: Vec<_> = disks.chain(binds).collect();
         mounts.sort_by_key(|(inside, _)| inside.components().count());

@@ -120,9 +120,7 @@ where
     F: FnOnce() -> anyhow::Result<()> + Send + 'static,
 {
     Trial::ignorable_test(name, move || match parts.iter().find_map(|part| part.find().err()) {
-        None => body()
-            .map(|()| Completion::Completed)
-            .map_err(|error| Failed::from(format!("{error:?}"))),
+        None => body().map(|()| Completion::Completed).map_err(|error| Failed::from(format!("{error:?}"))),
         Some(missing) if required() => Err(missing.to_string().into()),
         Some(missing) => Ok(Completion::ignored_with(missing.to_string())),
     })

@@ -57,13 +57,8 @@ impl Signer {
     /// # Errors
     /// The library's.
     pub fn sign(&self, bytes: &[u8], trusted_comment: &str) -> Result<String> {
-        let signature = minisign::sign(
-            Some(&self.keys.pk),
-            &self.keys.sk,
-            Cursor::new(bytes),
-            Some(trusted_comment),
-            None,
-        )?;
+        let signature =
+            minisign::sign(Some(&self.keys.pk), &self.keys.sk, Cursor::new(bytes), Some(trusted_comment), None)?;
         Ok(signature.to_string())
     }
 

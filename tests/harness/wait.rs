@@ -39,10 +39,7 @@ pub fn until<T: Debug>(
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place where tests pause between two looks at a condition"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one place where tests pause between two looks at a condition")]
 pub(crate) fn pause() {
     thread::sleep(PAUSE);
 }

@@ -55,11 +55,7 @@ fn broken(root: &Path, documents: &HashMap<String, String>, from: &str, target: 
         return None;
     }
     let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
-    let resolved = if file.is_empty() {
-        from.to_owned()
-    } else {
-        joined(from, file)
-    };
+    let resolved = if file.is_empty() { from.to_owned() } else { joined(from, file) };
     if !root.join(&resolved).exists() {
         return Some(format!("link to `{target}`: no file `{resolved}`"));
     }

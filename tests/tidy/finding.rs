@@ -58,12 +58,7 @@ pub(crate) fn verdict(findings: Findings) -> Result<Completion, Failed> {
     match findings {
         Findings::Waiting(reason) => Ok(Completion::ignored_with(reason)),
         Findings::Places(places) if places.is_empty() => Ok(Completion::Completed),
-        Findings::Places(places) => Err(places
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join("\n")
-            .into()),
+        Findings::Places(places) => Err(places.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into()),
     }
 }
 

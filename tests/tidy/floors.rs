@@ -74,17 +74,11 @@ pub(crate) fn edges(house: &House) -> Findings {
 /// The ground floor has no door to the outside.
 pub(crate) fn ground(house: &House) -> Findings {
     let mut places = Vec::new();
-    let domain = house
-        .metadata
-        .packages
+    let domain = house.metadata.packages.iter().find(|package| folder(package) == "domain");
+    for dependency in domain
         .iter()
-        .find(|package| folder(package) == "domain");
-    for dependency in domain.iter().flat_map(|package| {
-        package
-            .dependencies
-            .iter()
-            .filter(|dependency| dependency.kind == DependencyKind::Normal)
-    }) {
+        .flat_map(|package| package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal))
+    {
         if !GROUND.contains(&dependency.name.as_str()) {
             places.push(manifest(
                 "domain",
@@ -96,43 +90,26 @@ pub(crate) fn ground(house: &House) -> Findings {
     }
     for file in house.under("domain/src") {
         for way in WAYS_OUT {
-            places.extend(
-                file.occurrences(way)
-                    .into_iter()
-                    .filter(|&line| !file.is_test(line))
-                    .map(|line| Finding {
-                        path: file.path.clone(),
-                        line,
-                        what: format!("`{}` on the ground floor", way.replace(' ', "")),
-                        remedy: "keep decisions pure: `now` and whatever was read are arguments",
-                    }),
-            );
+            places.extend(file.occurrences(way).into_iter().filter(|&line| !file.is_test(line)).map(|line| Finding {
+                path: file.path.clone(),
+                line,
+                what: format!("`{}` on the ground floor", way.replace(' ', "")),
+                remedy: "keep decisions pure: `now` and whatever was read are arguments",
+            }));
         }
     }
     Findings::Places(places)
 }
 
 fn folder(package: &Package) -> String {
-    package
-        .manifest_path
-        .parent()
-        .and_then(|folder| folder.file_name())
-        .unwrap_or_default()
-        .to_owned()
+    package.manifest_path.parent().and_then(|folder| folder.file_name()).unwrap_or_default().to_owned()
 }
 
 fn line_of(package: &Package, dependency: &str) -> usize {
     let text = std::fs::read_to_string(&package.manifest_path).unwrap_or_default();
-    text.lines()
-        .position(|line| line.starts_with(dependency))
-        .map_or(1, |line| line + 1)
+    text.lines().position(|line| line.starts_with(dependency)).map_or(1, |line| line + 1)
 }
 
 fn manifest(folder: &str, line: usize, what: String, remedy: &'static str) -> Finding {
-    Finding {
-        path: format!("{folder}/Cargo.toml"),
-        line,
-        what,
-        remedy,
-    }
+    Finding { path: format!("{folder}/Cargo.toml"), line, what, remedy }
 }

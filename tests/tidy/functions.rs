@@ -12,10 +12,7 @@ pub(crate) struct Function {
 
 /// Every function of a file, wherever it is nested.
 pub(crate) fn functions(text: &str, syntax: &syn::File) -> Vec<Function> {
-    let mut measure = Measure {
-        text,
-        functions: Vec::new(),
-    };
+    let mut measure = Measure { text, functions: Vec::new() };
     measure.visit_file(syntax);
     measure.functions
 }
@@ -36,11 +33,7 @@ impl Measure<'_> {
             .map(str::trim)
             .filter(|line| !line.is_empty() && !line.starts_with("//"))
             .count();
-        self.functions.push(Function {
-            name: signature.ident.to_string(),
-            line: signature.span().start().line,
-            code,
-        });
+        self.functions.push(Function { name: signature.ident.to_string(), line: signature.span().start().line, code });
     }
 }
 

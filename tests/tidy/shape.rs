@@ -44,10 +44,7 @@ pub(crate) fn sizes(house: &House) -> Findings {
         places.extend(long_functions.map(|function| Finding {
             path: file.path.clone(),
             line: function.line,
-            what: format!(
-                "`{}` has {} lines, {FUNCTION_LINES} allowed",
-                function.name, function.code
-            ),
+            what: format!("`{}` has {} lines, {FUNCTION_LINES} allowed", function.name, function.code),
             remedy: "name its parts; aim at 40",
         }));
     }

@@ -68,10 +68,7 @@ impl House {
         let declared: BTreeSet<_> = files.iter().flat_map(|file| file.test_modules.clone()).collect();
         for file in &mut files {
             let stem = file.path.trim_end_matches(".rs");
-            if declared
-                .iter()
-                .any(|module| stem == module || stem.starts_with(&format!("{module}/")))
-            {
+            if declared.iter().any(|module| stem == module || stem.starts_with(&format!("{module}/"))) {
                 file.tests = Tests::Whole;
             }
         }
@@ -80,9 +77,7 @@ impl House {
 
     /// The files of one package's folder, by the folder's name.
     pub(crate) fn under<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = &'a SourceFile> {
-        self.files
-            .iter()
-            .filter(move |file| Path::new(&file.path).starts_with(folder))
+        self.files.iter().filter(move |file| Path::new(&file.path).starts_with(folder))
     }
 
     /// Every file of `extension` in the workspace, relative to it, with its text.
@@ -104,10 +99,7 @@ impl SourceFile {
         flatten(stream, &mut tokens);
         let path = relative(root, path);
         let tests = if path.split('/').any(|part| {
-            matches!(
-                part,
-                "tests" | "tests.rs" | "conformance" | "conformance.rs" | "benches" | "examples" | "fuzz"
-            )
+            matches!(part, "tests" | "tests.rs" | "conformance" | "conformance.rs" | "benches" | "examples" | "fuzz")
         }) {
             Tests::Whole
         } else {
@@ -175,9 +167,7 @@ fn for_tests(attribute: &Attribute) -> bool {
     let condition = list.tokens.to_string();
     list.path.is_ident("cfg")
         && !condition.contains("not")
-        && condition
-            .split(|letter: char| !letter.is_alphanumeric() && letter != '_')
-            .any(|word| word == "test")
+        && condition.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|word| word == "test")
 }
 
 fn attributes(item: &Item) -> &[Attribute] {
@@ -206,10 +196,7 @@ fn flatten(stream: TokenStream, tokens: &mut Vec<Token>) {
     for tree in stream {
         let line = tree.span().start().line;
         let mut push = |text: &str, line| {
-            tokens.push(Token {
-                text: text.to_owned(),
-                line,
-            });
+            tokens.push(Token { text: text.to_owned(), line });
         };
         match tree {
             TokenTree::Group(group) => {
@@ -222,10 +209,7 @@ fn flatten(stream: TokenStream, tokens: &mut Vec<Token>) {
                 push(open, line);
                 let end = group.span_close().start().line;
                 flatten(group.stream(), tokens);
-                tokens.push(Token {
-                    text: close.to_owned(),
-                    line: end,
-                });
+                tokens.push(Token { text: close.to_owned(), line: end });
             }
             // `::` is one word to a reader, so it is one here: its second half is dropped.
             TokenTree::Punct(punct) if punct.as_char() == ':' && punct.spacing() == Spacing::Joint => {
@@ -261,10 +245,7 @@ fn collect(folder: &Path, extension: &str, paths: &mut Vec<PathBuf>) {
 }
 
 fn relative(root: &Path, path: &Path) -> String {
-    path.strip_prefix(root)
-        .expect("found under the root")
-        .to_string_lossy()
-        .into_owned()
+    path.strip_prefix(root).expect("found under the root").to_string_lossy().into_owned()
 }
 
 fn read(path: &Path) -> String {

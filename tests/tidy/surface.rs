@@ -36,19 +36,17 @@ pub(crate) fn access(house: &House) -> Findings {
         .filter(|token| !table.is_test(token.line))
         .filter_map(|token| method(&token.text).map(|name| (name, token.line)))
         .collect();
-    let unlisted = offered
-        .iter()
-        .filter(|(name, ..)| !listed.iter().any(|(row, _)| row == name))
-        .map(|(name, path, line)| Finding {
-            path: path.clone(),
-            line: *line,
-            what: format!("`{name}` is in no row of {ACCESS}"),
-            remedy: "add its row to the table, naming it \"Service/Method\", and a test that refuses a stranger",
+    let unlisted =
+        offered.iter().filter(|(name, ..)| !listed.iter().any(|(row, _)| row == name)).map(|(name, path, line)| {
+            Finding {
+                path: path.clone(),
+                line: *line,
+                what: format!("`{name}` is in no row of {ACCESS}"),
+                remedy: "add its row to the table, naming it \"Service/Method\", and a test that refuses a stranger",
+            }
         });
-    let unknown = listed
-        .iter()
-        .filter(|(row, _)| !offered.iter().any(|(name, ..)| name == row))
-        .map(|(row, line)| Finding {
+    let unknown =
+        listed.iter().filter(|(row, _)| !offered.iter().any(|(name, ..)| name == row)).map(|(row, line)| Finding {
             path: ACCESS.to_owned(),
             line: *line,
             what: format!("`{row}` is no RPC"),
@@ -71,9 +69,7 @@ pub(crate) fn metrics(house: &House) -> Findings {
     if named.is_empty() {
         return Findings::Waiting("the server names no metric yet");
     }
-    let missing = METRICS
-        .iter()
-        .filter(|metric| !named.iter().any(|(name, ..)| name == *metric));
+    let missing = METRICS.iter().filter(|metric| !named.iter().any(|(name, ..)| name == *metric));
     let mut places: Vec<_> = missing
         .map(|metric| Finding {
             path: "server/src".to_owned(),
@@ -83,17 +79,12 @@ pub(crate) fn metrics(house: &House) -> Findings {
         })
         .collect();
     let mut seen = BTreeSet::new();
-    places.extend(
-        named
-            .into_iter()
-            .filter(|(name, ..)| !seen.insert(*name))
-            .map(|(name, path, line)| Finding {
-                path: path.clone(),
-                line,
-                what: format!("metric `{name}` is named again"),
-                remedy: "use the enum variant that names it",
-            }),
-    );
+    places.extend(named.into_iter().filter(|(name, ..)| !seen.insert(*name)).map(|(name, path, line)| Finding {
+        path: path.clone(),
+        line,
+        what: format!("metric `{name}` is named again"),
+        remedy: "use the enum variant that names it",
+    }));
     Findings::Places(places)
 }
 
@@ -103,9 +94,8 @@ fn rpcs(house: &House) -> Vec<(String, String, usize)> {
     for (path, text) in house.documents("proto") {
         let mut service = "";
         for (index, line) in text.lines().enumerate() {
-            let mut words = line
-                .split(|letter: char| !letter.is_alphanumeric() && letter != '_')
-                .filter(|word| !word.is_empty());
+            let mut words =
+                line.split(|letter: char| !letter.is_alphanumeric() && letter != '_').filter(|word| !word.is_empty());
             match (words.next(), words.next()) {
                 (Some("service"), Some(name)) if line.starts_with("service ") => service = name,
                 (Some("rpc"), Some(name)) if line.trim_start().starts_with("rpc ") => {

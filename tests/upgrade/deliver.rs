@@ -18,10 +18,7 @@ use crate::{Result, trial};
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("rule_06_a_commit_reaches_the_stream_without_a_poll", commit),
-        trial(
-            "rule_06_a_lost_notification_is_healed_inside_five_seconds",
-            lost_notification,
-        ),
+        trial("rule_06_a_lost_notification_is_healed_inside_five_seconds", lost_notification),
         trial("rule_06_a_stream_that_opens_gets_what_is_desired_now", opening_stream),
         trial("rule_06_a_cancelled_upgrade_is_a_newer_desired", cancelled),
         trial("rule_06_a_restored_database_goes_on_above_what_was_told", restored),
@@ -46,11 +43,7 @@ async fn commit() -> Result {
         let attempt = plane.request_with("web-1", target, Replace::Yes, None).await?;
         let (wanted, generation) = stream.wanted().await?;
         ensure!(wanted == attempt.id && generation == attempt.generation);
-        ensure!(
-            begin.elapsed() < Duration::from_secs(1),
-            "it took {:?}",
-            begin.elapsed()
-        );
+        ensure!(begin.elapsed() < Duration::from_secs(1), "it took {:?}", begin.elapsed());
     }
     Ok(())
 }
@@ -63,11 +56,7 @@ async fn lost_notification() -> Result {
     let begin = Instant::now();
     let attempt = plane.request("web-1", "1.1.0").await?;
     ensure!(stream.wanted().await?.0 == attempt.id);
-    ensure!(
-        begin.elapsed() < Duration::from_secs(5),
-        "it took {:?}",
-        begin.elapsed()
-    );
+    ensure!(begin.elapsed() < Duration::from_secs(5), "it took {:?}", begin.elapsed());
     Ok(())
 }
 
@@ -108,24 +97,12 @@ async fn restored() -> Result {
     fake.generation = Generation(41);
     let mut stream = fake.open().await?;
     let (wanted, generation) = stream.wanted().await?;
-    ensure!(
-        wanted == attempt.id,
-        "the pending upgrade of the backup is desired again"
-    );
+    ensure!(wanted == attempt.id, "the pending upgrade of the backup is desired again");
     ensure!(generation == Generation(42), "under {generation}");
     stream.ready(wanted, generation).await?;
-    ensure!(
-        stream.answer().await?
-            == Response::Proceed {
-                attempt: wanted,
-                generation
-            }
-    );
+    ensure!(stream.answer().await? == Response::Proceed { attempt: wanted, generation });
     stream.report(report(wanted, Outcome::Succeeded, "1.1.0")).await?;
-    ensure!(
-        stream.desired().await?.generation > generation,
-        "and goes on from there"
-    );
+    ensure!(stream.desired().await?.generation > generation, "and goes on from there");
     Ok(())
 }
 
@@ -135,15 +112,10 @@ async fn acknowledged() -> Result {
     let attempt = plane.request("web-1", "1.1.0").await?;
     let (_, generation) = stream.wanted().await?;
     stream.settle(Generation(generation.0 - 1)).await?;
-    ensure!(
-        plane.attempt(&attempt).await?.deliver_time.is_none(),
-        "an older generation acknowledges nothing"
-    );
+    ensure!(plane.attempt(&attempt).await?.deliver_time.is_none(), "an older generation acknowledges nothing");
     stream.beat(generation).await?;
     let delivered = || async { plane.attempt(&attempt).await };
-    let delivered = plane
-        .until("delivery", delivered, |attempt| attempt.deliver_time.is_some())
-        .await?;
+    let delivered = plane.until("delivery", delivered, |attempt| attempt.deliver_time.is_some()).await?;
     ensure!(delivered.phase == Phase::Delivered);
     Ok(())
 }
@@ -153,12 +125,7 @@ async fn store_away() -> Result {
     let mut stream = Fake::enrol(&plane, "web-1").await?.open().await?;
     stream.desired().await?;
     // Reading what is desired fails twice; the stream stays, and is told.
-    plane.faults.inject(Rule {
-        calls: Calls::Of("attempt_list_by_id"),
-        skip: 0,
-        times: 2,
-        fault: Fault::Before,
-    });
+    plane.faults.inject(Rule { calls: Calls::Of("attempt_list_by_id"), skip: 0, times: 2, fault: Fault::Before });
     let attempt = plane.request("web-1", "1.1.0").await?;
     ensure!(stream.wanted().await?.0 == attempt.id);
     Ok(())

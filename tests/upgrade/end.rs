@@ -21,14 +21,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("rule_12_another_version_is_changed_locally", changed_locally),
         trial("rule_12_no_word_by_the_confirm_deadline_is_unconfirmed", unconfirmed),
         trial("rule_12_deactivation_cancels_what_has_no_leave", deactivated),
-        trial(
-            "rule_12_a_report_is_acknowledged_only_when_it_is_durable",
-            durable_first,
-        ),
-        trial(
-            "rule_12_a_repeated_report_changes_nothing_and_is_acknowledged",
-            repeated,
-        ),
+        trial("rule_12_a_report_is_acknowledged_only_when_it_is_durable", durable_first),
+        trial("rule_12_a_repeated_report_changes_nothing_and_is_acknowledged", repeated),
         trial("rule_12_a_report_about_an_unknown_attempt_is_accepted", unknown_attempt),
         trial("rule_12_unsent_outcomes_in_hello_are_taken_in", in_hello),
         trial("progress_is_written_by_phase_and_now_and_then", progress),
@@ -51,13 +45,7 @@ impl Case {
         let attempt = plane.request("web-1", "1.1.0").await?;
         let (_, generation) = stream.wanted().await?;
         fake.generation = generation;
-        Ok(Self {
-            plane,
-            fake,
-            stream,
-            attempt,
-            generation,
-        })
+        Ok(Self { plane, fake, stream, attempt, generation })
     }
 
     async fn leave(&mut self) -> Result {
@@ -85,9 +73,7 @@ impl Case {
     async fn ended(&self) -> Result<(Outcome, OutcomeSource, Option<Reason>)> {
         let look = || async { self.now().await };
         let attempt = self.plane.until("an end", look, Attempt::is_ended).await?;
-        let Some(ending) = attempt.ending else {
-            bail!("not ended")
-        };
+        let Some(ending) = attempt.ending else { bail!("not ended") };
         Ok((ending.outcome, ending.source, ending.reason))
     }
 }
@@ -103,15 +89,10 @@ async fn confirmed() -> Result {
     ensure!(executor.pending.is_none() && executor.open_attempt == Some(case.attempt.id));
     ensure!(executor.version == Some(version("1.1.0")));
     ensure!(case.plane.events("executor.version_changed").await? == 1);
-    case.stream
-        .report(report(case.attempt.id, Outcome::Succeeded, "1.1.0"))
-        .await?;
+    case.stream.report(report(case.attempt.id, Outcome::Succeeded, "1.1.0")).await?;
     ensure!(case.ended().await? == (Outcome::Succeeded, OutcomeSource::Reported, None));
     let executor = case.plane.executor("web-1").await?.executor;
-    ensure!(
-        executor.floor == Some(version("1.0.0")),
-        "the floor of the release counts once it is confirmed"
-    );
+    ensure!(executor.floor == Some(version("1.0.0")), "the floor of the release counts once it is confirmed");
     Ok(())
 }
 
@@ -126,21 +107,12 @@ async fn rolled_back() -> Result {
     back.report.rolled_back_to = Some(version("1.0.0"));
     back.report.log_tail = vec!["panicked at \u{1b}[31mmain\u{1b}[0m".to_owned()];
     case.stream.report(back).await?;
-    let Some(ending) = case.now().await?.ending else {
-        bail!("not ended")
-    };
+    let Some(ending) = case.now().await?.ending else { bail!("not ended") };
     ensure!(ending.outcome == Outcome::RolledBack && ending.stage == Some(Stage::Start));
     ensure!(ending.error_code == Some(ErrorCode::CrashLoop));
     ensure!(ending.rolled_back_to == Some(version("1.0.0")));
     ensure!(ending.log_tail == ["panicked at main"], "{:?}", ending.log_tail);
-    ensure!(
-        case.plane
-            .executor("web-1")
-            .await?
-            .executor
-            .hold_on(&version("1.1.0"))
-            .is_some()
-    );
+    ensure!(case.plane.executor("web-1").await?.executor.hold_on(&version("1.1.0")).is_some());
     ensure!(case.plane.events("executor.hold_set").await? == 1);
     // Asking again is allowed, and clears the hold.
     let again = case.plane.request("web-1", "1.1.0").await?;
@@ -172,11 +144,7 @@ async fn changed_locally() -> Result {
     case.fake = case.fake.another().await?;
     case.fake.running = "1.2.0";
     case.stream = case.fake.open().await?;
-    let end = (
-        Outcome::Superseded,
-        OutcomeSource::Inferred,
-        Some(Reason::ChangedLocally),
-    );
+    let end = (Outcome::Superseded, OutcomeSource::Inferred, Some(Reason::ChangedLocally));
     ensure!(case.ended().await? == end);
     Ok(())
 }
@@ -190,9 +158,7 @@ async fn unconfirmed() -> Result {
     let end = (Outcome::Failed, OutcomeSource::Inferred, Some(Reason::Unconfirmed));
     ensure!(case.ended().await? == end);
     // An inferred end is corrected once, by a report.
-    case.stream
-        .report(report(case.attempt.id, Outcome::Succeeded, "1.1.0"))
-        .await?;
+    case.stream.report(report(case.attempt.id, Outcome::Succeeded, "1.1.0")).await?;
     ensure!(case.ended().await? == (Outcome::Succeeded, OutcomeSource::Reported, None));
     ensure!(case.plane.events("attempt.corrected").await? == 1);
     Ok(())
@@ -201,11 +167,7 @@ async fn unconfirmed() -> Result {
 async fn deactivated() -> Result {
     let case = Case::begin().await?;
     case.plane.deactivate("web-1").await?;
-    let end = (
-        Outcome::Cancelled,
-        OutcomeSource::Inferred,
-        Some(Reason::ExecutorDeactivated),
-    );
+    let end = (Outcome::Cancelled, OutcomeSource::Inferred, Some(Reason::ExecutorDeactivated));
     ensure!(case.ended().await? == end);
     Ok(())
 }
@@ -213,12 +175,7 @@ async fn deactivated() -> Result {
 async fn durable_first() -> Result {
     let mut case = Case::begin().await?;
     case.stream.settle(case.generation).await?;
-    let away = Rule {
-        calls: Calls::Of("executor_commit"),
-        skip: 0,
-        times: 1,
-        fault: Fault::Before,
-    };
+    let away = Rule { calls: Calls::Of("executor_commit"), skip: 0, times: 1, fault: Fault::Before };
     case.plane.faults.inject(away);
     let failed = report(case.attempt.id, Outcome::Failed, "1.0.0");
     case.stream.say(Request::Report(Box::new(failed.clone()))).await?;
@@ -235,9 +192,7 @@ async fn repeated() -> Result {
     for _ in 0..3 {
         case.stream.report(failed.clone()).await?;
     }
-    case.stream
-        .report(report(case.attempt.id, Outcome::Succeeded, "1.1.0"))
-        .await?;
+    case.stream.report(report(case.attempt.id, Outcome::Succeeded, "1.1.0")).await?;
     ensure!(case.ended().await? == (Outcome::Failed, OutcomeSource::Reported, None));
     ensure!(case.plane.events("attempt.ended").await? == 1);
     Ok(())
@@ -250,12 +205,11 @@ async fn unknown_attempt() -> Result {
     stream.report(report(id, Outcome::Succeeded, "1.1.0")).await?;
     let attempts = plane.attempts("web-1").await?;
     let known = attempts.iter().find(|attempt| attempt.id == id);
-    ensure!(known.is_some_and(|attempt| {
-        attempt
-            .ending
-            .as_ref()
-            .is_some_and(|ending| ending.outcome == Outcome::Succeeded)
-    }));
+    ensure!(
+        known.is_some_and(|attempt| {
+            attempt.ending.as_ref().is_some_and(|ending| ending.outcome == Outcome::Succeeded)
+        })
+    );
     stream.report(report(id, Outcome::Succeeded, "1.1.0")).await?;
     ensure!(plane.attempts("web-1").await?.len() == 1);
     Ok(())
@@ -267,12 +221,7 @@ async fn in_hello() -> Result {
     let mut hello = case.fake.hello();
     hello.unsent_outcomes = vec![report(case.attempt.id, Outcome::Failed, "1.0.0")];
     let (mut stream, _) = case.fake.open_with(hello).await?;
-    ensure!(
-        stream.answer().await?
-            == Response::ReportAck {
-                attempt: case.attempt.id
-            }
-    );
+    ensure!(stream.answer().await? == Response::ReportAck { attempt: case.attempt.id });
     ensure!(case.ended().await?.0 == Outcome::Failed);
     Ok(())
 }
@@ -284,23 +233,14 @@ async fn progress() -> Result {
     case.stream.progress(id, generation, Phase::Downloading, 200).await?;
     case.stream.beat(generation).await?;
     let attempt = case.now().await?;
-    ensure!(
-        (attempt.phase, attempt.bytes_done) == (Phase::Downloading, 100),
-        "bytes are written now and then"
-    );
+    ensure!((attempt.phase, attempt.bytes_done) == (Phase::Downloading, 100), "bytes are written now and then");
     case.stream.progress(id, generation, Phase::Verifying, 1000).await?;
     case.stream.beat(generation).await?;
     let attempt = case.now().await?;
-    ensure!(
-        (attempt.phase, attempt.bytes_done) == (Phase::Verifying, 1000),
-        "a phase at once"
-    );
+    ensure!((attempt.phase, attempt.bytes_done) == (Phase::Verifying, 1000), "a phase at once");
     case.plane.cancel(&case.attempt).await?;
     case.stream.progress(id, generation, Phase::Downloading, 1000).await?;
-    let withdrawn = Response::Withdrawn {
-        attempt: id,
-        reason: "CANCELLED_BY_REQUEST".to_owned(),
-    };
+    let withdrawn = Response::Withdrawn { attempt: id, reason: "CANCELLED_BY_REQUEST".to_owned() };
     ensure!(case.stream.answer().await? == withdrawn);
     Ok(())
 }

@@ -96,10 +96,7 @@ impl Fake {
     pub(crate) async fn dial(&mut self) -> Result<Stream> {
         let (say, said) = mpsc::channel(64);
         let call = self.client.sync_executor(ReceiverStream::new(said));
-        let hear = tokio::time::timeout(SOON, call)
-            .await
-            .context("open a stream")??
-            .into_inner();
+        let hear = tokio::time::timeout(SOON, call).await.context("open a stream")??.into_inner();
         Ok(Stream { say, hear })
     }
 
@@ -210,13 +207,7 @@ impl Stream {
         phase: Phase,
         bytes_done: u64,
     ) -> Result {
-        let progress = Progress {
-            attempt,
-            generation,
-            phase,
-            bytes_done,
-            bytes_total: 1000,
-        };
+        let progress = Progress { attempt, generation, phase, bytes_done, bytes_total: 1000 };
         self.say(Request::Progress(progress)).await
     }
 
@@ -233,10 +224,7 @@ impl Stream {
     /// Why the stream is closed, whatever is said before: the reason of its last word.
     pub(crate) async fn closed(mut self) -> Result<String> {
         loop {
-            match tokio::time::timeout(SOON, self.hear.message())
-                .await
-                .context("the stream is still open")?
-            {
+            match tokio::time::timeout(SOON, self.hear.message()).await.context("the stream is still open")? {
                 Ok(Some(_)) => {}
                 Ok(None) => bail!("it ended without a reason"),
                 Err(status) => {
@@ -248,12 +236,7 @@ impl Stream {
     }
 
     /// Keeps the stream open and never reads it again.
-    pub(crate) fn deaf(
-        self,
-    ) -> (
-        mpsc::Sender<v1::SyncExecutorRequest>,
-        Streaming<v1::SyncExecutorResponse>,
-    ) {
+    pub(crate) fn deaf(self) -> (mpsc::Sender<v1::SyncExecutorRequest>, Streaming<v1::SyncExecutorResponse>) {
         (self.say, self.hear)
     }
 }

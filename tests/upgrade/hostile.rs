@@ -15,10 +15,7 @@ use crate::{Result, trial};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial(
-            "an_invalid_first_message_is_closed_with_a_reason_and_hurts_nobody",
-            first_message,
-        ),
+        trial("an_invalid_first_message_is_closed_with_a_reason_and_hurts_nobody", first_message),
         trial("a_hello_of_another_executor_is_closed", foreign_hello),
         trial("a_ten_megabyte_message_is_refused", ten_megabytes),
         trial("a_flood_is_closed", flood),
@@ -49,21 +46,13 @@ async fn first_message() -> Result {
     let plane = Plane::start().await?;
     let mut good = honest(&plane).await?;
     let mut bad = Fake::enrol(&plane, "web-1").await?;
-    for first in [
-        Request::Heartbeat {
-            generation: Generation(1),
-        },
-        Request::Inventory(Inventory::Full(Vec::new())),
-    ] {
+    for first in [Request::Heartbeat { generation: Generation(1) }, Request::Inventory(Inventory::Full(Vec::new()))] {
         let stream = bad.dial().await?;
         stream.say(first).await?;
         ensure!(stream.closed().await? == "PROTOCOL_VIOLATION");
     }
     let stream = bad.dial().await?;
-    let hello = v1::Hello {
-        uid: "not a uid".to_owned(),
-        ..v1::Hello::default()
-    };
+    let hello = v1::Hello { uid: "not a uid".to_owned(), ..v1::Hello::default() };
     let message = Some(v1::sync_executor_request::Message::Hello(hello));
     stream.say_wire(v1::SyncExecutorRequest { message }).await?;
     ensure!(stream.closed().await? == "PROTOCOL_VIOLATION");
@@ -105,13 +94,7 @@ async fn flood() -> Result {
     let mut good = honest(&plane).await?;
     let stream = Fake::enrol(&plane, "web-1").await?.open().await?;
     for _ in 0..2_000 {
-        if stream
-            .say(Request::Heartbeat {
-                generation: Generation(0),
-            })
-            .await
-            .is_err()
-        {
+        if stream.say(Request::Heartbeat { generation: Generation(0) }).await.is_err() {
             break;
         }
     }
@@ -130,10 +113,7 @@ async fn no_hello() -> Result {
 }
 
 async fn silent() -> Result {
-    let knobs = Knobs {
-        silent_after: Duration::from_millis(500),
-        ..Knobs::default()
-    };
+    let knobs = Knobs { silent_after: Duration::from_millis(500), ..Knobs::default() };
     let plane = Plane::start_with(knobs).await?;
     let stream = Fake::enrol(&plane, "web-1").await?.open().await?;
     ensure!(stream.closed().await? == "PROTOCOL_VIOLATION");
@@ -144,26 +124,19 @@ async fn silent() -> Result {
 }
 
 async fn slow_reader() -> Result {
-    let mut knobs = Knobs {
-        signature_bytes: 200_000,
-        ..Knobs::default()
-    };
+    let mut knobs = Knobs { signature_bytes: 200_000, ..Knobs::default() };
     knobs.session.slow_after = Duration::from_millis(500);
     let plane = Plane::start_with(knobs).await?;
     let mut good = honest(&plane).await?;
     let deaf = Fake::enrol(&plane, "web-1").await?.open().await?.deaf();
     for target in ["1.1.0", "1.2.0", "1.1.0", "1.2.0"] {
         plane.request_with("web-1", target, Replace::Yes, None).await?;
-        unhurt(&plane, &mut good)
-            .await
-            .or_else(|error| if target == "1.1.0" { Err(error) } else { Ok(()) })?;
+        unhurt(&plane, &mut good).await.or_else(|error| if target == "1.1.0" { Err(error) } else { Ok(()) })?;
         plane.request_with("web-2", "1.2.0", Replace::Yes, None).await?;
         good.wanted().await?;
     }
     let look = || async { Ok(plane.sessions.count()) };
-    plane
-        .until("the slow one to be closed", look, |count| *count == 1)
-        .await?;
+    plane.until("the slow one to be closed", look, |count| *count == 1).await?;
     drop(deaf);
     Ok(())
 }
@@ -172,11 +145,7 @@ async fn unknown_words() -> Result {
     let plane = Plane::start().await?;
     let mut stream = Fake::enrol(&plane, "web-1").await?.open().await?;
     stream.say_wire(v1::SyncExecutorRequest { message: None }).await?;
-    let progress = v1::Progress {
-        attempt: uuid::Uuid::now_v7().to_string(),
-        phase: 99,
-        ..v1::Progress::default()
-    };
+    let progress = v1::Progress { attempt: uuid::Uuid::now_v7().to_string(), phase: 99, ..v1::Progress::default() };
     let message = Some(v1::sync_executor_request::Message::Progress(progress));
     stream.say_wire(v1::SyncExecutorRequest { message }).await?;
     stream.beat(Generation(0)).await?;
@@ -197,9 +166,7 @@ async fn inventory() -> Result {
     stream.say(Request::Inventory(Inventory::Full(vec![node]))).await?;
     stream.beat(Generation(0)).await?;
     let look = || async { plane.nodes("web-1").await };
-    plane
-        .until("the node", look, |nodes| nodes == &["web-1.example"])
-        .await?;
+    plane.until("the node", look, |nodes| nodes == &["web-1.example"]).await?;
     Ok(())
 }
 
@@ -218,21 +185,13 @@ async fn storm() -> Result {
     // While the first is being admitted the others arrive.
     let slow = store::fault::Fault::Delay(Duration::from_millis(300));
     let calls = store::fault::Calls::Of("session_open_batch");
-    plane.faults.inject(store::fault::Rule {
-        calls,
-        skip: 0,
-        times: 1,
-        fault: slow,
-    });
+    plane.faults.inject(store::fault::Rule { calls, skip: 0, times: 1, fault: slow });
     for (stream, fake) in streams.iter().zip(&fakes) {
         stream.say(Request::Hello(Box::new(fake.hello()))).await?;
     }
     for stream in &mut streams {
         stream.desired().await?;
     }
-    ensure!(
-        plane.faults.n_calls("session_open_batch") - before <= 2,
-        "two batches for three"
-    );
+    ensure!(plane.faults.n_calls("session_open_batch") - before <= 2, "two batches for three");
     Ok(())
 }

@@ -21,9 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("rule_08_no_proceed_after_replace", || before(Before::Replace)),
         trial("rule_08_no_proceed_after_expiry", || before(Before::Expiry)),
         trial("rule_08_no_proceed_after_yank", || before(Before::Yank)),
-        trial("rule_08_a_yank_wins_before_its_sweep_came_by", || {
-            before(Before::YankWithoutSweep)
-        }),
+        trial("rule_08_a_yank_wins_before_its_sweep_came_by", || before(Before::YankWithoutSweep)),
         trial("rule_08_cancel_replace_yank_lose_after_leave", after),
         trial("rule_08_a_stale_write_is_decided_again", stale),
         trial("rule_08_no_answer_while_the_store_is_away", no_answer),
@@ -54,12 +52,7 @@ impl Case {
         let mut stream = Fake::enrol(&plane, "web-1").await?.open().await?;
         let attempt = plane.request("web-1", "1.1.0").await?;
         let (_, generation) = stream.wanted().await?;
-        Ok(Self {
-            plane,
-            stream,
-            attempt,
-            generation,
-        })
+        Ok(Self { plane, stream, attempt, generation })
     }
 
     async fn ask(&mut self) -> Result<Response> {
@@ -126,11 +119,7 @@ async fn after() -> Result {
     case.ask().await?;
     let cancel = case.plane.cancel(&case.attempt).await.expect_err("refused");
     ensure!(refused(&cancel) == Some(Reason::AttemptApplying), "{cancel:?}");
-    let replace = case
-        .plane
-        .request_with("web-1", "1.2.0", Replace::Yes, None)
-        .await
-        .expect_err("refused");
+    let replace = case.plane.request_with("web-1", "1.2.0", Replace::Yes, None).await.expect_err("refused");
     ensure!(reason(&replace) == Some(Reason::AttemptApplying), "{replace:?}");
     case.plane.yank("1.1.0").await?;
     ensure!(!case.plane.attempt(&case.attempt).await?.is_ended());
@@ -163,12 +152,7 @@ async fn stale() -> Result {
 async fn no_answer() -> Result {
     let mut case = Case::begin().await?;
     case.stream.settle(case.generation).await?;
-    let away = Rule {
-        calls: Calls::Of("executor_commit"),
-        skip: 0,
-        times: usize::MAX,
-        fault: Fault::Before,
-    };
+    let away = Rule { calls: Calls::Of("executor_commit"), skip: 0, times: usize::MAX, fault: Fault::Before };
     case.plane.faults.inject(away);
     case.stream.ready(case.attempt.id, case.generation).await?;
     let heard = case.stream.beat(case.generation).await?;
@@ -181,18 +165,13 @@ async fn no_answer() -> Result {
 
 async fn other_generation() -> Result {
     let mut case = Case::begin().await?;
-    case.stream
-        .ready(case.attempt.id, Generation(case.generation.0 + 7))
-        .await?;
+    case.stream.ready(case.attempt.id, Generation(case.generation.0 + 7)).await?;
     let desired = case.stream.desired().await?;
     ensure!(desired.generation == case.generation && desired.want.attempt() == Some(case.attempt.id));
     ensure!(case.plane.attempt(&case.attempt).await?.apply_time.is_none());
     let unknown = AttemptId::new(uuid::Uuid::now_v7());
     case.stream.ready(unknown, case.generation).await?;
-    let withdrawn = Response::Withdrawn {
-        attempt: unknown,
-        reason: "NOT_FOUND".to_owned(),
-    };
+    let withdrawn = Response::Withdrawn { attempt: unknown, reason: "NOT_FOUND".to_owned() };
     ensure!(case.stream.answer().await? == withdrawn);
     Ok(())
 }
@@ -203,12 +182,7 @@ async fn roll_back() -> Result {
     let same = case.plane.request("web-1", "1.0.0").await?;
     ensure!(same.id == case.attempt.id && same.rollback_requested);
     let desired = case.stream.desired().await?;
-    ensure!(
-        desired.want
-            == Want::RollBack {
-                attempt: case.attempt.id
-            }
-    );
+    ensure!(desired.want == Want::RollBack { attempt: case.attempt.id });
     ensure!(desired.generation > case.generation);
     Ok(())
 }

@@ -44,10 +44,7 @@ where
     F: Future<Output = Result> + 'static,
 {
     Trial::test(name, move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let end = runtime.block_on(async { tokio::time::timeout(STUCK, case()).await });
         runtime.shutdown_timeout(Duration::from_secs(1));
         match end {

@@ -78,15 +78,9 @@ async fn duel() -> Result {
     ensure!(third.closed().await? == "SESSION_REPLACED");
     // The earlier one is let in again, and is told nothing.
     let mut stream = earlier.open().await?;
-    ensure!(
-        stream.beat(attempt.generation).await?.is_empty(),
-        "no desired to either"
-    );
+    ensure!(stream.beat(attempt.generation).await?.is_empty(), "no desired to either");
     stream.ready(attempt.id, attempt.generation).await?;
-    let withdrawn = Response::Withdrawn {
-        attempt: attempt.id,
-        reason: "DUPLICATE_IDENTITY".to_owned(),
-    };
+    let withdrawn = Response::Withdrawn { attempt: attempt.id, reason: "DUPLICATE_IDENTITY".to_owned() };
     ensure!(stream.answer().await? == withdrawn, "nor leave");
     stay_away(&mut later).await?;
     let refused = plane.request("web-1", "1.2.0").await.expect_err("refused");
@@ -145,10 +139,7 @@ async fn probe() -> Result {
 }
 
 async fn certificate_end() -> Result {
-    let mut knobs = Knobs {
-        certificate_life: Duration::from_secs(4),
-        ..Knobs::default()
-    };
+    let mut knobs = Knobs { certificate_life: Duration::from_secs(4), ..Knobs::default() };
     knobs.session.certificate_notice = Duration::from_secs(3);
     let plane = Plane::start_with(knobs).await?;
     let mut stream = Fake::enrol(&plane, "web-1").await?.open().await?;

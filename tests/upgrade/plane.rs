@@ -132,28 +132,15 @@ impl Plane {
         background::start(&app, &jobs).await?;
         let sessions = Sessions::start(Arc::clone(&app), knobs.session, &streams);
         let enrolment = Enrolment::new(Arc::clone(&app));
-        let gate = Gate {
-            enrolment: enrolment.clone(),
-            limits: Arc::new(limits::Limits::default()),
-        };
+        let gate = Gate { enrolment: enrolment.clone(), limits: Arc::new(limits::Limits::default()) };
         let mut services = tonic::service::Routes::builder();
         let service =
             proto::v1::enrollment_service_server::EnrollmentServiceServer::new(enrollment::Service::new(enrolment));
         services.add_service(service);
         services.add_service(sync::service(Arc::clone(&sessions)));
         let router = routes::executors(services, gate);
-        let limits = Limits {
-            drain_spread: Duration::ZERO,
-            ..Limits::executors()
-        };
-        let listener = Listener::new(
-            Kinds::Executors,
-            socket,
-            limits,
-            Arc::new(tls),
-            executors.clone(),
-            router,
-        );
+        let limits = Limits { drain_spread: Duration::ZERO, ..Limits::executors() };
+        let listener = Listener::new(Kinds::Executors, socket, limits, Arc::new(tls), executors.clone(), router);
         executors.spawn("listener", OnCancel::Abort, OnError::Stop, listener.serve());
         Ok(Self {
             app,
@@ -170,14 +157,7 @@ impl Plane {
 
     /// Stops it as a process that drains would, and gives back what a restart needs.
     pub(crate) async fn stop(self) -> Stopped {
-        let Self {
-            supervisors,
-            shutdown,
-            knobs,
-            folder,
-            clock,
-            ..
-        } = self;
+        let Self { supervisors, shutdown, knobs, folder, clock, .. } = self;
         shutdown.cancel();
         for supervisor in &supervisors {
             supervisor.stop(Duration::from_secs(5)).await;
@@ -235,70 +215,37 @@ impl Plane {
 
     pub(crate) async fn attempts(&self, name: &str) -> Result<Vec<Attempt>> {
         let uid = self.executor(name).await?.executor.uid;
-        Ok(self
-            .store
-            .attempt_list(
-                uid,
-                Page {
-                    after: None,
-                    limit: 100,
-                },
-            )
-            .await?)
+        Ok(self.store.attempt_list(uid, Page { after: None, limit: 100 }).await?)
     }
 
     pub(crate) async fn nodes(&self, name: &str) -> Result<Vec<String>> {
         let uid = self.executor(name).await?.executor.uid;
-        let nodes = self
-            .store
-            .node_list(
-                uid,
-                Page {
-                    after: None,
-                    limit: 100,
-                },
-            )
-            .await?;
+        let nodes = self.store.node_list(uid, Page { after: None, limit: 100 }).await?;
         Ok(nodes.into_iter().map(|node| node.name).collect())
     }
 
     pub(crate) async fn executor(&self, name: &str) -> Result<View> {
-        Ok(self
-            .app
-            .executor_get(&owner(Demand::Look), &executor_name(name)?)
-            .await?)
+        Ok(self.app.executor_get(&owner(Demand::Look), &executor_name(name)?).await?)
     }
 
     pub(crate) async fn deactivate(&self, name: &str) -> Result {
-        self.app
-            .executor_deactivate(&owner(Demand::Deploy), &executor_name(name)?)
-            .await?;
+        self.app.executor_deactivate(&owner(Demand::Deploy), &executor_name(name)?).await?;
         Ok(())
     }
 
     pub(crate) async fn activate(&self, name: &str) -> Result {
-        self.app
-            .executor_activate(&owner(Demand::Deploy), &executor_name(name)?)
-            .await?;
+        self.app.executor_activate(&owner(Demand::Deploy), &executor_name(name)?).await?;
         Ok(())
     }
 
     pub(crate) async fn delete(&self, name: &str) -> Result {
-        self.app
-            .executor_delete(&owner(Demand::Deploy), &executor_name(name)?)
-            .await?;
+        self.app.executor_delete(&owner(Demand::Deploy), &executor_name(name)?).await?;
         Ok(())
     }
 
     pub(crate) async fn yank(&self, version: &str) -> Result {
-        let caller = Caller {
-            token: TokenId::new("publisher")?,
-            role: Role::Publisher,
-            demand: Demand::Publish,
-        };
-        self.app
-            .release_yank(&caller, &release_id(version)?, "by a test")
-            .await?;
+        let caller = Caller { token: TokenId::new("publisher")?, role: Role::Publisher, demand: Demand::Publish };
+        self.app.release_yank(&caller, &release_id(version)?, "by a test").await?;
         Ok(())
     }
 
@@ -327,9 +274,7 @@ impl Plane {
         let mut files = Vec::new();
         for entry in std::fs::read_dir(self.folder.path())? {
             let path = entry?.path();
-            let is_database = path
-                .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("novacula.db"));
+            let is_database = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("novacula.db"));
             if is_database && path.extension().is_none_or(|extension| extension != "lock") {
                 files.push((path.clone(), std::fs::read(&path)?));
             }
@@ -432,10 +377,7 @@ pub(crate) const fn names() -> [&'static str; 3] {
 }
 
 fn release_id(version: &str) -> Result<ReleaseId> {
-    Ok(ReleaseId {
-        kind: Kind::Agent,
-        version: version.parse()?,
-    })
+    Ok(ReleaseId { kind: Kind::Agent, version: version.parse()? })
 }
 
 fn executor_name(name: &str) -> Result<ExecutorName> {
@@ -444,11 +386,7 @@ fn executor_name(name: &str) -> Result<ExecutorName> {
 
 fn owner(demand: Demand) -> Caller {
     let acme = OrganizationId::new("acme").expect("a label");
-    Caller {
-        token: TokenId::new("owner").expect("a label"),
-        role: Role::Owner(acme),
-        demand,
-    }
+    Caller { token: TokenId::new("owner").expect("a label"), role: Role::Owner(acme), demand }
 }
 
 fn port(data: &Path) -> Result<u16> {

@@ -26,10 +26,7 @@ pub(crate) fn is_point(path: &Path) -> bool {
 }
 
 fn has_point(mountinfo: &str, path: &Path) -> bool {
-    mountinfo
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .any(|point| unescape(point) == path)
+    mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).any(|point| unescape(point) == path)
 }
 
 /// proc(5): `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`.
@@ -86,11 +83,7 @@ mod tests {
 ";
 
     fn check(path: &str, here: bool, filesystem: bool, volatile: bool) {
-        let expected = Mount {
-            here_read_only: here,
-            filesystem_read_only: filesystem,
-            volatile,
-        };
+        let expected = Mount { here_read_only: here, filesystem_read_only: filesystem, volatile };
         assert_eq!(find(TABLE, Path::new(path)), Some(expected), "{path}");
     }
 

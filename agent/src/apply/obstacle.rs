@@ -176,10 +176,9 @@ impl Obstacle {
             Self::NoState { path, .. } => {
                 format!("StateDirectory=novacula in the unit, or a writable {}", path.display())
             }
-            Self::VolatileState { path } => format!(
-                "mount a disk at {}, or set upgrade.allow_volatile_state in the configuration",
-                path.display()
-            ),
+            Self::VolatileState { path } => {
+                format!("mount a disk at {}, or set upgrade.allow_volatile_state in the configuration", path.display())
+            }
             Self::NoServiceManager => "`novacula-agent install`, or `novacula-agent run --supervise`".to_owned(),
             Self::Pinned { .. } => "novacula-agent unpin".to_owned(),
             Self::PackageOwned { package, .. } => {

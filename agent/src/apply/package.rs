@@ -22,11 +22,7 @@ const RPM_LIMIT: Duration = Duration::from_secs(10);
 /// The package that owns `binary`, if one does.
 pub async fn owner(binary: &Path) -> Option<Obstacle> {
     if let Some(package) = dpkg(Path::new(DPKG_LISTS), binary) {
-        return Some(Obstacle::PackageOwned {
-            path: binary.to_owned(),
-            manager: "dpkg",
-            package,
-        });
+        return Some(Obstacle::PackageOwned { path: binary.to_owned(), manager: "dpkg", package });
     }
     if RPM_DATABASES.iter().any(|path| Path::new(path).is_dir()) {
         return rpm(binary).await;
@@ -62,15 +58,9 @@ fn dpkg(lists: &Path, binary: &Path) -> Option<String> {
 async fn rpm(binary: &Path) -> Option<Obstacle> {
     let arguments = ["-qf", "--queryformat", "%{NAME}\n"].map(str::to_owned);
     let path = binary.to_str()?.to_owned();
-    let output = command::run("rpm", arguments.into_iter().chain([path]), RPM_LIMIT)
-        .await
-        .ok()?;
+    let output = command::run("rpm", arguments.into_iter().chain([path]), RPM_LIMIT).await.ok()?;
     let package = output.stdout.lines().next()?.trim().to_owned();
-    output.success.then(|| Obstacle::PackageOwned {
-        path: binary.to_owned(),
-        manager: "rpm",
-        package,
-    })
+    output.success.then(|| Obstacle::PackageOwned { path: binary.to_owned(), manager: "rpm", package })
 }
 
 #[cfg(test)]
@@ -83,11 +73,7 @@ mod tests {
         fs::write(lists.path().join("other.list"), "/.\n/opt\n/opt/novacula/bin\n").unwrap();
         let binary = Path::new("/opt/novacula/bin/novacula-agent");
         assert_eq!(dpkg(lists.path(), binary), None);
-        fs::write(
-            lists.path().join("novacula-agent:amd64.list"),
-            format!("/.\n{}\n", binary.display()),
-        )
-        .unwrap();
+        fs::write(lists.path().join("novacula-agent:amd64.list"), format!("/.\n{}\n", binary.display())).unwrap();
         assert_eq!(dpkg(lists.path(), binary), Some("novacula-agent:amd64".to_owned()));
         assert_eq!(dpkg(&lists.path().join("absent"), binary), None);
     }

@@ -78,9 +78,7 @@ impl Host {
         Self {
             binary: entry(layout.binary()).and_then(|entry| {
                 let is_file = fs::symlink_metadata(&entry.path).is_ok_and(|meta| meta.is_file());
-                is_file
-                    .then_some(entry)
-                    .ok_or_else(|| not_a_file(layout.binary(), "not a regular file"))
+                is_file.then_some(entry).ok_or_else(|| not_a_file(layout.binary(), "not a regular file"))
             }),
             directory: entry(&directory),
             mount: mount::of(&directory),
@@ -126,11 +124,7 @@ impl Host {
             found.push(Obstacle::Immutable { path: path.clone() });
         }
         if entry.owner != self.uid {
-            found.push(Obstacle::WrongOwner {
-                path: path.clone(),
-                owner: entry.owner,
-                own: self.uid,
-            });
+            found.push(Obstacle::WrongOwner { path: path.clone(), owner: entry.owner, own: self.uid });
         }
         if entry.mode & 0o022 != 0 {
             found.push(Obstacle::WrongMode { path, mode: entry.mode });
@@ -141,9 +135,7 @@ impl Host {
     fn of_devices(&self) -> Option<Obstacle> {
         // Device numbers tell nothing: overlayfs shows files with their lower layer's.
         let binary = self.binary.as_ref().ok()?;
-        binary.mount_point.then(|| Obstacle::CrossDevice {
-            path: binary.path.clone(),
-        })
+        binary.mount_point.then(|| Obstacle::CrossDevice { path: binary.path.clone() })
     }
 
     fn of_mount(&self, path: &Path) -> Option<Obstacle> {
@@ -161,28 +153,19 @@ impl Host {
         let old = self.binary.as_ref().map_or(0, |entry| entry.size);
         let needed = size.saturating_add(old).saturating_add(MARGIN);
         if free < needed {
-            return Some(Obstacle::NoSpace {
-                path: path.to_owned(),
-                free,
-                needed,
-            });
+            return Some(Obstacle::NoSpace { path: path.to_owned(), free, needed });
         }
         match inodes {
-            Inodes::Free(free) if free < NAMES => Some(Obstacle::NoInodes {
-                path: path.to_owned(),
-                free,
-                needed: NAMES,
-            }),
+            Inodes::Free(free) if free < NAMES => {
+                Some(Obstacle::NoInodes { path: path.to_owned(), free, needed: NAMES })
+            }
             Inodes::Free(_) | Inodes::Unlimited => None,
         }
     }
 }
 
 fn not_a_file(path: &Path, why: impl ToString) -> Obstacle {
-    Obstacle::NotAFile {
-        path: path.to_owned(),
-        why: why.to_string(),
-    }
+    Obstacle::NotAFile { path: path.to_owned(), why: why.to_string() }
 }
 
 fn entry(path: &Path) -> Result<Entry, Obstacle> {
@@ -190,9 +173,7 @@ fn entry(path: &Path) -> Result<Entry, Obstacle> {
     let bits = StatxAttributes::IMMUTABLE | StatxAttributes::APPEND;
     // An old kernel says nothing: the trial tells.
     let attributes = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)
-        .map_or(StatxAttributes::empty(), |found| {
-            found.stx_attributes & found.stx_attributes_mask
-        });
+        .map_or(StatxAttributes::empty(), |found| found.stx_attributes & found.stx_attributes_mask);
     Ok(Entry {
         path: path.to_owned(),
         owner: meta.uid(),
@@ -205,11 +186,7 @@ fn entry(path: &Path) -> Result<Entry, Obstacle> {
 
 fn space(found: &StatVfs) -> (u64, Inodes) {
     let free = found.f_bavail.saturating_mul(found.f_frsize);
-    let inodes = if found.f_files == 0 {
-        Inodes::Unlimited
-    } else {
-        Inodes::Free(found.f_favail)
-    };
+    let inodes = if found.f_files == 0 { Inodes::Unlimited } else { Inodes::Free(found.f_favail) };
     (free, inodes)
 }
 
@@ -301,10 +278,7 @@ mod tests {
         assert_eq!(codes(&bench, 1), [ErrorCode::NotPermitted]);
         std::os::unix::fs::symlink(bench.dir.path().join("elsewhere"), bench.layout.binary()).unwrap();
         let found = Host::look(&bench.layout).obstacles(&bench.layout, 1, Volatile::Allowed);
-        assert!(
-            found.iter().any(|one| matches!(one, Obstacle::NotAFile { .. })),
-            "{found:?}"
-        );
+        assert!(found.iter().any(|one| matches!(one, Obstacle::NotAFile { .. })), "{found:?}");
     }
 
     #[test]
@@ -326,27 +300,15 @@ mod tests {
 
     #[test]
     fn each_obstacle_has_its_name() {
-        let mount = Mount {
-            here_read_only: true,
-            filesystem_read_only: false,
-            volatile: false,
-        };
+        let mount = Mount { here_read_only: true, filesystem_read_only: false, volatile: false };
         let hardened = judged(|host| host.mount = Some(mount));
         assert!(matches!(hardened[..], [Obstacle::TooHardened { .. }]), "{hardened:?}");
-        let read_only = judged(|host| {
-            host.mount = Some(Mount {
-                filesystem_read_only: true,
-                ..mount
-            })
-        });
+        let read_only = judged(|host| host.mount = Some(Mount { filesystem_read_only: true, ..mount }));
         assert!(matches!(read_only[..], [Obstacle::ReadOnly { .. }]), "{read_only:?}");
         let immutable = judged(|host| host.binary.as_mut().unwrap().immutable = true);
         assert!(matches!(immutable[..], [Obstacle::Immutable { .. }]), "{immutable:?}");
         let owner = judged(|host| host.directory.as_mut().unwrap().owner = 4242);
-        assert!(
-            matches!(owner[..], [Obstacle::WrongOwner { owner: 4242, .. }]),
-            "{owner:?}"
-        );
+        assert!(matches!(owner[..], [Obstacle::WrongOwner { owner: 4242, .. }]), "{owner:?}");
         let mounted = judged(|host| host.binary.as_mut().unwrap().mount_point = true);
         assert!(matches!(mounted[..], [Obstacle::CrossDevice { .. }]), "{mounted:?}");
         let inodes = judged(|host| host.space = Some((u64::MAX, Inodes::Free(1))));

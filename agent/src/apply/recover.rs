@@ -166,9 +166,7 @@ mod tests {
     use crate::service_manager::Manager;
 
     async fn start(bench: &Bench, own: &str) -> Recovered {
-        recover(&bench.layout, &Manager::Nobody, &version(own), None)
-            .await
-            .unwrap()
+        recover(&bench.layout, &Manager::Nobody, &version(own), None).await.unwrap()
     }
 
     fn ended(bench: &Bench) -> (Outcome, Option<ErrorCode>) {

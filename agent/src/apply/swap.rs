@@ -96,28 +96,18 @@ pub fn swap(layout: &Layout, locked: &Locked, open: OpenAttempt, incoming: Incom
 /// Everything up to the rename that makes the new binary live.
 fn exchange(layout: &Layout, incoming: Incoming<'_>) -> Result<(), Error> {
     let (binary, previous, link) = (layout.binary(), layout.previous(), layout.previous_new());
-    incoming
-        .file
-        .sync_all()
-        .map_err(during("sync", incoming.path))
-        .map_err(Error::Disk)?;
+    incoming.file.sync_all().map_err(during("sync", incoming.path)).map_err(Error::Disk)?;
     reach(fault::SWAP_ARTIFACT_SYNCED);
     remove_if_there(&link).map_err(Error::Disk)?;
-    fs::hard_link(binary, &link)
-        .map_err(during("link the old binary to", &link))
-        .map_err(Error::Disk)?;
+    fs::hard_link(binary, &link).map_err(during("link the old binary to", &link)).map_err(Error::Disk)?;
     reach(fault::SWAP_LINKED);
-    fs::rename(&link, &previous)
-        .map_err(during("rename to", &previous))
-        .map_err(Error::Disk)?;
+    fs::rename(&link, &previous).map_err(during("rename to", &previous)).map_err(Error::Disk)?;
     // Where `.prev` was this very file already, rename(2) left both names.
     remove_if_there(&link).map_err(Error::Disk)?;
     reach(fault::SWAP_PREVIOUS_RENAMED);
     sync_directory(layout.directory()).map_err(Error::Sync)?;
     reach(fault::SWAP_PREVIOUS_SYNCED);
-    fs::rename(incoming.path, binary)
-        .map_err(during("rename to", binary))
-        .map_err(Error::Disk)?;
+    fs::rename(incoming.path, binary).map_err(during("rename to", binary)).map_err(Error::Disk)?;
     reach(fault::SWAP_RENAMED);
     Ok(())
 }

@@ -12,10 +12,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(table: Table) -> Self {
-        Self {
-            table,
-            mistakes: Vec::new(),
-        }
+        Self { table, mistakes: Vec::new() }
     }
 
     /// A text that `parse` understands.
@@ -51,9 +48,7 @@ impl Reader {
     /// A duration with its unit, within bounds.
     pub(super) fn duration(&mut self, key: &str, least: Duration, most: Duration) -> Option<Duration> {
         let parse = |text: &str| {
-            let duration = humantime::parse_duration(text)
-                .ok()
-                .filter(|duration| (least..=most).contains(duration));
+            let duration = humantime::parse_duration(text).ok().filter(|duration| (least..=most).contains(duration));
             let bounds = || (humantime::format_duration(least), humantime::format_duration(most));
             duration.ok_or_else(|| format!("is not a duration from {} to {}", bounds().0, bounds().1))
         };

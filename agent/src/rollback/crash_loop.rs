@@ -33,11 +33,9 @@ pub fn cause(open: &OpenAttempt, exit: &Exit) -> RollbackCause {
     let version = &open.target_version;
     let times = format!("{START_LIMIT_BURST} starts in a row");
     let (stage, code, message) = match exit {
-        Exit::Status(0) => (
-            stage(open.step),
-            ErrorCode::CleanExit,
-            format!("version {version} exited with status 0; {times} failed"),
-        ),
+        Exit::Status(0) => {
+            (stage(open.step), ErrorCode::CleanExit, format!("version {version} exited with status 0; {times} failed"))
+        }
         Exit::Status(status) => {
             let message = format!("version {version} exited with status {status}; {times} failed");
             (stage(open.step), ErrorCode::CrashLoop, message)
@@ -46,16 +44,12 @@ pub fn cause(open: &OpenAttempt, exit: &Exit) -> RollbackCause {
             let message = format!("version {version} was killed by signal {signal}; {times} failed");
             (stage(open.step), ErrorCode::CrashLoop, message)
         }
-        Exit::NotReady => (
-            Stage::Start,
-            ErrorCode::StartTimeout,
-            format!("version {version} was not ready in time; {times} failed"),
-        ),
-        Exit::Other(word) => (
-            stage(open.step),
-            ErrorCode::CrashLoop,
-            format!("version {version} failed ({word}); {times} failed"),
-        ),
+        Exit::NotReady => {
+            (Stage::Start, ErrorCode::StartTimeout, format!("version {version} was not ready in time; {times} failed"))
+        }
+        Exit::Other(word) => {
+            (stage(open.step), ErrorCode::CrashLoop, format!("version {version} failed ({word}); {times} failed"))
+        }
     };
     RollbackCause { stage, code, message }
 }

@@ -55,24 +55,16 @@ pub fn look(open: &OpenAttempt, watch: Option<Watch>, now: Moment, length: Durat
     let watch = watch.unwrap_or_else(|| first(open, now));
     let watch = match (watch.window, open.step) {
         // Its stream came up: from here on it is on probation. A wake takes the step back, so this is news then too.
-        (Window::First | Window::Woken, Step::Connected) => Watch {
-            window: Window::Connected,
-            since: now,
-        },
+        (Window::First | Window::Woken, Step::Connected) => Watch { window: Window::Connected, since: now },
         // Another process of it, which has not connected.
-        (Window::Connected, Step::Applying | Step::Swapped | Step::Started) => Watch {
-            window: Window::First,
-            since: now,
-        },
+        (Window::Connected, Step::Applying | Step::Swapped | Step::Started) => {
+            Watch { window: Window::First, since: now }
+        }
         _ => watch,
     };
     let over = now.since(watch.since) >= length;
     // A woken version is judged only if the old code could reach the control plane all along.
-    if over || watch.window == Window::Woken {
-        Look::Probe(watch)
-    } else {
-        Look::Wait(watch)
-    }
+    if over || watch.window == Window::Woken { Look::Probe(watch) } else { Look::Wait(watch) }
 }
 
 /// Decides by what the probe said.
@@ -82,18 +74,14 @@ pub fn answer(open: &OpenAttempt, watch: Watch, probed: Probed, now: Moment, len
     match (watch.window, probed) {
         (Window::Woken, Probed::NotReached) => {
             // Its window is over as soon as the outage is, and it will be woken again.
-            Action::Wait(Watch {
-                window: Window::First,
-                since: watch.since,
-            })
+            Action::Wait(Watch { window: Window::First, since: watch.since })
         }
         (Window::First | Window::Connected, Probed::NotReached) => Action::Wait(watch),
         (Window::Woken, Probed::Reached) if !over => Action::Wait(watch),
         (Window::Woken, Probed::Reached) => Action::RollBack(cause(open)),
-        (Window::First | Window::Connected, Probed::Reached) => Action::Wake(Watch {
-            window: Window::Woken,
-            since: now,
-        }),
+        (Window::First | Window::Connected, Probed::Reached) => {
+            Action::Wake(Watch { window: Window::Woken, since: now })
+        }
     }
 }
 
@@ -101,15 +89,9 @@ pub fn answer(open: &OpenAttempt, watch: Watch, probed: Probed, now: Moment, len
 fn first(open: &OpenAttempt, now: Moment) -> Watch {
     let swapped = open.swap.as_ref().and_then(|swap| {
         let boot: Uuid = swap.boot_id.parse().ok()?;
-        Some(Moment {
-            boot,
-            since_boot: swap.since_boot,
-        })
+        Some(Moment { boot, since_boot: swap.since_boot })
     });
-    Watch {
-        window: Window::First,
-        since: swapped.unwrap_or(now),
-    }
+    Watch { window: Window::First, since: swapped.unwrap_or(now) }
 }
 
 /// A version that noted its start ran, and did not connect; one that did not note it hangs.

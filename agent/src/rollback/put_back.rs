@@ -114,9 +114,7 @@ pub(crate) fn exchange(layout: &Layout, old: Sha256) -> Result<(), Error> {
         return Err(Error::Unusable(Unusable::Changed { found, expected: old }));
     }
     reach(fault::BACK_COPIED);
-    fs::rename(&copy, binary)
-        .map_err(during("rename to", binary))
-        .map_err(Error::Disk)?;
+    fs::rename(&copy, binary).map_err(during("rename to", binary)).map_err(Error::Disk)?;
     reach(fault::BACK_RENAMED);
     sync_directory(layout.directory()).map_err(Error::Sync)?;
     reach(fault::BACK_SYNCED);
@@ -188,11 +186,7 @@ pub(crate) fn changed_locally(open: &OpenAttempt, running: Version) -> Report {
 /// The cause when a person, or the control plane for a person, wants the old version.
 #[must_use]
 pub fn by_hand(message: impl Into<String>) -> RollbackCause {
-    RollbackCause {
-        stage: Stage::Rollback,
-        code: ErrorCode::ByHand,
-        message: message.into(),
-    }
+    RollbackCause { stage: Stage::Rollback, code: ErrorCode::ByHand, message: message.into() }
 }
 
 #[cfg(test)]
@@ -205,13 +199,7 @@ mod tests {
     }
 
     fn back(bench: &Bench) -> Result<Done, Error> {
-        put_back(
-            &bench.layout,
-            &bench.lock(),
-            &cause(),
-            vec!["last words".to_owned()],
-            Timestamp::EPOCH,
-        )
+        put_back(&bench.layout, &bench.lock(), &cause(), vec!["last words".to_owned()], Timestamp::EPOCH)
     }
 
     #[test]
@@ -243,10 +231,7 @@ mod tests {
         fs::remove_file(bench.layout.previous()).unwrap();
         assert!(matches!(back(&bench), Err(Error::Unusable(Unusable::Missing))));
         assert_eq!(bench.live(), "new");
-        assert!(
-            bench.state().open.is_some(),
-            "the attempt stays open, so that putting .prev back by hand helps"
-        );
+        assert!(bench.state().open.is_some(), "the attempt stays open, so that putting .prev back by hand helps");
     }
 
     #[test]
@@ -263,11 +248,7 @@ mod tests {
     fn the_first_cause_counts_however_often_it_is_taken_up() {
         let bench = Bench::new("old");
         bench.swap_in("new");
-        let first = RollbackCause {
-            stage: Stage::Start,
-            code: ErrorCode::CrashLoop,
-            message: "first".to_owned(),
-        };
+        let first = RollbackCause { stage: Stage::Start, code: ErrorCode::CrashLoop, message: "first".to_owned() };
         decide(&bench.lock(), &first).unwrap();
         back(&bench).unwrap();
         assert_eq!(bench.state().unsent[0].report.error_code, Some(ErrorCode::CrashLoop));

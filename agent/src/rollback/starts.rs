@@ -69,9 +69,7 @@ mod tests {
         for n in 1..=3 {
             assert_eq!(count(&mut open, &mut notes, Some(&n.to_string())), Counted::Through);
         }
-        let Counted::TooMany(cause) = count(&mut open, &mut notes, Some("4")) else {
-            panic!("let through")
-        };
+        let Counted::TooMany(cause) = count(&mut open, &mut notes, Some("4")) else { panic!("let through") };
         assert_eq!(cause.code, ErrorCode::TooManyStarts);
         assert!(cause.message.contains("started 4 times"), "{}", cause.message);
     }
@@ -83,21 +81,13 @@ mod tests {
             count(&mut open, &mut notes, Some(&n.to_string()));
             open.step = Step::Connected;
         }
-        let Counted::TooMany(cause) = count(&mut open, &mut notes, Some("4")) else {
-            panic!("let through")
-        };
+        let Counted::TooMany(cause) = count(&mut open, &mut notes, Some("4")) else { panic!("let through") };
         assert_eq!(cause.stage, Stage::Confirm);
     }
 
     #[test]
     fn one_invocation_counts_once_and_a_wake_is_no_failure() {
-        let (mut open, mut notes) = (
-            open_attempt(1, 2),
-            Notes {
-                wakes: 1,
-                ..Notes::default()
-            },
-        );
+        let (mut open, mut notes) = (open_attempt(1, 2), Notes { wakes: 1, ..Notes::default() });
         for n in [1, 1, 2, 2, 3, 3, 4, 4] {
             assert_eq!(count(&mut open, &mut notes, Some(&n.to_string())), Counted::Through);
         }

@@ -110,10 +110,7 @@ pub async fn look(
     window: Duration,
     probe: impl AsyncFnOnce() -> Probed,
 ) -> Result<Looked, Error> {
-    let Some(open) = unconfirmed(
-        layout,
-        &Journal::new(layout.state_dir()).read().map_err(Error::Journal)?,
-    ) else {
+    let Some(open) = unconfirmed(layout, &Journal::new(layout.state_dir()).read().map_err(Error::Journal)?) else {
         return Ok(Looked::Nothing);
     };
     if let Some(cause) = &open.rollback {
@@ -122,14 +119,7 @@ pub async fn look(
     let notes = Notes::read(layout.state_dir(), open.attempt);
     let watch = match dead_man::look(&open, notes.watch, Moment::now(), window) {
         Look::Wait(watch) => {
-            remember(
-                layout,
-                &open,
-                Notes {
-                    watch: Some(watch),
-                    ..notes
-                },
-            )?;
+            remember(layout, &open, Notes { watch: Some(watch), ..notes })?;
             return Ok(Looked::Nothing);
         }
         Look::Probe(watch) => watch,
@@ -137,27 +127,12 @@ pub async fn look(
     let probed = probe().await;
     match dead_man::answer(&open, watch, probed, Moment::now(), window) {
         Action::Wait(watch) => {
-            remember(
-                layout,
-                &open,
-                Notes {
-                    watch: Some(watch),
-                    ..notes
-                },
-            )?;
+            remember(layout, &open, Notes { watch: Some(watch), ..notes })?;
             Ok(Looked::Nothing)
         }
         Action::Wake(watch) => {
             let wakes = notes.wakes.saturating_add(1);
-            let woken = remember(
-                layout,
-                &open,
-                Notes {
-                    watch: Some(watch),
-                    wakes,
-                    ..notes
-                },
-            )?;
+            let woken = remember(layout, &open, Notes { watch: Some(watch), wakes, ..notes })?;
             Ok(if woken { Looked::Wake } else { Looked::Nothing })
         }
         Action::RollBack(cause) => back(layout, manager, &cause).await,
@@ -194,9 +169,7 @@ fn remember(layout: &Layout, open: &OpenAttempt, notes: Notes) -> Result<bool, E
     let Some(mut now_open) = state.open.filter(|found| found.attempt == open.attempt) else {
         return Ok(false);
     };
-    let woken = notes
-        .watch
-        .is_some_and(|watch| watch.window == crate::notes::Window::Woken);
+    let woken = notes.watch.is_some_and(|watch| watch.window == crate::notes::Window::Woken);
     if woken && now_open.step == Step::Connected {
         if open.step != Step::Connected {
             // It connected while it was being probed for: no reason to disturb it.
@@ -205,9 +178,7 @@ fn remember(layout: &Layout, open: &OpenAttempt, notes: Notes) -> Result<bool, E
         now_open.step = Step::Started;
         set_open(&locked, now_open)?;
     }
-    notes
-        .write(&locked, layout.state_dir(), open.attempt)
-        .map_err(Error::Notes)?;
+    notes.write(&locked, layout.state_dir(), open.attempt).map_err(Error::Notes)?;
     Ok(true)
 }
 
@@ -221,9 +192,7 @@ fn unconfirmed(layout: &Layout, state: &State) -> Option<OpenAttempt> {
 }
 
 fn lock(layout: &Layout) -> Result<Locked, Error> {
-    Journal::new(layout.state_dir())
-        .lock(LOCK_PATIENCE)
-        .map_err(Error::Journal)
+    Journal::new(layout.state_dir()).lock(LOCK_PATIENCE).map_err(Error::Journal)
 }
 
 fn read(locked: &Locked) -> Result<State, Error> {
@@ -257,23 +226,15 @@ mod tests {
     }
 
     async fn looked(bench: &Bench, window: Duration, probed: Probed) -> Looked {
-        look(&bench.layout, &Manager::Nobody, window, async || probed)
-            .await
-            .unwrap()
+        look(&bench.layout, &Manager::Nobody, window, async || probed).await.unwrap()
     }
 
     #[tokio::test]
     async fn nothing_open_means_nothing_is_asked_or_counted() {
         let bench = Bench::new("old");
         let asked = async || -> Probed { panic!("asked") };
-        assert_eq!(
-            look(&bench.layout, &Manager::Nobody, WINDOW, asked).await.unwrap(),
-            Looked::Nothing
-        );
-        assert_eq!(
-            before_start(&bench.layout, &Manager::Nobody, Some("1")).await.unwrap(),
-            None
-        );
+        assert_eq!(look(&bench.layout, &Manager::Nobody, WINDOW, asked).await.unwrap(), Looked::Nothing);
+        assert_eq!(before_start(&bench.layout, &Manager::Nobody, Some("1")).await.unwrap(), None);
     }
 
     #[tokio::test]
@@ -284,10 +245,7 @@ mod tests {
         let window = Duration::from_nanos(1);
         assert_eq!(looked(&bench, window, Probed::NotReached).await, Looked::Nothing);
         assert_eq!(looked(&bench, window, Probed::Reached).await, Looked::Wake);
-        assert_eq!(
-            looked(&bench, window, Probed::Reached).await,
-            Looked::Back(version("1.0.0"))
-        );
+        assert_eq!(looked(&bench, window, Probed::Reached).await, Looked::Back(version("1.0.0")));
         assert_eq!(bench.live(), "old");
         assert_eq!(bench.state().unsent[0].report.error_code, Some(ErrorCode::Hang));
         assert_eq!(looked(&bench, window, Probed::Reached).await, Looked::Nothing);
@@ -298,18 +256,12 @@ mod tests {
         let bench = Bench::new("old");
         bench.swap_in("new");
         for n in ["1", "1", "2", "3"] {
-            assert_eq!(
-                before_start(&bench.layout, &Manager::Nobody, Some(n)).await.unwrap(),
-                None
-            );
+            assert_eq!(before_start(&bench.layout, &Manager::Nobody, Some(n)).await.unwrap(), None);
         }
         let done = before_start(&bench.layout, &Manager::Nobody, Some("4")).await.unwrap();
         assert_eq!(done, Some(Done::Back(version("1.0.0"))));
         let report = bench.state().unsent[0].report.clone();
-        assert_eq!(
-            (report.outcome, report.error_code),
-            (Outcome::RolledBack, Some(ErrorCode::TooManyStarts))
-        );
+        assert_eq!((report.outcome, report.error_code), (Outcome::RolledBack, Some(ErrorCode::TooManyStarts)));
         assert_eq!(bench.live(), "old");
     }
 
@@ -317,11 +269,7 @@ mod tests {
     async fn a_decided_rollback_is_finished_before_the_next_start() {
         let bench = Bench::new("old");
         bench.swap_in("new");
-        let cause = RollbackCause {
-            stage: Stage::Connect,
-            code: ErrorCode::NoConnection,
-            message: "x".to_owned(),
-        };
+        let cause = RollbackCause { stage: Stage::Connect, code: ErrorCode::NoConnection, message: "x".to_owned() };
         let mut open = bench.state().open.unwrap();
         open.step = Step::RollingBack;
         open.rollback = Some(cause);

@@ -62,20 +62,14 @@ fn a_previous_that_is_missing_or_was_written_on_is_named_and_left() {
     let is = |n| Content::Is(sha(n));
     check(is(NEW), is(OLD), Verdict::PutBack { old: sha(OLD) });
     check(is(NEW), Content::Missing, Verdict::Unusable(Unusable::Missing));
-    let changed = Unusable::Changed {
-        found: sha(9),
-        expected: sha(OLD),
-    };
+    let changed = Unusable::Changed { found: sha(9), expected: sha(OLD) };
     check(is(NEW), is(9), Verdict::Unusable(changed.clone()));
     assert!(changed.to_string().contains("written on") && changed.to_string().contains("nothing was changed"));
 }
 
 #[test]
 fn an_old_binary_in_place_is_never_swapped_only_before_the_first_start() {
-    let facts = Facts {
-        live: Content::Is(sha(OLD)),
-        previous: Content::Is(sha(OLD)),
-    };
+    let facts = Facts { live: Content::Is(sha(OLD)), previous: Content::Is(sha(OLD)) };
     let mut open = open_attempt(OLD, NEW);
     assert_eq!(verdict(Some(&open), &facts), Verdict::NeverSwapped);
     open.starts = 1;

@@ -65,10 +65,7 @@ mod tests {
         let mut limit = StartLimit::default();
         let at = Duration::from_secs;
         let answers: Vec<_> = [0, 1, 2, 3].map(|second| limit.ask(at(second))).into();
-        assert_eq!(
-            answers,
-            [Start::Allowed, Start::Allowed, Start::Allowed, Start::TooMany]
-        );
+        assert_eq!(answers, [Start::Allowed, Start::Allowed, Start::Allowed, Start::TooMany]);
         limit.reset();
         assert_eq!(limit.ask(at(4)), Start::Allowed);
     }

@@ -36,17 +36,13 @@ impl Child {
     /// The child of whoever supervises this layout.
     #[must_use]
     pub fn new(layout: &Layout) -> Self {
-        Self {
-            state_dir: layout.state_dir().to_owned(),
-        }
+        Self { state_dir: layout.state_dir().to_owned() }
     }
 
     /// Whether a parent is there.
     #[must_use]
     pub fn is_listening(&self) -> bool {
-        UnixDatagram::unbound()
-            .and_then(|socket| socket.connect(self.socket()))
-            .is_ok()
+        UnixDatagram::unbound().and_then(|socket| socket.connect(self.socket())).is_ok()
     }
 
     /// Tells the parent that the running version was confirmed, so that it re-executes itself.

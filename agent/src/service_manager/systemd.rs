@@ -65,15 +65,9 @@ impl Systemd {
     /// # Errors
     /// [`Error::Command`].
     pub async fn status(&self) -> Result<UnitStatus, Error> {
-        let words = [
-            "show",
-            &self.unit,
-            "--property=ActiveState,SubState,Result,ExecMainCode,ExecMainStatus",
-        ]
-        .map(str::to_owned);
-        let output = command::succeed("systemctl", words, SYSTEMCTL_LIMIT)
-            .await
-            .map_err(Error::Command)?;
+        let words = ["show", &self.unit, "--property=ActiveState,SubState,Result,ExecMainCode,ExecMainStatus"]
+            .map(str::to_owned);
+        let output = command::succeed("systemctl", words, SYSTEMCTL_LIMIT).await.map_err(Error::Command)?;
         Ok(parse(&output.stdout))
     }
 
@@ -94,29 +88,18 @@ impl ServiceManager for Systemd {
         // Healthy restarts count against the start limit otherwise.
         self.reset_failed().await;
         let words = ["--no-block", "restart", &self.unit].map(str::to_owned);
-        let asked = command::run("systemctl", words, SYSTEMCTL_LIMIT)
-            .await
-            .map_err(Error::Command)?;
+        let asked = command::run("systemctl", words, SYSTEMCTL_LIMIT).await.map_err(Error::Command)?;
         if asked.success || asked.killed {
             // Asked from inside the unit, it is ended by the very restart that it asked for.
             return Ok(());
         }
         let said = asked.stderr.trim().to_owned();
-        Err(Error::Command(command::Error::Failed {
-            program: "systemctl".to_owned(),
-            said,
-        }))
+        Err(Error::Command(command::Error::Failed { program: "systemctl".to_owned(), said }))
     }
 
     async fn log_cursor(&self) -> Option<String> {
-        let output = self
-            .journalctl(&["--quiet", "--lines=1", "--output=cat", "--show-cursor", "--no-pager"])
-            .await?;
-        output
-            .lines()
-            .rev()
-            .find_map(|line| line.strip_prefix("-- cursor: "))
-            .map(str::to_owned)
+        let output = self.journalctl(&["--quiet", "--lines=1", "--output=cat", "--show-cursor", "--no-pager"]).await?;
+        output.lines().rev().find_map(|line| line.strip_prefix("-- cursor: ")).map(str::to_owned)
     }
 
     async fn log_tail(&self, cursor: Option<&str>) -> Vec<String> {
@@ -125,10 +108,7 @@ impl ServiceManager for Systemd {
         let mut arguments = vec!["--quiet", "--output=cat", "--no-pager", &unit, &lines];
         let after = cursor.map(|cursor| format!("--after-cursor={cursor}"));
         arguments.extend(after.as_deref());
-        self.journalctl(&arguments)
-            .await
-            .map(|text| tail(&text))
-            .unwrap_or_default()
+        self.journalctl(&arguments).await.map(|text| tail(&text)).unwrap_or_default()
     }
 }
 
@@ -138,17 +118,12 @@ impl ServiceManager for Systemd {
 /// [`Error::Command`].
 pub async fn systemctl<'w>(words: impl IntoIterator<Item = &'w str>) -> Result<(), Error> {
     let words: Vec<_> = words.into_iter().map(str::to_owned).collect();
-    command::succeed("systemctl", words, SYSTEMCTL_LIMIT)
-        .await
-        .map(drop)
-        .map_err(Error::Command)
+    command::succeed("systemctl", words, SYSTEMCTL_LIMIT).await.map(drop).map_err(Error::Command)
 }
 
 fn parse(properties: &str) -> UnitStatus {
     let value = |name: &str| {
-        let found = properties
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        let found = properties.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         found.unwrap_or_default().to_owned()
     };
     UnitStatus {
@@ -167,10 +142,7 @@ mod tests {
     #[test]
     fn properties_are_read_in_any_order() {
         let status = parse("Result=exit-code\nActiveState=failed\nSubState=failed\n");
-        assert_eq!(
-            (status.active_state.as_str(), status.result.as_str()),
-            ("failed", "exit-code")
-        );
+        assert_eq!((status.active_state.as_str(), status.result.as_str()), ("failed", "exit-code"));
         assert_eq!(parse("garbage"), UnitStatus::default());
     }
 }

@@ -17,20 +17,14 @@ pub(super) async fn run(session: &Session, command: Event) -> Result<(), Error> 
 }
 
 async fn list(session: &Session, events: Events) -> Result<(), Error> {
-    let parent = if events.installation {
-        String::new()
-    } else {
-        session.names.parent()?
-    };
+    let parent = if events.installation { String::new() } else { session.names.parent()? };
     let mut client = EventServiceClient::new(session.api().await?);
     let mut rows = Vec::new();
     let mut page_token = String::new();
     while rows.len() < events.limit {
         let request = v1::ListEventsRequest {
             parent: parent.clone(),
-            page_size: i32::try_from(events.limit - rows.len())
-                .unwrap_or(i32::MAX)
-                .min(super::PAGE_SIZE),
+            page_size: i32::try_from(events.limit - rows.len()).unwrap_or(i32::MAX).min(super::PAGE_SIZE),
             page_token,
             after_sequence: 0,
             types: events.types.clone(),
@@ -45,30 +39,22 @@ async fn list(session: &Session, events: Events) -> Result<(), Error> {
         }
     }
     rows.reverse();
-    session.printer.list(
-        &rows,
-        &["SEQUENCE", "TIME", "TYPE", "ACTOR", "TARGET", "DETAILS"],
-        |event| {
-            vec![
-                event.sequence.to_string(),
-                time::stamp(event.time.as_ref()),
-                event.r#type.clone(),
-                event.actor.clone(),
-                event.target.clone(),
-                details(event),
-            ]
-        },
-    )
+    session.printer.list(&rows, &["SEQUENCE", "TIME", "TYPE", "ACTOR", "TARGET", "DETAILS"], |event| {
+        vec![
+            event.sequence.to_string(),
+            time::stamp(event.time.as_ref()),
+            event.r#type.clone(),
+            event.actor.clone(),
+            event.target.clone(),
+            details(event),
+        ]
+    })
 }
 
 async fn watch(session: &Session, types: Vec<String>, after: u64) -> Result<(), Error> {
     let parent = session.names.parent_or_installation()?;
     let mut client = EventServiceClient::new(session.streaming_api().await?);
-    let request = v1::WatchEventsRequest {
-        parent,
-        after_sequence: after,
-        types,
-    };
+    let request = v1::WatchEventsRequest { parent, after_sequence: after, types };
     let mut stream = client.watch_events(request).await?.into_inner();
     while let Some(response) = stream.message().await? {
         let Some(event) = response.event else {
@@ -90,11 +76,7 @@ async fn watch(session: &Session, types: Vec<String>, after: u64) -> Result<(), 
 }
 
 fn details(event: &v1::Event) -> String {
-    let mut pairs: Vec<String> = event
-        .details
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
+    let mut pairs: Vec<String> = event.details.iter().map(|(name, value)| format!("{name}={value}")).collect();
     pairs.sort();
     pairs.join(" ")
 }

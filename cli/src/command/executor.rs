@@ -26,37 +26,19 @@ pub(super) async fn run(session: &Session, command: Executor) -> Result<(), Erro
         Executor::Delete { name, yes } => delete(session, names.executor(&name)?, yes).await,
         Executor::Nodes { name } => nodes(session, names.executor(&name)?).await,
         Executor::Get { name } => {
-            let request = v1::GetExecutorRequest {
-                name: names.executor(&name)?,
-            };
-            show(
-                session,
-                &client(session).await?.get_executor(request).await?.into_inner(),
-            )
+            let request = v1::GetExecutorRequest { name: names.executor(&name)? };
+            show(session, &client(session).await?.get_executor(request).await?.into_inner())
         }
         Executor::Deactivate { name } => {
-            let request = v1::DeactivateExecutorRequest {
-                name: names.executor(&name)?,
-            };
-            show(
-                session,
-                &client(session).await?.deactivate_executor(request).await?.into_inner(),
-            )
+            let request = v1::DeactivateExecutorRequest { name: names.executor(&name)? };
+            show(session, &client(session).await?.deactivate_executor(request).await?.into_inner())
         }
         Executor::Activate { name } => {
-            let request = v1::ActivateExecutorRequest {
-                name: names.executor(&name)?,
-            };
-            show(
-                session,
-                &client(session).await?.activate_executor(request).await?.into_inner(),
-            )
+            let request = v1::ActivateExecutorRequest { name: names.executor(&name)? };
+            show(session, &client(session).await?.activate_executor(request).await?.into_inner())
         }
         Executor::ClearHold { name, version } => {
-            let request = v1::ClearHoldRequest {
-                name: names.executor(&name)?,
-                version,
-            };
+            let request = v1::ClearHoldRequest { name: names.executor(&name)?, version };
             show(session, &client(session).await?.clear_hold(request).await?.into_inner())
         }
     }
@@ -84,16 +66,7 @@ async fn list(session: &Session, filter: String) -> Result<(), Error> {
             break;
         }
     }
-    let header = [
-        "NAME",
-        "KIND",
-        "VERSION",
-        "PLATFORM",
-        "CHANNEL",
-        "STATUS",
-        "PENDING",
-        "LAST SEEN",
-    ];
+    let header = ["NAME", "KIND", "VERSION", "PLATFORM", "CHANNEL", "STATUS", "PENDING", "LAST SEEN"];
     session.printer.list(&executors, &header, |executor| {
         vec![
             short(&executor.name).to_owned(),
@@ -103,20 +76,13 @@ async fn list(session: &Session, filter: String) -> Result<(), Error> {
             channel(executor.channel()).to_owned(),
             status(executor),
             executor.pending_upgrade.as_ref().map_or_else(|| "-".to_owned(), target),
-            if executor.online {
-                "now".to_owned()
-            } else {
-                time::ago(executor.last_seen_time.as_ref())
-            },
+            if executor.online { "now".to_owned() } else { time::ago(executor.last_seen_time.as_ref()) },
         ]
     })
 }
 
 async fn watch(session: &Session, filter: String) -> Result<(), Error> {
-    let request = v1::WatchExecutorsRequest {
-        parent: session.names.parent()?,
-        filter,
-    };
+    let request = v1::WatchExecutorsRequest { parent: session.names.parent()?, filter };
     let mut client = ExecutorServiceClient::new(session.streaming_api().await?);
     let mut stream = client.watch_executors(request).await?.into_inner();
     while let Some(change) = stream.message().await? {
@@ -131,16 +97,9 @@ async fn watch(session: &Session, filter: String) -> Result<(), Error> {
         if change.change_type() == v1::watch_executors_response::ChangeType::Removed {
             line(&format!("{name} removed"))?;
         } else {
-            let pending = executor
-                .pending_upgrade
-                .as_ref()
-                .map(|pending| format!(" -> {}", target(pending)));
+            let pending = executor.pending_upgrade.as_ref().map(|pending| format!(" -> {}", target(pending)));
             let pending = pending.unwrap_or_default();
-            line(&printable(&format!(
-                "{name} {}{pending} {}",
-                dash(&executor.version),
-                status(executor)
-            )))?;
+            line(&printable(&format!("{name} {}{pending} {}", dash(&executor.version), status(executor))))?;
         }
     }
     Ok(())
@@ -148,10 +107,7 @@ async fn watch(session: &Session, filter: String) -> Result<(), Error> {
 
 async fn explain(session: &Session, name: String) -> Result<(), Error> {
     let mut client = UpgradeServiceClient::new(session.api().await?);
-    let answer = client
-        .explain_upgrade(v1::ExplainUpgradeRequest { name })
-        .await?
-        .into_inner();
+    let answer = client.explain_upgrade(v1::ExplainUpgradeRequest { name }).await?.into_inner();
     session.printer.message(&answer, |answer| {
         let mut lines = vec![printable(&answer.summary)];
         for finding in &answer.findings {
@@ -160,16 +116,9 @@ async fn explain(session: &Session, name: String) -> Result<(), Error> {
                 v1::explain_upgrade_response::finding::Severity::Notice => "notice",
                 _ => "ok",
             };
-            let since = finding
-                .since
-                .as_ref()
-                .map(|since| format!(" (since {})", time::stamp(Some(since))));
+            let since = finding.since.as_ref().map(|since| format!(" (since {})", time::stamp(Some(since))));
             let since = since.unwrap_or_default();
-            let reason = if finding.reason.is_empty() {
-                String::new()
-            } else {
-                format!(" [{}]", finding.reason)
-            };
+            let reason = if finding.reason.is_empty() { String::new() } else { format!(" [{}]", finding.reason) };
             lines.push(printable(&format!("  {mark:<8} {}{reason}{since}", finding.message)));
             if !finding.remedy.is_empty() {
                 lines.push(printable(&format!("           do: {}", finding.remedy)));
@@ -188,9 +137,8 @@ async fn update(session: &Session, name: String, channel: Option<Channel>, label
         paths.push("channel".to_owned());
     }
     for label in labels {
-        let (key, value) = label
-            .split_once('=')
-            .ok_or_else(|| Error::Config(format!("--label {label:?} is not KEY=VALUE")))?;
+        let (key, value) =
+            label.split_once('=').ok_or_else(|| Error::Config(format!("--label {label:?} is not KEY=VALUE")))?;
         if value.is_empty() {
             executor.labels.remove(key);
         } else {
@@ -203,23 +151,16 @@ async fn update(session: &Session, name: String, channel: Option<Channel>, label
     if paths.is_empty() {
         return Err(Error::Config("nothing to change: give --channel or --label".to_owned()));
     }
-    let request = v1::UpdateExecutorRequest {
-        executor: Some(executor),
-        update_mask: Some(prost_types::FieldMask { paths }),
-    };
+    let request =
+        v1::UpdateExecutorRequest { executor: Some(executor), update_mask: Some(prost_types::FieldMask { paths }) };
     show(session, &client.update_executor(request).await?.into_inner())
 }
 
 async fn delete(session: &Session, name: String, yes: bool) -> Result<(), Error> {
     if !yes {
-        confirm(&format!(
-            "Delete {name} for ever? Its certificate will be refused. Type yes: "
-        ))?;
+        confirm(&format!("Delete {name} for ever? Its certificate will be refused. Type yes: "))?;
     }
-    client(session)
-        .await?
-        .delete_executor(v1::DeleteExecutorRequest { name: name.clone() })
-        .await?;
+    client(session).await?.delete_executor(v1::DeleteExecutorRequest { name: name.clone() }).await?;
     eprintln!("deleted {name}");
     Ok(())
 }
@@ -229,29 +170,17 @@ fn confirm(question: &str) -> Result<(), Error> {
         return Err(Error::Config("not a terminal: say --yes".to_owned()));
     }
     eprint!("{question}");
-    io::stderr()
-        .flush()
-        .map_err(|error| Error::file("write", "standard error", error))?;
+    io::stderr().flush().map_err(|error| Error::file("write", "standard error", error))?;
     let mut answer = String::new();
-    io::stdin()
-        .read_line(&mut answer)
-        .map_err(|error| Error::file("read", "standard input", error))?;
-    if answer.trim() == "yes" {
-        Ok(())
-    } else {
-        Err(Error::Refused("nothing was deleted".to_owned()))
-    }
+    io::stdin().read_line(&mut answer).map_err(|error| Error::file("read", "standard input", error))?;
+    if answer.trim() == "yes" { Ok(()) } else { Err(Error::Refused("nothing was deleted".to_owned())) }
 }
 
 async fn nodes(session: &Session, parent: String) -> Result<(), Error> {
     let mut client = client(session).await?;
     let (mut nodes, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = v1::ListNodesRequest {
-            parent: parent.clone(),
-            page_size: PAGE_SIZE,
-            page_token,
-        };
+        let request = v1::ListNodesRequest { parent: parent.clone(), page_size: PAGE_SIZE, page_token };
         let page = client.list_nodes(request).await?.into_inner();
         nodes.extend(page.nodes);
         page_token = page.next_page_token;
@@ -259,19 +188,15 @@ async fn nodes(session: &Session, parent: String) -> Result<(), Error> {
             break;
         }
     }
-    session.printer.list(
-        &nodes,
-        &["NODE", "PLATFORM", "OS", "KERNEL", "KUBELET", "READY", "REPORTED"],
-        |node| {
-            vec![
-                node.node_name.clone(),
-                dash(&node.platform),
-                dash(&node.os_image),
-                dash(&node.kernel_version),
-                dash(&node.kubelet_version),
-                node.ready.to_string(),
-                time::ago(node.report_time.as_ref()),
-            ]
-        },
-    )
+    session.printer.list(&nodes, &["NODE", "PLATFORM", "OS", "KERNEL", "KUBELET", "READY", "REPORTED"], |node| {
+        vec![
+            node.node_name.clone(),
+            dash(&node.platform),
+            dash(&node.os_image),
+            dash(&node.kernel_version),
+            dash(&node.kubelet_version),
+            node.ready.to_string(),
+            time::ago(node.report_time.as_ref()),
+        ]
+    })
 }

@@ -17,22 +17,12 @@ use crate::time;
 
 /// Checks server and token, then keeps them. Nothing is written unless the control plane knows the token.
 pub(super) async fn login(connection: &Connection, login: &Login) -> Result<(), Error> {
-    if login.name.is_empty()
-        || !login
-            .name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    {
-        return Err(Error::Config(format!(
-            "context {:?} is not of A-Z a-z 0-9 - _",
-            login.name
-        )));
+    if login.name.is_empty() || !login.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+        return Err(Error::Config(format!("context {:?} is not of A-Z a-z 0-9 - _", login.name)));
     }
     let session = Session::new(connection)?;
     let Some(token) = &session.settings.token else {
-        return Err(Error::Config(
-            "no token: give --token-file FILE, or --token-file - and type it".to_owned(),
-        ));
+        return Err(Error::Config("no token: give --token-file FILE, or --token-file - and type it".to_owned()));
     };
     let who = ask(&session).await?;
     let path = context::path()?;
@@ -73,10 +63,7 @@ fn print(session: &Session, who: &v1::WhoAmIResponse) -> Result<(), Error> {
     session.printer.message(who, |who| {
         let token = who.token.clone().unwrap_or_default();
         facts(&[
-            (
-                "Server",
-                format!("{} ({})", session.settings.server, who.server_version),
-            ),
+            ("Server", format!("{} ({})", session.settings.server, who.server_version)),
             ("Organization", who.organization.clone()),
             ("Role", role(token.role())),
             ("Token", token.name.clone()),
@@ -99,11 +86,7 @@ pub(super) fn context(connection: &Connection, command: &args::Context) -> Resul
             let token_file = file.contexts.remove(name).and_then(|context| context.token_file);
             file.current = file.current.filter(|current| current != name);
             // Only a token that login kept beside the configuration is ours to delete.
-            let ours = path
-                .parent()
-                .unwrap_or_else(|| Path::new("."))
-                .join("tokens")
-                .join(name);
+            let ours = path.parent().unwrap_or_else(|| Path::new(".")).join("tokens").join(name);
             if token_file.as_deref() == Some(&*ours) {
                 fs::remove_file(&ours).map_err(|error| Error::file("delete", &ours, error))?;
             }
@@ -120,12 +103,7 @@ fn list(connection: &Connection, file: &File) -> Result<(), Error> {
     let rows = file.contexts.iter().map(|(name, context)| {
         let mark = if file.current.as_ref() == Some(name) { "*" } else { "" };
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
-        vec![
-            mark.to_owned(),
-            name.clone(),
-            text(&context.server),
-            text(&context.organization),
-        ]
+        vec![mark.to_owned(), name.clone(), text(&context.server), text(&context.organization)]
     });
     line(&table(&["", "NAME", "SERVER", "ORGANIZATION"], rows))
 }

@@ -14,22 +14,12 @@ pub(super) async fn run(session: &Session, command: Organization) -> Result<(), 
     let mut client = OrganizationServiceClient::new(session.api().await?);
     let organization = match command {
         Organization::Create { id, display_name } => {
-            let request = v1::CreateOrganizationRequest {
-                organization_id: id,
-                display_name,
-            };
+            let request = v1::CreateOrganizationRequest { organization_id: id, display_name };
             client.create_organization(request).await?.into_inner()
         }
         Organization::Get { id } => {
-            let name = if id.contains('/') {
-                id
-            } else {
-                format!("organizations/{id}")
-            };
-            client
-                .get_organization(v1::GetOrganizationRequest { name })
-                .await?
-                .into_inner()
+            let name = if id.contains('/') { id } else { format!("organizations/{id}") };
+            client.get_organization(v1::GetOrganizationRequest { name }).await?.into_inner()
         }
         Organization::List => return list(session, client).await,
     };
@@ -45,10 +35,7 @@ pub(super) async fn run(session: &Session, command: Organization) -> Result<(), 
 async fn list(session: &Session, mut client: OrganizationServiceClient<crate::connect::Api>) -> Result<(), Error> {
     let (mut organizations, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = v1::ListOrganizationsRequest {
-            page_size: PAGE_SIZE,
-            page_token,
-        };
+        let request = v1::ListOrganizationsRequest { page_size: PAGE_SIZE, page_token };
         let page = client.list_organizations(request).await?.into_inner();
         organizations.extend(page.organizations);
         page_token = page.next_page_token;
@@ -56,14 +43,8 @@ async fn list(session: &Session, mut client: OrganizationServiceClient<crate::co
             break;
         }
     }
-    session
-        .printer
-        .list(&organizations, &["ID", "DISPLAY NAME", "CREATED"], |organization| {
-            let created = time::stamp(organization.create_time.as_ref());
-            vec![
-                short(&organization.name).to_owned(),
-                organization.display_name.clone(),
-                created,
-            ]
-        })
+    session.printer.list(&organizations, &["ID", "DISPLAY NAME", "CREATED"], |organization| {
+        let created = time::stamp(organization.create_time.as_ref());
+        vec![short(&organization.name).to_owned(), organization.display_name.clone(), created]
+    })
 }

@@ -25,15 +25,9 @@ pub(super) async fn run(session: &Session, command: Release) -> Result<(), Error
     let release = match command {
         Release::Manifest(manifest) => return manifest::print(session, &manifest).await,
         Release::Upload(asked) => upload::upload(session, &asked).await?,
-        Release::Create {
-            kind,
-            version,
-            channel,
-            notes_file,
-        } => {
-            let version: domain::Version = version
-                .parse()
-                .map_err(|error: domain::version::Error| Error::Config(error.to_string()))?;
+        Release::Create { kind, version, channel, notes_file } => {
+            let version: domain::Version =
+                version.parse().map_err(|error: domain::version::Error| Error::Config(error.to_string()))?;
             let request = v1::CreateReleaseRequest {
                 kind: wire_kind(kind).into(),
                 version: version.to_string(),
@@ -42,35 +36,19 @@ pub(super) async fn run(session: &Session, command: Release) -> Result<(), Error
             };
             client(session).await?.create_release(request).await?.into_inner()
         }
-        Release::AddSignature {
-            release,
-            signature,
-            platform,
-        } => {
+        Release::AddSignature { release, signature, platform } => {
             let text = check::read_signature(&signature)?;
-            let request = v1::AddReleaseSignatureRequest {
-                name: Names::release(&release),
-                platform,
-                minisign_signature: text,
-            };
-            client(session)
-                .await?
-                .add_release_signature(request)
-                .await?
-                .into_inner()
+            let request =
+                v1::AddReleaseSignatureRequest { name: Names::release(&release), platform, minisign_signature: text };
+            client(session).await?.add_release_signature(request).await?.into_inner()
         }
         Release::Publish { release, validate_only } => publish(session, &release, validate_only).await?,
         Release::Yank { release, reason } => {
-            let request = v1::YankReleaseRequest {
-                name: Names::release(&release),
-                reason,
-            };
+            let request = v1::YankReleaseRequest { name: Names::release(&release), reason };
             client(session).await?.yank_release(request).await?.into_inner()
         }
         Release::Get { release } => {
-            let request = v1::GetReleaseRequest {
-                name: Names::release(&release),
-            };
+            let request = v1::GetReleaseRequest { name: Names::release(&release) };
             client(session).await?.get_release(request).await?.into_inner()
         }
         Release::List { kind } => return list(session, kind).await,
@@ -84,10 +62,7 @@ async fn client(session: &Session) -> Result<ReleaseServiceClient<Api>, Error> {
 }
 
 async fn publish(session: &Session, release: &str, validate_only: bool) -> Result<v1::Release, Error> {
-    let request = v1::PublishReleaseRequest {
-        name: Names::release(release),
-        validate_only,
-    };
+    let request = v1::PublishReleaseRequest { name: Names::release(release), validate_only };
     let answer = client(session).await?.publish_release(request).await?.into_inner();
     for warning in &answer.warnings {
         eprintln!("warning: {}", printable(warning));
@@ -102,11 +77,7 @@ async fn all(session: &Session, kind: v1::Kind) -> Result<Vec<v1::Release>, Erro
     let mut client = client(session).await?;
     let (mut releases, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = v1::ListReleasesRequest {
-            kind: kind.into(),
-            page_size: PAGE_SIZE,
-            page_token,
-        };
+        let request = v1::ListReleasesRequest { kind: kind.into(), page_size: PAGE_SIZE, page_token };
         let page = client.list_releases(request).await?.into_inner();
         releases.extend(page.releases);
         page_token = page.next_page_token;
@@ -120,15 +91,7 @@ async fn list(session: &Session, asked: Option<Kind>) -> Result<(), Error> {
     let releases = all(session, asked.map_or(v1::Kind::Unspecified, wire_kind)).await?;
     session.printer.list(
         &releases,
-        &[
-            "RELEASE",
-            "CHANNEL",
-            "STATUS",
-            "SEQUENCE",
-            "FLOOR",
-            "ARTIFACTS",
-            "PUBLISHED",
-        ],
+        &["RELEASE", "CHANNEL", "STATUS", "SEQUENCE", "FLOOR", "ARTIFACTS", "PUBLISHED"],
         |release| {
             vec![
                 format!("{}-{}", kind(release.kind()), release.version),
@@ -144,11 +107,7 @@ async fn list(session: &Session, asked: Option<Kind>) -> Result<(), Error> {
 }
 
 async fn compare(session: &Session, kind: Kind, from_version: String, to_version: String) -> Result<(), Error> {
-    let request = v1::CompareReleasesRequest {
-        kind: wire_kind(kind).into(),
-        from_version,
-        to_version,
-    };
+    let request = v1::CompareReleasesRequest { kind: wire_kind(kind).into(), from_version, to_version };
     let answer = client(session).await?.compare_releases(request).await?.into_inner();
     session.printer.message(&answer, |answer| {
         let mut sections: Vec<String> = answer
@@ -166,9 +125,7 @@ async fn compare(session: &Session, kind: Kind, from_version: String, to_version
         let mut deltas: Vec<_> = answer.size_delta_bytes.iter().collect();
         deltas.sort();
         if !deltas.is_empty() {
-            let rows = deltas
-                .into_iter()
-                .map(|(platform, bytes)| vec![platform.clone(), format!("{bytes:+}")]);
+            let rows = deltas.into_iter().map(|(platform, bytes)| vec![platform.clone(), format!("{bytes:+}")]);
             sections.push(table(&["PLATFORM", "SIZE CHANGE (BYTES)"], rows));
         }
         if answer.major_hop {
@@ -188,10 +145,7 @@ fn describe(release: &v1::Release) -> String {
         ("Created", time::stamp(release.create_time.as_ref())),
         ("Published", time::stamp(release.publish_time.as_ref())),
         ("Yanked", release.yank_reason.clone()),
-        (
-            "Artifacts",
-            release.artifacts.iter().map(artifact).collect::<Vec<_>>().join(" "),
-        ),
+        ("Artifacts", release.artifacts.iter().map(artifact).collect::<Vec<_>>().join(" ")),
     ]);
     if !release.release_notes.is_empty() {
         text.push_str("\n\n");
@@ -203,31 +157,21 @@ fn describe(release: &v1::Release) -> String {
 fn artifact(artifact: &v1::Artifact) -> String {
     use v1::artifact::Artifact as One;
     match &artifact.artifact {
-        Some(One::Agent(agent)) => format!(
-            "{}:{}B:{}sig",
-            agent.platform,
-            agent.size_bytes,
-            artifact.minisign_signatures.len()
-        ),
+        Some(One::Agent(agent)) => {
+            format!("{}:{}B:{}sig", agent.platform, agent.size_bytes, artifact.minisign_signatures.len())
+        }
         Some(One::Operator(operator)) => format!("{}@{}", operator.image, operator.digest),
         None => "?".to_owned(),
     }
 }
 
 fn status(release: &v1::Release) -> String {
-    release
-        .status()
-        .as_str_name()
-        .trim_start_matches("STATUS_")
-        .to_lowercase()
+    release.status().as_str_name().trim_start_matches("STATUS_").to_lowercase()
 }
 
 fn read_notes(path: &Path) -> Result<String, Error> {
-    let read = if path == Path::new("-") {
-        std::io::read_to_string(std::io::stdin())
-    } else {
-        fs::read_to_string(path)
-    };
+    let read =
+        if path == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { fs::read_to_string(path) };
     read.map_err(|error| Error::file("read", path, error))
 }
 

@@ -14,11 +14,7 @@ type Client = OrganizationServiceClient<crate::connect::Api>;
 
 pub(super) async fn run(session: &Session, command: Token) -> Result<(), Error> {
     match command {
-        Token::Create {
-            role,
-            display_name,
-            ttl,
-        } => {
+        Token::Create { role, display_name, ttl } => {
             let request = v1::CreateTokenRequest {
                 parent: parent_of(session, role)?,
                 role: wire_role(role).into(),
@@ -30,26 +26,15 @@ pub(super) async fn run(session: &Session, command: Token) -> Result<(), Error> 
                 return session.printer.message(&answer, |_| String::new());
             }
             let token = answer.token.unwrap_or_default();
-            eprintln!(
-                "{} until {}; the secret is shown once:",
-                token.name,
-                time::stamp(token.expire_time.as_ref())
-            );
+            eprintln!("{} until {}; the secret is shown once:", token.name, time::stamp(token.expire_time.as_ref()));
             line(&answer.secret)
         }
         Token::List => list_tokens(session).await,
         Token::Revoke { id } => {
             let name = session.names.token(&id)?;
-            let token = client(session)
-                .await?
-                .revoke_token(v1::RevokeTokenRequest { name })
-                .await?
-                .into_inner();
+            let token = client(session).await?.revoke_token(v1::RevokeTokenRequest { name }).await?.into_inner();
             session.printer.message(&token, |token| {
-                facts(&[
-                    ("Token", token.name.clone()),
-                    ("Revoked", time::stamp(token.revoke_time.as_ref())),
-                ])
+                facts(&[("Token", token.name.clone()), ("Revoked", time::stamp(token.revoke_time.as_ref()))])
             })
         }
     }
@@ -57,12 +42,7 @@ pub(super) async fn run(session: &Session, command: Token) -> Result<(), Error> 
 
 pub(super) async fn join(session: &Session, command: JoinToken) -> Result<(), Error> {
     match command {
-        JoinToken::Create {
-            executor,
-            replace,
-            ttl,
-            max_uses,
-        } => {
+        JoinToken::Create { executor, replace, ttl, max_uses } => {
             let request = v1::CreateJoinTokenRequest {
                 parent: session.names.parent()?,
                 executor_id: executor.unwrap_or_default(),
@@ -85,16 +65,10 @@ pub(super) async fn join(session: &Session, command: JoinToken) -> Result<(), Er
         JoinToken::List => list_join_tokens(session).await,
         JoinToken::Revoke { id } => {
             let name = session.names.in_organization("joinTokens", &id)?;
-            let token = client(session)
-                .await?
-                .revoke_join_token(v1::RevokeJoinTokenRequest { name })
-                .await?
-                .into_inner();
+            let token =
+                client(session).await?.revoke_join_token(v1::RevokeJoinTokenRequest { name }).await?.into_inner();
             session.printer.message(&token, |token| {
-                facts(&[
-                    ("Join token", token.name.clone()),
-                    ("Revoked", time::stamp(token.revoke_time.as_ref())),
-                ])
+                facts(&[("Join token", token.name.clone()), ("Revoked", time::stamp(token.revoke_time.as_ref()))])
             })
         }
     }
@@ -109,11 +83,7 @@ async fn list_tokens(session: &Session) -> Result<(), Error> {
     let mut client = client(session).await?;
     let (mut tokens, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = v1::ListTokensRequest {
-            parent: parent.clone(),
-            page_size: PAGE_SIZE,
-            page_token,
-        };
+        let request = v1::ListTokensRequest { parent: parent.clone(), page_size: PAGE_SIZE, page_token };
         let page = client.list_tokens(request).await?.into_inner();
         tokens.extend(page.tokens);
         page_token = page.next_page_token;
@@ -121,19 +91,15 @@ async fn list_tokens(session: &Session) -> Result<(), Error> {
             break;
         }
     }
-    session.printer.list(
-        &tokens,
-        &["ID", "ROLE", "DISPLAY NAME", "EXPIRES", "REVOKED"],
-        |token| {
-            vec![
-                short(&token.name).to_owned(),
-                role(token.role()),
-                token.display_name.clone(),
-                time::stamp(token.expire_time.as_ref()),
-                time::stamp(token.revoke_time.as_ref()),
-            ]
-        },
-    )
+    session.printer.list(&tokens, &["ID", "ROLE", "DISPLAY NAME", "EXPIRES", "REVOKED"], |token| {
+        vec![
+            short(&token.name).to_owned(),
+            role(token.role()),
+            token.display_name.clone(),
+            time::stamp(token.expire_time.as_ref()),
+            time::stamp(token.revoke_time.as_ref()),
+        ]
+    })
 }
 
 async fn list_join_tokens(session: &Session) -> Result<(), Error> {
@@ -141,11 +107,7 @@ async fn list_join_tokens(session: &Session) -> Result<(), Error> {
     let mut client = client(session).await?;
     let (mut tokens, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = v1::ListJoinTokensRequest {
-            parent: parent.clone(),
-            page_size: PAGE_SIZE,
-            page_token,
-        };
+        let request = v1::ListJoinTokensRequest { parent: parent.clone(), page_size: PAGE_SIZE, page_token };
         let page = client.list_join_tokens(request).await?.into_inner();
         tokens.extend(page.join_tokens);
         page_token = page.next_page_token;
@@ -153,25 +115,17 @@ async fn list_join_tokens(session: &Session) -> Result<(), Error> {
             break;
         }
     }
-    session.printer.list(
-        &tokens,
-        &["ID", "EXECUTOR", "REPLACE", "USES", "EXPIRES", "REVOKED"],
-        |token| {
-            let any = if token.executor_id.is_empty() {
-                "any new name".to_owned()
-            } else {
-                token.executor_id.clone()
-            };
-            vec![
-                short(&token.name).to_owned(),
-                any,
-                token.replace.to_string(),
-                format!("{}/{}", token.uses, token.max_uses),
-                time::stamp(token.expire_time.as_ref()),
-                time::stamp(token.revoke_time.as_ref()),
-            ]
-        },
-    )
+    session.printer.list(&tokens, &["ID", "EXECUTOR", "REPLACE", "USES", "EXPIRES", "REVOKED"], |token| {
+        let any = if token.executor_id.is_empty() { "any new name".to_owned() } else { token.executor_id.clone() };
+        vec![
+            short(&token.name).to_owned(),
+            any,
+            token.replace.to_string(),
+            format!("{}/{}", token.uses, token.max_uses),
+            time::stamp(token.expire_time.as_ref()),
+            time::stamp(token.revoke_time.as_ref()),
+        ]
+    })
 }
 
 /// Roles of the installation have no organization, whatever the context says.

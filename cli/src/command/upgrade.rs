@@ -23,11 +23,7 @@ pub(super) async fn run(session: &Session, command: Upgrade) -> Result<(), Error
     match command {
         Upgrade::Targets { name } => targets(session, session.names.executor(&name)?).await,
         Upgrade::Request(request) => request_upgrade(session, request).await,
-        Upgrade::Batch {
-            version,
-            names,
-            replace,
-        } => batch(session, &version, &names, replace).await,
+        Upgrade::Batch { version, names, replace } => batch(session, &version, &names, replace).await,
         Upgrade::Cancel { name } => cancel(session, &name).await,
         Upgrade::Watch { name } => {
             let attempt = newest_attempt(session, &name).await?;
@@ -42,11 +38,8 @@ async fn client(session: &Session) -> Result<UpgradeServiceClient<crate::connect
 }
 
 async fn targets(session: &Session, name: String) -> Result<(), Error> {
-    let answer = client(session)
-        .await?
-        .list_upgrade_targets(v1::ListUpgradeTargetsRequest { name })
-        .await?
-        .into_inner();
+    let answer =
+        client(session).await?.list_upgrade_targets(v1::ListUpgradeTargetsRequest { name }).await?.into_inner();
     session.printer.message(&answer, |answer| {
         let rows = answer.targets.iter().map(|target| {
             let direction = match target.direction() {
@@ -118,39 +111,22 @@ async fn batch(session: &Session, version: &str, names: &[String], replace: bool
         parent: session.names.parent()?,
         requests: requests.collect::<Result<Vec<_>, Error>>()?,
     };
-    let answer = client(session)
-        .await?
-        .batch_request_upgrade(request)
-        .await?
-        .into_inner();
-    let refused = answer
-        .results
-        .iter()
-        .filter(|result| matches!(result.result, Some(BatchResult::Failure(_))))
-        .count();
-    session
-        .printer
-        .list(&answer.results, &["NAME", "RESULT", "MESSAGE"], |result| {
-            let (word, message) = match &result.result {
-                Some(BatchResult::Attempt(attempt)) => ("accepted".to_owned(), short(&attempt.name).to_owned()),
-                Some(BatchResult::Failure(failure)) => (failure.reason.clone(), failure.message.clone()),
-                None => ("-".to_owned(), String::new()),
-            };
-            vec![short(&result.name).to_owned(), word, message]
-        })?;
-    if refused == 0 {
-        Ok(())
-    } else {
-        Err(Error::Refused(format!("{refused} of {} were refused", names.len())))
-    }
+    let answer = client(session).await?.batch_request_upgrade(request).await?.into_inner();
+    let refused = answer.results.iter().filter(|result| matches!(result.result, Some(BatchResult::Failure(_)))).count();
+    session.printer.list(&answer.results, &["NAME", "RESULT", "MESSAGE"], |result| {
+        let (word, message) = match &result.result {
+            Some(BatchResult::Attempt(attempt)) => ("accepted".to_owned(), short(&attempt.name).to_owned()),
+            Some(BatchResult::Failure(failure)) => (failure.reason.clone(), failure.message.clone()),
+            None => ("-".to_owned(), String::new()),
+        };
+        vec![short(&result.name).to_owned(), word, message]
+    })?;
+    if refused == 0 { Ok(()) } else { Err(Error::Refused(format!("{refused} of {} were refused", names.len()))) }
 }
 
 async fn cancel(session: &Session, name: &str) -> Result<(), Error> {
     let name = newest_attempt(session, name).await?;
-    let request = v1::CancelUpgradeRequest {
-        name,
-        request_id: uuid::Uuid::new_v4().to_string(),
-    };
+    let request = v1::CancelUpgradeRequest { name, request_id: uuid::Uuid::new_v4().to_string() };
     let attempt = client(session).await?.cancel_upgrade(request).await?.into_inner();
     session.printer.message(&attempt, attempt_facts)
 }
@@ -162,23 +138,14 @@ async fn newest_attempt(session: &Session, name: &str) -> Result<String, Error> 
     }
     let executor = session.names.executor(name)?;
     let mut executors = ExecutorServiceClient::new(session.api().await?);
-    let row = executors
-        .get_executor(v1::GetExecutorRequest { name: executor.clone() })
-        .await?
-        .into_inner();
+    let row = executors.get_executor(v1::GetExecutorRequest { name: executor.clone() }).await?.into_inner();
     if !row.open_attempt.is_empty() {
         return Ok(row.open_attempt);
     }
-    let request = v1::ListAttemptsRequest {
-        parent: executor.clone(),
-        page_size: 1,
-        page_token: String::new(),
-    };
+    let request = v1::ListAttemptsRequest { parent: executor.clone(), page_size: 1, page_token: String::new() };
     let page = client(session).await?.list_attempts(request).await?.into_inner();
     let newest = page.attempts.into_iter().next();
-    newest
-        .map(|attempt| attempt.name)
-        .ok_or_else(|| Error::Refused(format!("{executor} has no attempt")))
+    newest.map(|attempt| attempt.name).ok_or_else(|| Error::Refused(format!("{executor} has no attempt")))
 }
 
 async fn history(session: &Session, name: &str, limit: usize) -> Result<(), Error> {
@@ -187,11 +154,7 @@ async fn history(session: &Session, name: &str, limit: usize) -> Result<(), Erro
     let (mut attempts, mut page_token) = (Vec::new(), String::new());
     while attempts.len() < limit {
         let page_size = i32::try_from(limit - attempts.len()).unwrap_or(i32::MAX).min(PAGE_SIZE);
-        let request = v1::ListAttemptsRequest {
-            parent: parent.clone(),
-            page_size,
-            page_token,
-        };
+        let request = v1::ListAttemptsRequest { parent: parent.clone(), page_size, page_token };
         let page = client.list_attempts(request).await?.into_inner();
         attempts.extend(page.attempts);
         page_token = page.next_page_token;
@@ -199,17 +162,7 @@ async fn history(session: &Session, name: &str, limit: usize) -> Result<(), Erro
             break;
         }
     }
-    let header = [
-        "REQUESTED",
-        "EXECUTOR",
-        "FROM",
-        "TO",
-        "PHASE",
-        "OUTCOME",
-        "REASON",
-        "ERROR",
-        "ATTEMPT",
-    ];
+    let header = ["REQUESTED", "EXECUTOR", "FROM", "TO", "PHASE", "OUTCOME", "REASON", "ERROR", "ATTEMPT"];
     session.printer.list(&attempts, &header, |attempt| {
         vec![
             time::stamp(attempt.request_time.as_ref()),
@@ -239,17 +192,8 @@ async fn follow(session: &Session, name: &str, limit: Duration) -> Result<(), Er
 }
 
 fn obituary(attempt: &v1::Attempt) -> String {
-    let mut text = format!(
-        "{} -> {}: {}",
-        attempt.from_version,
-        attempt.target_version,
-        progress::outcome(attempt)
-    );
-    for (word, value) in [
-        ("stage", &attempt.stage),
-        ("error", &attempt.error_code),
-        ("reason", &attempt.reason),
-    ] {
+    let mut text = format!("{} -> {}: {}", attempt.from_version, attempt.target_version, progress::outcome(attempt));
+    for (word, value) in [("stage", &attempt.stage), ("error", &attempt.error_code), ("reason", &attempt.reason)] {
         if !value.is_empty() {
             let _ = write!(text, ", {word} {value}");
         }
@@ -285,14 +229,7 @@ mod tests {
             ..v1::Attempt::default()
         };
         let text = obituary(&attempt);
-        for part in [
-            "rolled_back",
-            "start",
-            "CRASH_LOOP",
-            "exited 3",
-            "| panic: no such table",
-            "explain web-1",
-        ] {
+        for part in ["rolled_back", "start", "CRASH_LOOP", "exited 3", "| panic: no such table", "explain web-1"] {
             assert!(text.contains(part), "{part} in {text}");
         }
     }

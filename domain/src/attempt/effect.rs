@@ -99,12 +99,7 @@ pub fn apply(executor: &Executor, next: Next, floor: Option<&Version>, now: Time
             Action::SetHold { cause } => {
                 let version = attempt.target_version().clone();
                 executor.holds.retain(|hold| hold.version != version);
-                executor.holds.push(Hold {
-                    version,
-                    attempt: attempt.id,
-                    cause,
-                    since: now,
-                });
+                executor.holds.push(Hold { version, attempt: attempt.id, cause, since: now });
             }
             Action::ClearHold => executor.holds.retain(|hold| hold.version != *attempt.target_version()),
             Action::RaiseFloor => executor.floor = executor.floor.max(floor.cloned()),
@@ -127,13 +122,11 @@ pub fn catch_up(
     }
     let mut executor = executor.clone();
     executor.generation = told.next();
-    let attempt = pending
-        .filter(|attempt| executor.pending == Some(attempt.id))
-        .map(|attempt| {
-            let mut attempt = attempt.clone();
-            attempt.generation = executor.generation;
-            attempt
-        });
+    let attempt = pending.filter(|attempt| executor.pending == Some(attempt.id)).map(|attempt| {
+        let mut attempt = attempt.clone();
+        attempt.generation = executor.generation;
+        attempt
+    });
     Some((executor, attempt))
 }
 
@@ -147,10 +140,7 @@ mod tests {
     fn beginning(n: u128) -> Beginning {
         Beginning {
             id: attempt_id(n),
-            release: ReleaseId {
-                kind: Kind::Agent,
-                version: version("1.2.0"),
-            },
+            release: ReleaseId { kind: Kind::Agent, version: version("1.2.0") },
             from_version: version("1.1.0"),
             clears_hold: true,
             bytes_total: 100,
@@ -165,14 +155,8 @@ mod tests {
         let mut idle = executor("1.1.0");
         idle.holds = vec![hold("1.2.0"), hold("1.0.0")];
         let (executor, attempt) = begin(&idle, beginning(1), at(5));
-        assert_eq!(
-            (executor.generation, attempt.generation),
-            (Generation(1), Generation(1))
-        );
-        assert_eq!(
-            (executor.pending, executor.open_attempt),
-            (Some(attempt.id), Some(attempt.id))
-        );
+        assert_eq!((executor.generation, attempt.generation), (Generation(1), Generation(1)));
+        assert_eq!((executor.pending, executor.open_attempt), (Some(attempt.id), Some(attempt.id)));
         assert_eq!((attempt.request_time, attempt.expire_time), (at(5), at(905)));
         assert_eq!(executor.holds, [hold("1.0.0")]);
     }

@@ -137,11 +137,7 @@ pub fn outcome_waiting(
 ) -> OutcomeWaiting {
     let has_seen = told >= attempt.generation;
     let may_be_finished = running == attempt.target_version() && !attempt.has_leave() && has_seen;
-    if told > stored || may_be_finished {
-        OutcomeWaiting::Yes
-    } else {
-        in_hello
-    }
+    if told > stored || may_be_finished { OutcomeWaiting::Yes } else { in_hello }
 }
 
 /// What has to be done, in the transaction that writes the attempt or after it.
@@ -187,26 +183,13 @@ pub struct Next {
 /// Decides what an input makes of an attempt.
 #[must_use]
 pub fn next(attempt: &Attempt, input: &Input, policy: &Policy, now: Timestamp) -> Next {
-    let mut step = Step {
-        attempt: attempt.clone(),
-        actions: Vec::new(),
-        policy,
-        now,
-    };
+    let mut step = Step { attempt: attempt.clone(), actions: Vec::new(), policy, now };
     match input {
         Input::Acknowledged { generation } => step.acknowledged(*generation),
-        Input::Progress {
-            phase,
-            bytes_done,
-            bytes_total,
-        } => step.progress(*phase, *bytes_done, *bytes_total),
+        Input::Progress { phase, bytes_done, bytes_total } => step.progress(*phase, *bytes_done, *bytes_total),
         Input::ReadyToSwap { generation } => step.ready_to_swap(*generation),
         Input::Reported(report) => step.reported(report),
-        Input::Hello {
-            version,
-            open_attempt,
-            has_unsent_outcome,
-        } => {
+        Input::Hello { version, open_attempt, has_unsent_outcome } => {
             step.hello(version, *open_attempt, *has_unsent_outcome);
         }
         Input::Cancel => step.cancel(),
@@ -217,10 +200,7 @@ pub fn next(attempt: &Attempt, input: &Input, policy: &Policy, now: Timestamp) -
         Input::Delete => step.delete(),
         Input::Tick => step.tick(),
     }
-    Next {
-        attempt: step.attempt,
-        actions: step.actions,
-    }
+    Next { attempt: step.attempt, actions: step.actions }
 }
 
 /// When [`Input::Tick`] would next change this attempt: not before, and surely then. None once it ended. The sweep is
@@ -258,21 +238,11 @@ struct Conclusion {
 
 impl Conclusion {
     const fn decided(outcome: Outcome, reason: Reason, message: &'static str) -> Self {
-        Self {
-            outcome,
-            reason,
-            message,
-            stage: None,
-        }
+        Self { outcome, reason, message, stage: None }
     }
 
     const fn silent(stage: Stage, reason: Reason, message: &'static str) -> Self {
-        Self {
-            outcome: Outcome::Failed,
-            reason,
-            message,
-            stage: Some(stage),
-        }
+        Self { outcome: Outcome::Failed, reason, message, stage: Some(stage) }
     }
 }
 

@@ -162,14 +162,8 @@ fn check_ttl(ttl: Duration) -> Result<(), Refusal> {
     if !ttl.is_zero() && ttl <= MAX_TTL {
         return Ok(());
     }
-    let message = format!(
-        "ttl {} s is not more than 0 and at most {} s (24 h)",
-        ttl.as_secs_f64(),
-        MAX_TTL.as_secs()
-    );
-    Err(Refusal::new(Reason::InvalidArgument, message)
-        .with("field", "ttl")
-        .with("max_ttl_seconds", MAX_TTL.as_secs()))
+    let message = format!("ttl {} s is not more than 0 and at most {} s (24 h)", ttl.as_secs_f64(), MAX_TTL.as_secs());
+    Err(Refusal::new(Reason::InvalidArgument, message).with("field", "ttl").with("max_ttl_seconds", MAX_TTL.as_secs()))
 }
 
 fn check_expected(request: &Request, running: Option<&Version>) -> Result<(), Refusal> {
@@ -206,10 +200,7 @@ fn check_online(situation: Situation<'_>) -> Result<(), Refusal> {
 
 fn running(executor: &Executor) -> Result<&Version, Refusal> {
     let message = "the executor has not synced yet: its version is unknown";
-    executor
-        .version
-        .as_ref()
-        .ok_or_else(|| Refusal::new(Reason::ExecutorNeverSynced, message))
+    executor.version.as_ref().ok_or_else(|| Refusal::new(Reason::ExecutorNeverSynced, message))
 }
 
 fn applying(open: &Attempt) -> Refusal {
@@ -237,11 +228,8 @@ fn pending(request: &Request, open: &Attempt) -> Refusal {
 
 fn already_running(mut refusal: Refusal, open: Option<&Attempt>) -> Refusal {
     if let Some(open) = open {
-        refusal.message = format!(
-            "{}; to stay there, cancel the pending upgrade to {}",
-            refusal.message,
-            open.target_version()
-        );
+        refusal.message =
+            format!("{}; to stay there, cancel the pending upgrade to {}", refusal.message, open.target_version());
     }
     refusal
 }

@@ -67,10 +67,7 @@ pub fn from_report(
 fn asked(attempt: AttemptId, now: Timestamp) -> Timestamp {
     let stamp = attempt.as_uuid().get_timestamp().map(|stamp| stamp.to_unix());
     let micros = stamp.and_then(|(seconds, nanos)| {
-        i64::try_from(seconds)
-            .ok()?
-            .checked_mul(1_000_000)?
-            .checked_add(i64::from(nanos / 1_000))
+        i64::try_from(seconds).ok()?.checked_mul(1_000_000)?.checked_add(i64::from(nanos / 1_000))
     });
     micros.map_or(now, Timestamp::from_micros).min(now)
 }
@@ -111,10 +108,7 @@ mod tests {
     fn an_unknown_attempt_ends_by_its_report_with_all_consequences() {
         let (executor, attempt) = row(Outcome::Succeeded, "1.2.0", None);
         let ending = attempt.ending.clone().expect("ended");
-        assert_eq!(
-            (ending.outcome, ending.source),
-            (Outcome::Succeeded, OutcomeSource::Reported)
-        );
+        assert_eq!((ending.outcome, ending.source), (Outcome::Succeeded, OutcomeSource::Reported));
         assert_eq!(attempt.target_version(), &version("1.2.0"));
         assert_eq!(executor.floor, Some(version("1.0.0")));
         assert!(attempt.request_time < attempt.end_time.expect("ended"));
@@ -123,11 +117,7 @@ mod tests {
             let (executor, attempt) = row(outcome, "1.1.0", Some("1.2.0"));
             assert_eq!(attempt.ending.expect("ended").outcome, outcome);
             assert!(executor.hold_on(&version("1.2.0")).is_some());
-            assert_eq!(
-                executor.generation,
-                crate::id::Generation(0),
-                "nothing that is desired changes"
-            );
+            assert_eq!(executor.generation, crate::id::Generation(0), "nothing that is desired changes");
         }
     }
 }

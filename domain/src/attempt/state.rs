@@ -81,10 +81,7 @@ impl Attempt {
     /// `organizations/…/executors/…/attempts/…`.
     #[must_use]
     pub fn name(&self) -> AttemptName {
-        AttemptName {
-            executor: self.executor_name.clone(),
-            attempt: self.id,
-        }
+        AttemptName { executor: self.executor_name.clone(), attempt: self.id }
     }
 
     /// The version it leads to.

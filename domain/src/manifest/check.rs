@@ -40,10 +40,7 @@ pub struct Unfit {
 
 impl Unfit {
     fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
+        Self { code, message: message.into() }
     }
 }
 
@@ -55,27 +52,20 @@ impl Manifest {
     pub fn check(&self, expected: &Expectation<'_>) -> Result<(), Unfit> {
         self.check_itself()?;
         if self.kind() != expected.kind {
-            let message = format!(
-                "the manifest is for kind {}, and this executor is of kind {}",
-                self.kind(),
-                expected.kind
-            );
+            let message =
+                format!("the manifest is for kind {}, and this executor is of kind {}", self.kind(), expected.kind);
             return Err(Unfit::new(ErrorCode::KindMismatch, message));
         }
         if let Subject::Agent { platform, .. } = &self.subject
             && Some(platform) != expected.platform
         {
-            let own = expected
-                .platform
-                .map_or_else(|| "unknown".to_owned(), ToString::to_string);
+            let own = expected.platform.map_or_else(|| "unknown".to_owned(), ToString::to_string);
             let message = format!("the manifest is for platform {platform}, and this executor's is {own}");
             return Err(Unfit::new(ErrorCode::PlatformMismatch, message));
         }
         if self.version != *expected.target {
-            let message = format!(
-                "the manifest is for version {}, and {} was asked for",
-                self.version, expected.target
-            );
+            let message =
+                format!("the manifest is for version {}, and {} was asked for", self.version, expected.target);
             return Err(Unfit::new(ErrorCode::ManifestMismatch, message));
         }
         self.check_reach(expected)
@@ -93,10 +83,8 @@ impl Manifest {
         if let Some(floor) = expected.floor
             && self.version < *floor
         {
-            let message = format!(
-                "version {} is below {floor}, the floor that this executor has confirmed",
-                self.version
-            );
+            let message =
+                format!("version {} is below {floor}, the floor that this executor has confirmed", self.version);
             return Err(Unfit::new(ErrorCode::BelowFloor, message));
         }
         if let Some(ceiling) = expected.channel_ceiling
@@ -114,17 +102,11 @@ impl Manifest {
     /// Rules that a manifest may break all by itself.
     pub(super) fn check_itself(&self) -> Result<(), Unfit> {
         if self.floor > self.version {
-            let message = format!(
-                "the manifest's floor {} is above its own version {}",
-                self.floor, self.version
-            );
+            let message = format!("the manifest's floor {} is above its own version {}", self.floor, self.version);
             return Err(Unfit::new(ErrorCode::BadManifest, message));
         }
         if self.version.is_prerelease() && self.channel == Channel::Stable {
-            let message = format!(
-                "the manifest puts the pre-release {} on the stable channel",
-                self.version
-            );
+            let message = format!("the manifest puts the pre-release {} on the stable channel", self.version);
             return Err(Unfit::new(ErrorCode::BadManifest, message));
         }
         Ok(())
@@ -160,11 +142,8 @@ impl Manifest {
                 }
             }
             (Subject::Agent { .. }, Spec::Operator(_)) | (Subject::Operator { .. }, Spec::Agent(_)) => {
-                let message = format!(
-                    "the spec is for kind {}, and the signed manifest for {}",
-                    spec.kind(),
-                    self.kind()
-                );
+                let message =
+                    format!("the spec is for kind {}, and the signed manifest for {}", spec.kind(), self.kind());
                 return Err(Unfit::new(ErrorCode::KindMismatch, message));
             }
         }
@@ -188,9 +167,6 @@ pub fn choose<'m>(proven: &'m [Manifest], expected: &Expectation<'_>, spec: &Spe
         }
     }
     Err(why.unwrap_or_else(|| {
-        Unfit::new(
-            ErrorCode::UnknownKey,
-            "no signature by a release key that this executor trusts",
-        )
+        Unfit::new(ErrorCode::UnknownKey, "no signature by a release key that this executor trusts")
     }))
 }

@@ -43,11 +43,7 @@ impl Manifest {
     /// The edition it belongs to.
     #[must_use]
     pub fn edition(&self) -> Edition {
-        Edition {
-            channel: self.channel,
-            sequence: self.sequence,
-            floor: self.floor.clone(),
-        }
+        Edition { channel: self.channel, sequence: self.sequence, floor: self.floor.clone() }
     }
 
     /// Checks that the manifest speaks of this release and this artifact, and does not contradict itself.
@@ -55,8 +51,7 @@ impl Manifest {
     /// # Errors
     /// [`Reason::KindMismatch`] or [`Reason::ManifestMismatch`] with both values.
     pub fn check_release(&self, release: &Release, artifact: &Artifact) -> Result<(), Refusal> {
-        self.check_itself()
-            .map_err(|unfit| Refusal::new(Reason::ManifestMismatch, unfit.message))?;
+        self.check_itself().map_err(|unfit| Refusal::new(Reason::ManifestMismatch, unfit.message))?;
         if self.kind() != release.id.kind {
             return Err(differs(Reason::KindMismatch, "kind", &self.kind(), &release.id.kind));
         }
@@ -68,19 +63,8 @@ impl Manifest {
         }
         match (&self.subject, artifact) {
             (
-                Subject::Agent {
-                    platform,
-                    file,
-                    size,
-                    sha256,
-                },
-                Artifact::Agent {
-                    platform: p,
-                    file: f,
-                    size: s,
-                    sha256: h,
-                    ..
-                },
+                Subject::Agent { platform, file, size, sha256 },
+                Artifact::Agent { platform: p, file: f, size: s, sha256: h, .. },
             ) => {
                 if platform != p {
                     return mismatch("platform", platform, p);
@@ -95,12 +79,7 @@ impl Manifest {
                     return mismatch("sha256", sha256, h);
                 }
             }
-            (
-                Subject::Operator { image, digest },
-                Artifact::Operator {
-                    image: i, digest: d, ..
-                },
-            ) => {
+            (Subject::Operator { image, digest }, Artifact::Operator { image: i, digest: d, .. }) => {
                 if image != i {
                     return mismatch("image", image, i);
                 }
@@ -129,25 +108,13 @@ impl Manifest {
     ) -> Result<Addition, Refusal> {
         let edition = self.edition();
         if release.status == Status::Yanked {
-            let message = format!(
-                "release {} was yanked: nothing can be signed for it any more",
-                release.id
-            );
+            let message = format!("release {} was yanked: nothing can be signed for it any more", release.id);
             return Err(Refusal::new(Reason::ReleaseYanked, message).with("release", &release.id));
         }
         if let Some(known) = own.iter().find(|known| known.sequence == edition.sequence) {
-            return if *known == edition {
-                Ok(Addition::Same)
-            } else {
-                Err(split(&edition, known))
-            };
+            return if *known == edition { Ok(Addition::Same) } else { Err(split(&edition, known)) };
         }
-        let highest = own
-            .iter()
-            .map(|known| known.sequence)
-            .max()
-            .unwrap_or(0)
-            .max(highest_elsewhere);
+        let highest = own.iter().map(|known| known.sequence).max().unwrap_or(0).max(highest_elsewhere);
         if edition.sequence <= highest {
             let message = format!(
                 "the manifest's sequence {} is not above {highest}, the highest of its kind; sign it again with {} or more",
@@ -198,11 +165,7 @@ fn check_step(release: &Release, edition: &Edition) -> Result<(), Refusal> {
 pub fn in_force(artifacts: &[Vec<Edition>]) -> Option<Edition> {
     let (first, others) = artifacts.split_first()?;
     let everywhere = |edition: &&Edition| others.iter().all(|editions| editions.contains(edition));
-    first
-        .iter()
-        .filter(everywhere)
-        .max_by_key(|edition| edition.sequence)
-        .cloned()
+    first.iter().filter(everywhere).max_by_key(|edition| edition.sequence).cloned()
 }
 
 /// Checks that a draft may be published, and says under which edition.
@@ -245,10 +208,7 @@ pub fn check_publish(
 
 fn differs(reason: Reason, what: &'static str, signed: &dyn std::fmt::Display, own: &dyn std::fmt::Display) -> Refusal {
     let message = format!("the signed manifest says {what} {signed}, and the release says {own}");
-    Refusal::new(reason, message)
-        .with("field", what)
-        .with("signed", signed)
-        .with("expected", own)
+    Refusal::new(reason, message).with("field", what).with("signed", signed).with("expected", own)
 }
 
 fn split(edition: &Edition, known: &Edition) -> Refusal {

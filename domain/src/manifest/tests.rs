@@ -88,12 +88,7 @@ fn anything_but_the_grammar_is_refused() {
 
 #[test]
 fn an_image_names_its_registry_and_carries_neither_tag_nor_digest() {
-    for good in [
-        "registry.example/operator",
-        "localhost/a/b",
-        "10.0.0.1:5000/a_b/c-d.e",
-        "registry:443/x",
-    ] {
+    for good in ["registry.example/operator", "localhost/a/b", "10.0.0.1:5000/a_b/c-d.e", "registry:443/x"] {
         assert!(check_image(good).is_ok(), "{good}");
     }
     for bad in [
@@ -159,10 +154,7 @@ fn an_executor_refuses_what_is_not_for_it() {
     let code = |change: fn(&mut Host)| judged(&line, change);
     assert_eq!(code(|_| {}), None);
     assert_eq!(code(|host| host.kind = Kind::Operator), Some(ErrorCode::KindMismatch));
-    assert_eq!(
-        code(|host| host.platform = Some("linux/arm64")),
-        Some(ErrorCode::PlatformMismatch)
-    );
+    assert_eq!(code(|host| host.platform = Some("linux/arm64")), Some(ErrorCode::PlatformMismatch));
     assert_eq!(code(|host| host.platform = None), Some(ErrorCode::PlatformMismatch));
     assert_eq!(
         code(|host| host.target = "1.3.0"),
@@ -179,10 +171,7 @@ fn an_executor_refuses_what_is_out_of_its_reach() {
     assert_eq!(code(|host| host.running = "2.9.0"), None);
     assert_eq!(code(|host| host.floor = Some("1.2.1")), Some(ErrorCode::BelowFloor));
     assert_eq!(code(|host| host.floor = Some("1.2.0")), None);
-    assert_eq!(
-        code(|host| host.ceiling = Some(Channel::Stable)),
-        Some(ErrorCode::ChannelCeiling)
-    );
+    assert_eq!(code(|host| host.ceiling = Some(Channel::Stable)), Some(ErrorCode::ChannelCeiling));
     assert_eq!(code(|host| host.ceiling = Some(Channel::Beta)), None);
 }
 
@@ -190,13 +179,8 @@ fn an_executor_refuses_what_is_out_of_its_reach() {
 fn a_manifest_that_contradicts_itself_is_refused() {
     let high_floor = agent_line().replace("floor=1.0.0", "floor=1.2.1");
     assert_eq!(judged(&high_floor, |_| {}), Some(ErrorCode::BadManifest));
-    let stable = agent_line()
-        .replace("channel=beta", "channel=stable")
-        .replace("version=1.2.0", "version=1.2.0-rc.1");
-    assert_eq!(
-        judged(&stable, |host| host.target = "1.2.0-rc.1"),
-        Some(ErrorCode::BadManifest)
-    );
+    let stable = agent_line().replace("channel=beta", "channel=stable").replace("version=1.2.0", "version=1.2.0-rc.1");
+    assert_eq!(judged(&stable, |host| host.target = "1.2.0-rc.1"), Some(ErrorCode::BadManifest));
 }
 
 fn spec(size_bytes: u64, sha256: &str) -> Spec {
@@ -215,20 +199,13 @@ fn a_spec_that_differs_from_what_was_signed_is_refused() {
     assert_eq!(manifest.check_spec(&spec(8_120_376, HASH)), Ok(()));
     let code = |spec: &Spec| manifest.check_spec(spec).expect_err("refused").code;
     assert_eq!(code(&spec(8_120_377, HASH)), ErrorCode::ManifestMismatch);
-    assert_eq!(
-        code(&spec(8_120_376, &HASH.replace("e3", "e4"))),
-        ErrorCode::ManifestMismatch
-    );
+    assert_eq!(code(&spec(8_120_376, &HASH.replace("e3", "e4"))), ErrorCode::ManifestMismatch);
 }
 
 #[test]
 fn of_several_signatures_the_newest_that_fits_counts() {
     let beta = manifest(&agent_line());
-    let promoted = Manifest {
-        channel: Channel::Stable,
-        sequence: 9,
-        ..beta.clone()
-    };
+    let promoted = Manifest { channel: Channel::Stable, sequence: 9, ..beta.clone() };
     let target = version("1.2.0");
     let (platform, running) = ("linux/amd64".parse().expect("a platform"), version("1.1.0"));
     let expectation = |ceiling| Expectation {
@@ -241,15 +218,10 @@ fn of_several_signatures_the_newest_that_fits_counts() {
     };
     let spec = spec(8_120_376, HASH);
     let both = [beta.clone(), promoted.clone()];
-    assert_eq!(
-        check::choose(&both, &expectation(Some(Channel::Stable)), &spec),
-        Ok(&promoted)
-    );
+    assert_eq!(check::choose(&both, &expectation(Some(Channel::Stable)), &spec), Ok(&promoted));
     assert_eq!(check::choose(&both, &expectation(None), &spec), Ok(&promoted));
     let code = |proven: &[Manifest]| {
-        check::choose(proven, &expectation(Some(Channel::Stable)), &spec)
-            .expect_err("refused")
-            .code
+        check::choose(proven, &expectation(Some(Channel::Stable)), &spec).expect_err("refused").code
     };
     assert_eq!(code(&[beta]), ErrorCode::ChannelCeiling);
     assert_eq!(code(&[]), ErrorCode::UnknownKey);
@@ -257,10 +229,7 @@ fn of_several_signatures_the_newest_that_fits_counts() {
 
 fn release(status: Status) -> Release {
     Release {
-        id: ReleaseId {
-            kind: Kind::Agent,
-            version: version("1.2.0"),
-        },
+        id: ReleaseId { kind: Kind::Agent, version: version("1.2.0") },
         revision: Default::default(),
         channel: Channel::Beta,
         status,
@@ -289,10 +258,7 @@ fn artifact(platform: &str) -> Artifact {
 fn a_manifest_has_to_speak_of_this_release_and_artifact() {
     let release = release(Status::Draft);
     let judged = |line: String| {
-        manifest(&line)
-            .check_release(&release, &release.artifacts[0])
-            .err()
-            .map(|refusal| refusal.reason)
+        manifest(&line).check_release(&release, &release.artifacts[0]).err().map(|refusal| refusal.reason)
     };
     assert_eq!(judged(agent_line()), None);
     assert_eq!(judged(operator_line()), Some(Reason::KindMismatch));
@@ -304,11 +270,7 @@ fn a_manifest_has_to_speak_of_this_release_and_artifact() {
         ("sha256=e3", "sha256=e4"),
         ("floor=1.0.0", "floor=1.3.0"),
     ] {
-        assert_eq!(
-            judged(agent_line().replace(from, to)),
-            Some(Reason::ManifestMismatch),
-            "{to}"
-        );
+        assert_eq!(judged(agent_line().replace(from, to)), Some(Reason::ManifestMismatch), "{to}");
     }
 }
 
@@ -320,40 +282,17 @@ fn editions_only_grow_and_only_widen_the_audience() {
     let again = |from: &str, to: &str| agent_line().replace(from, to);
     let promoted = again("channel=beta", "channel=stable").replace("sequence=7", "sequence=9");
 
-    assert_eq!(
-        judged(&published, &own, agent_line()),
-        Ok(Addition::Same),
-        "another key"
-    );
-    assert_eq!(
-        judged(&published, &own, promoted.clone()),
-        Ok(Addition::NewEdition),
-        "promotion"
-    );
-    assert!(
-        judged(&published, &own, again("channel=beta", "channel=stable")).is_err(),
-        "one number, one edition"
-    );
+    assert_eq!(judged(&published, &own, agent_line()), Ok(Addition::Same), "another key");
+    assert_eq!(judged(&published, &own, promoted.clone()), Ok(Addition::NewEdition), "promotion");
+    assert!(judged(&published, &own, again("channel=beta", "channel=stable")).is_err(), "one number, one edition");
     assert!(
         judged(&published, &own, promoted.replace("sequence=9", "sequence=8")).is_err(),
         "another release has that number"
     );
-    assert!(
-        judged(&published, &own, promoted.replace("stable", "dev")).is_err(),
-        "never less finished"
-    );
-    assert!(
-        judged(&published, &own, promoted.replace("floor=1.0.0", "floor=0.9.0")).is_err(),
-        "the floor never falls"
-    );
-    assert!(
-        judged(&release(Status::Draft), &[], promoted.clone()).is_err(),
-        "a draft keeps its channel"
-    );
-    assert_eq!(
-        judged(&release(Status::Draft), &[], again("sequence=7", "sequence=9")),
-        Ok(Addition::NewEdition)
-    );
+    assert!(judged(&published, &own, promoted.replace("stable", "dev")).is_err(), "never less finished");
+    assert!(judged(&published, &own, promoted.replace("floor=1.0.0", "floor=0.9.0")).is_err(), "the floor never falls");
+    assert!(judged(&release(Status::Draft), &[], promoted.clone()).is_err(), "a draft keeps its channel");
+    assert_eq!(judged(&release(Status::Draft), &[], again("sequence=7", "sequence=9")), Ok(Addition::NewEdition));
     assert_eq!(
         judged(&release(Status::Yanked), &own, promoted).map_err(|refusal| refusal.reason),
         Err(Reason::ReleaseYanked)
@@ -363,10 +302,7 @@ fn editions_only_grow_and_only_widen_the_audience() {
 #[test]
 fn a_release_is_published_under_an_edition_that_every_artifact_carries() {
     let seven = manifest(&agent_line()).edition();
-    let nine = Edition {
-        sequence: 9,
-        ..seven.clone()
-    };
+    let nine = Edition { sequence: 9, ..seven.clone() };
     let draft = release(Status::Draft);
     let judged = |artifacts: &[Vec<Edition>], elsewhere| {
         publish::check_publish(&draft, artifacts, elsewhere).map_err(|refusal| refusal.reason)
@@ -374,45 +310,31 @@ fn a_release_is_published_under_an_edition_that_every_artifact_carries() {
     let partly = [vec![seven.clone(), nine.clone()], vec![seven.clone()]];
     assert_eq!(judged(&partly, 6), Ok(seven.clone()));
     assert_eq!(judged(&partly, 8), Err(Reason::ManifestMismatch), "overtaken");
-    assert_eq!(
-        judged(&[vec![seven.clone(), nine.clone()], vec![nine.clone()]], 8),
-        Ok(nine)
-    );
+    assert_eq!(judged(&[vec![seven.clone(), nine.clone()], vec![nine.clone()]], 8), Ok(nine));
     assert_eq!(judged(&[vec![seven], vec![]], 0), Err(Reason::SignatureInvalid));
     assert_eq!(judged(&[], 0), Err(Reason::PlatformMissing));
 }
 
 fn any_version() -> impl Strategy<Value = Version> {
-    (
-        (0u64..30, 0u64..30, 0u64..1000),
-        proptest::option::of("(alpha|beta|rc)\\.[1-9]"),
+    ((0u64..30, 0u64..30, 0u64..1000), proptest::option::of("(alpha|beta|rc)\\.[1-9]")).prop_map(
+        |((major, minor, patch), pre)| {
+            version(
+                &pre.map_or_else(|| format!("{major}.{minor}.{patch}"), |pre| format!("{major}.{minor}.{patch}-{pre}")),
+            )
+        },
     )
-        .prop_map(|((major, minor, patch), pre)| {
-            version(&pre.map_or_else(
-                || format!("{major}.{minor}.{patch}"),
-                |pre| format!("{major}.{minor}.{patch}-{pre}"),
-            ))
-        })
 }
 
 fn any_subject() -> impl Strategy<Value = Subject> {
     let digest = any::<[u8; 32]>().prop_map(Sha256::new);
-    let agent = (
-        "[a-z0-9]{1,16}/[a-z0-9]{1,16}",
-        "[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
-        1u64..,
-        any::<[u8; 32]>(),
-    )
+    let agent = ("[a-z0-9]{1,16}/[a-z0-9]{1,16}", "[A-Za-z0-9][A-Za-z0-9._-]{0,99}", 1u64.., any::<[u8; 32]>())
         .prop_map(|(platform, file, size, hash)| Subject::Agent {
             platform: platform.parse().expect("a platform"),
             file,
             size,
             sha256: Sha256::new(hash),
         });
-    let operator = (
-        "[a-z0-9]{1,9}\\.[a-z]{2,5}(:[1-9][0-9]{0,3})?(/[a-z0-9]{1,9}([._-][a-z0-9]{1,5})?){1,4}",
-        digest,
-    )
+    let operator = ("[a-z0-9]{1,9}\\.[a-z]{2,5}(:[1-9][0-9]{0,3})?(/[a-z0-9]{1,9}([._-][a-z0-9]{1,5})?){1,4}", digest)
         .prop_map(|(image, digest)| Subject::Operator { image, digest });
     prop_oneof![agent, operator]
 }

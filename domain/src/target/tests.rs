@@ -10,9 +10,7 @@ use crate::release::Artifact;
 /// `1.2.0 ok`, or `1.2.0 REASON: message`, a row each.
 fn rows(executor: &Executor, catalog: &[Release]) -> Vec<String> {
     let line = |row: Target| {
-        let word = row
-            .blocked
-            .map_or_else(|| "ok".to_owned(), |why| format!("{}: {}", why.reason, why.message));
+        let word = row.blocked.map_or_else(|| "ok".to_owned(), |why| format!("{}: {}", why.reason, why.message));
         format!("{} {word}", row.release.version)
     };
     targets(executor, catalog).into_iter().map(line).collect()
@@ -26,20 +24,8 @@ fn catalog(versions: &[&str]) -> Vec<Release> {
 fn upgrades_come_first_and_the_nearest_of_each_first() {
     let catalog = catalog(&["3.0.0", "1.9.0", "2.0.0", "2.2.0", "2.1.0", "2.1.0-rc.1"]);
     let rows = targets(&executor("2.1.0"), &catalog);
-    let order: Vec<String> = rows
-        .iter()
-        .map(|row| format!("{:?} {}", row.direction, row.release.version))
-        .collect();
-    assert_eq!(
-        order,
-        [
-            "Upgrade 2.2.0",
-            "Upgrade 3.0.0",
-            "Downgrade 2.1.0-rc.1",
-            "Downgrade 2.0.0",
-            "Downgrade 1.9.0"
-        ]
-    );
+    let order: Vec<String> = rows.iter().map(|row| format!("{:?} {}", row.direction, row.release.version)).collect();
+    assert_eq!(order, ["Upgrade 2.2.0", "Upgrade 3.0.0", "Downgrade 2.1.0-rc.1", "Downgrade 2.0.0", "Downgrade 1.9.0"]);
     assert_eq!(rows[0].release_notes, "notes of 2.2.0");
 }
 
@@ -98,15 +84,9 @@ fn drafts_yanked_releases_and_other_channels_have_no_row() {
     catalog[2].status = Status::Yanked;
     catalog[3].channel = Channel::Beta;
     assert_eq!(rows(&executor("1.0.0"), &catalog), ["1.1.0 ok"]);
-    let beta = Executor {
-        channel: Channel::Beta,
-        ..executor("1.0.0")
-    };
+    let beta = Executor { channel: Channel::Beta, ..executor("1.0.0") };
     assert_eq!(rows(&beta, &catalog), ["1.1.0 ok", "1.4.0 ok"]);
-    let held_down = Executor {
-        channel_ceiling: Some(Channel::Stable),
-        ..beta
-    };
+    let held_down = Executor { channel_ceiling: Some(Channel::Stable), ..beta };
     assert_eq!(rows(&held_down, &catalog), ["1.1.0 ok"]);
 }
 
@@ -114,11 +94,7 @@ fn drafts_yanked_releases_and_other_channels_have_no_row() {
 fn floor_and_platform_block_a_row_and_a_hold_only_marks_it() {
     let mut catalog = catalog(&["1.0.0", "1.2.0", "1.3.0"]);
     catalog[2].artifacts = vec![binary("linux/arm64")];
-    let executor = Executor {
-        floor: Some(version("1.1.0")),
-        holds: vec![hold("1.2.0")],
-        ..executor("1.1.0")
-    };
+    let executor = Executor { floor: Some(version("1.1.0")), holds: vec![hold("1.2.0")], ..executor("1.1.0") };
     assert_eq!(
         rows(&executor, &catalog),
         [
@@ -133,11 +109,7 @@ fn floor_and_platform_block_a_row_and_a_hold_only_marks_it() {
 
 #[test]
 fn an_operator_sees_operator_releases_only() {
-    let operator = Executor {
-        kind: Some(Kind::Operator),
-        platform: None,
-        ..executor("1.0.0")
-    };
+    let operator = Executor { kind: Some(Kind::Operator), platform: None, ..executor("1.0.0") };
     let mut own = release("1.1.0");
     own.id.kind = Kind::Operator;
     own.artifacts = vec![image()];
@@ -161,38 +133,13 @@ fn an_executor_out_of_support_is_brought_forward_hop_by_hop() {
 fn what_takes_no_requests_has_no_direct_target() {
     let catalog = catalog(&["1.1.0"]);
     let reasons = [
-        Executor {
-            state: State::Deactivated,
-            ..executor("1.0.0")
-        },
-        Executor {
-            duplicated_since: Some(at(0)),
-            ..executor("1.0.0")
-        },
-        Executor {
-            pinned: Some("by hand".to_owned()),
-            ..executor("1.0.0")
-        },
+        Executor { state: State::Deactivated, ..executor("1.0.0") },
+        Executor { duplicated_since: Some(at(0)), ..executor("1.0.0") },
+        Executor { pinned: Some("by hand".to_owned()), ..executor("1.0.0") },
     ]
     .map(|executor| targets(&executor, &catalog)[0].blocked.clone().expect("blocked").reason);
-    assert_eq!(
-        reasons,
-        [
-            Reason::ExecutorDeactivated,
-            Reason::DuplicateIdentity,
-            Reason::ExecutorPinned
-        ]
-    );
-    assert!(
-        targets(
-            &Executor {
-                version: None,
-                ..executor("1.0.0")
-            },
-            &catalog
-        )
-        .is_empty()
-    );
+    assert_eq!(reasons, [Reason::ExecutorDeactivated, Reason::DuplicateIdentity, Reason::ExecutorPinned]);
+    assert!(targets(&Executor { version: None, ..executor("1.0.0") }, &catalog).is_empty());
 }
 
 fn any_release() -> impl Strategy<Value = Release> {
@@ -211,12 +158,7 @@ fn any_release() -> impl Strategy<Value = Release> {
             let pre = pre.map_or_else(String::new, |n| format!("-rc.{n}"));
             let mut release = release(&format!("{major}.{minor}.0{pre}"));
             release.id.kind = kind;
-            Release {
-                artifacts,
-                status,
-                channel,
-                ..release
-            }
+            Release { artifacts, status, channel, ..release }
         },
     )
 }

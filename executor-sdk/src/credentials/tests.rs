@@ -15,17 +15,11 @@ fn authority() -> Authority {
     let mut parameters = CertificateParams::default();
     parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let certificate = parameters.self_signed(&key).expect("a certificate");
-    Authority {
-        certificate,
-        issuer: rcgen::Issuer::new(parameters, key),
-    }
+    Authority { certificate, issuer: rcgen::Issuer::new(parameters, key) }
 }
 
 fn issued(authority: &Authority, key: &PendingKey) -> String {
-    CertificateParams::default()
-        .signed_by(&key.pair, &authority.issuer)
-        .expect("a certificate")
-        .pem()
+    CertificateParams::default().signed_by(&key.pair, &authority.issuer).expect("a certificate").pem()
 }
 
 fn identity() -> Identity {
@@ -49,17 +43,9 @@ fn a_set_reads_back_and_is_nobody_elses_to_read() {
     let read = store.load().expect("reads");
     assert_eq!(
         (read.uid, &read.executor, read.chain(), read.trust()),
-        (
-            credentials.uid,
-            &credentials.executor,
-            credentials.chain(),
-            credentials.trust()
-        )
+        (credentials.uid, &credentials.executor, credentials.chain(), credentials.trust())
     );
-    let mode = fs::metadata(home.path().join(FILE))
-        .expect("is there")
-        .permissions()
-        .mode();
+    let mode = fs::metadata(home.path().join(FILE)).expect("is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert!(!home.path().join(PENDING).exists(), "the key has its certificate");
     assert!(!format!("{read:?}").contains("PRIVATE"));
@@ -72,10 +58,7 @@ fn a_key_stays_the_same_until_its_certificate_is_kept() {
     let first = store.pending_key().expect("a key");
     let again = CredentialStore::new(home.path()).pending_key().expect("the same key");
     assert_eq!(first.pair.public_key_raw(), again.pair.public_key_raw());
-    let mode = fs::metadata(home.path().join(PENDING))
-        .expect("is there")
-        .permissions()
-        .mode();
+    let mode = fs::metadata(home.path().join(PENDING)).expect("is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     fs::write(home.path().join(PENDING), "torn").expect("writes");
     let new = store.pending_key().expect("a new key");
@@ -84,29 +67,20 @@ fn a_key_stays_the_same_until_its_certificate_is_kept() {
 
 #[test]
 fn what_does_not_fit_together_is_refused() {
-    let (one, two) = (
-        tempfile::tempdir().expect("a directory"),
-        tempfile::tempdir().expect("a directory"),
-    );
+    let (one, two) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     let key = CredentialStore::new(one.path()).pending_key().expect("a key");
     let other = CredentialStore::new(two.path()).pending_key().expect("a key");
     let authority = authority();
     let (chain, trust) = (issued(&authority, &key), authority.certificate.pem());
     let refused = |key: &PendingKey, chain: &str, trust: &str| {
-        Credentials::new(identity(), key, chain.to_owned(), trust.to_owned())
-            .expect_err("refused")
-            .to_string()
+        Credentials::new(identity(), key, chain.to_owned(), trust.to_owned()).expect_err("refused").to_string()
     };
     assert!(refused(&other, &chain, &trust).contains("another key"));
     assert!(refused(&key, "", &trust).contains("chain is empty"));
     assert!(refused(&key, &chain, "").contains("trust bundle is empty"));
     assert!(
-        refused(
-            &key,
-            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-            &trust
-        )
-        .contains("cannot be read")
+        refused(&key, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &trust)
+            .contains("cannot be read")
     );
 }
 
@@ -117,11 +91,7 @@ fn a_signing_request_asks_for_no_name() {
     let request = key.signing_request().expect("a request");
     let (_, request) =
         x509_parser::certification_request::X509CertificationRequest::from_der(&request).expect("parses");
-    assert!(
-        request
-            .requested_extensions()
-            .is_none_or(|extensions| extensions.count() == 0)
-    );
+    assert!(request.requested_extensions().is_none_or(|extensions| extensions.count() == 0));
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -129,19 +99,12 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 #[test]
 fn renewal_is_due_from_a_third_of_the_life_on() {
     let begin = Timestamp::EPOCH.plus(DAY * 1000);
-    let validity = Validity {
-        not_before: begin,
-        not_after: begin.plus(DAY * 30),
-    };
+    let validity = Validity { not_before: begin, not_after: begin.plus(DAY * 30) };
     assert_eq!(validity.renew_in(begin, 0.0), DAY * 10);
     assert_eq!(validity.renew_in(begin.plus(DAY * 4), 1.0), DAY * 9);
     assert_eq!(validity.renew_in(begin.plus(DAY * 14), 1.0), Duration::ZERO);
     assert_eq!(validity.renew_in(begin.plus(DAY * 90), 0.5), Duration::ZERO, "late");
-    assert_eq!(
-        validity.renew_in(Timestamp::EPOCH, 0.0),
-        DAY * 10,
-        "a clock that was set back"
-    );
+    assert_eq!(validity.renew_in(Timestamp::EPOCH, 0.0), DAY * 10, "a clock that was set back");
 }
 
 proptest! {

@@ -75,10 +75,7 @@ impl Body {
 
     /// Everything is there: out of the buffer.
     pub(super) async fn finish(&mut self) -> Result<(), Failure> {
-        self.file
-            .flush()
-            .await
-            .map_err(|error| failure("write", &self.path, &error))
+        self.file.flush().await.map_err(|error| failure("write", &self.path, &error))
     }
 
     /// One response: asks for what is missing and takes it in.
@@ -86,14 +83,9 @@ impl Body {
         if self.have > 0 && self.etag.is_none() {
             self.start_over().await?;
         }
-        let mut request = source
-            .client
-            .get(source.url.clone())
-            .header(ACCEPT_ENCODING, "identity");
+        let mut request = source.client.get(source.url.clone()).header(ACCEPT_ENCODING, "identity");
         if let Some(etag) = self.etag.as_ref().filter(|_| self.have > 0) {
-            request = request
-                .header(RANGE, format!("bytes={}-", self.have))
-                .header(IF_RANGE, etag);
+            request = request.header(RANGE, format!("bytes={}-", self.have)).header(IF_RANGE, etag);
         }
         let answer = request.send().await;
         let mut response = answer.map_err(|error| match broken_rule(source, &error) {
@@ -113,10 +105,7 @@ impl Body {
                 Ok(None) if self.have == self.size => return Ok(()),
                 Ok(None) if ends_itself => return Err(self.truncated(self.have)),
                 Ok(None) => {
-                    return Err(Broken::Again(format!(
-                        "the body ended after {} of {} bytes",
-                        self.have, self.size
-                    )));
+                    return Err(Broken::Again(format!("the body ended after {} of {} bytes", self.have, self.size)));
                 }
                 Err(error) => return Err(Broken::Again(report::chain(&error))),
             }
@@ -145,9 +134,7 @@ impl Body {
             StatusCode::PARTIAL_CONTENT => self.resume(headers).await,
             StatusCode::RANGE_NOT_SATISFIABLE => {
                 self.start_over().await?;
-                Err(Broken::Again(
-                    "the server does not have the rest of what it sent before".to_owned(),
-                ))
+                Err(Broken::Again("the server does not have the rest of what it sent before".to_owned()))
             }
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
                 Err(Broken::Again(format!("the server answered {status}")))
@@ -159,11 +146,7 @@ impl Body {
             )),
             status => {
                 let message = format!("the server answered {status}");
-                Err(Broken::Fatal(Failure::failed(
-                    Stage::Download,
-                    ErrorCode::HttpStatus,
-                    message,
-                )))
+                Err(Broken::Fatal(Failure::failed(Stage::Download, ErrorCode::HttpStatus, message)))
             }
         }
     }
@@ -199,10 +182,7 @@ impl Body {
         if self.have.saturating_add(length) > self.size {
             return Err(self.too_large());
         }
-        self.file
-            .write_all(chunk)
-            .await
-            .map_err(|error| Broken::Fatal(failure("write", &self.path, &error)))?;
+        self.file.write_all(chunk).await.map_err(|error| Broken::Fatal(failure("write", &self.path, &error)))?;
         self.have += length;
         if let Some(pace) = &mut self.pace {
             pace.wait(length).await;
@@ -226,17 +206,11 @@ impl Body {
     }
 
     fn too_large(&self) -> Broken {
-        refused(
-            ErrorCode::TooLarge,
-            format!("the server sends more than the {} bytes that were signed", self.size),
-        )
+        refused(ErrorCode::TooLarge, format!("the server sends more than the {} bytes that were signed", self.size))
     }
 
     fn truncated(&self, found: u64) -> Broken {
-        refused(
-            ErrorCode::Truncated,
-            format!("the server has {found} bytes, and {} were signed", self.size),
-        )
+        refused(ErrorCode::Truncated, format!("the server has {found} bytes, and {} were signed", self.size))
     }
 }
 
@@ -245,10 +219,7 @@ fn refused(code: ErrorCode, message: String) -> Broken {
 }
 
 fn strong_etag(headers: &HeaderMap) -> Option<HeaderValue> {
-    headers
-        .get(ETAG)
-        .filter(|etag| etag.as_bytes().starts_with(b"\""))
-        .cloned()
+    headers.get(ETAG).filter(|etag| etag.as_bytes().starts_with(b"\"")).cloned()
 }
 
 /// Holds a download to a rate, averaged from its beginning; a pause is not caught up by a burst of more than a second.
@@ -259,10 +230,7 @@ struct Pace {
 
 impl Pace {
     fn new(bytes_per_second: u64) -> Self {
-        Self {
-            bytes_per_second: bytes_per_second.max(1),
-            due: Instant::now(),
-        }
+        Self { bytes_per_second: bytes_per_second.max(1), due: Instant::now() }
     }
 
     async fn wait(&mut self, bytes: u64) {

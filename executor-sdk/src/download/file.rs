@@ -29,23 +29,15 @@ impl TemporaryFile {
     pub(super) fn create(directory: &Path) -> Result<Self, Failure> {
         let path = directory.join(format!("{PREFIX}{:016x}", rand::random::<u64>()));
         let file = disk::create_new(&path, Mode::Private).map_err(|error| failure("create", &path, &error))?;
-        Ok(Self {
-            file,
-            path,
-            kept: false,
-        })
+        Ok(Self { file, path, kept: false })
     }
 
     pub(super) fn second_handle(&self) -> Result<File, Failure> {
-        self.file
-            .try_clone()
-            .map_err(|error| failure("open", &self.path, &error))
+        self.file.try_clone().map_err(|error| failure("open", &self.path, &error))
     }
 
     pub(super) fn rewind(&mut self) -> Result<(), Failure> {
-        self.file
-            .rewind()
-            .map_err(|error| failure("rewind", &self.path, &error))
+        self.file.rewind().map_err(|error| failure("rewind", &self.path, &error))
     }
 
     /// Mode 0755, only once its bytes are proven; says how many they are.

@@ -35,11 +35,7 @@ pub(super) struct Source {
 impl Source {
     /// Judges `uri` and makes its client.
     pub(super) fn new(uri: &str, control_plane: &ControlPlane, policy: &Policy) -> Result<Self, Failure> {
-        if uri.starts_with('/') {
-            Self::own(uri, control_plane)
-        } else {
-            Self::external(uri, policy)
-        }
+        if uri.starts_with('/') { Self::own(uri, control_plane) } else { Self::external(uri, policy) }
     }
 
     fn own(path: &str, control_plane: &ControlPlane) -> Result<Self, Failure> {
@@ -54,11 +50,7 @@ impl Source {
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let client = client(tls).redirect(redirect::Policy::none()).build();
         let client = client.map_err(|error| unusable(&error))?;
-        Ok(Self {
-            url,
-            client,
-            addresses: LocalAddresses::Allowed,
-        })
+        Ok(Self { url, client, addresses: LocalAddresses::Allowed })
     }
 
     fn external(uri: &str, policy: &Policy) -> Result<Self, Failure> {
@@ -71,9 +63,7 @@ impl Source {
         }
         let addresses = policy.local_addresses;
         // A literal address is never looked up, so the resolver below does not see it.
-        let literal = url
-            .host_str()
-            .and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
+        let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
         if let Some(address) = literal
             && !is_allowed(address, addresses)
         {
@@ -89,10 +79,8 @@ impl Source {
                 attempt.follow()
             }
         });
-        let client = client(external_tls(policy)?)
-            .redirect(same_origin)
-            .dns_resolver(Arc::new(Resolver(addresses)))
-            .build();
+        let client =
+            client(external_tls(policy)?).redirect(same_origin).dns_resolver(Arc::new(Resolver(addresses))).build();
         let client = client.map_err(|error| unusable(&error))?;
         Ok(Self { url, client, addresses })
     }
@@ -153,11 +141,7 @@ impl Resolve for Resolver {
             let (allowed, refused): (Vec<_>, Vec<_>) =
                 found.into_iter().partition(|found| is_allowed(found.ip(), addresses));
             match (allowed.is_empty(), refused.first()) {
-                (true, Some(first)) => Err(LocalName {
-                    name: name.as_str().to_owned(),
-                    address: first.ip(),
-                }
-                .into()),
+                (true, Some(first)) => Err(LocalName { name: name.as_str().to_owned(), address: first.ip() }.into()),
                 _ => Ok(Box::new(allowed.into_iter()) as Addrs),
             }
         })
@@ -220,18 +204,11 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
 
 fn not_allowed(uri: &str, why: &str) -> Failure {
     let uri: String = uri.chars().take(200).collect();
-    Failure::refused(
-        Stage::Download,
-        ErrorCode::UrlNotAllowed,
-        format!("{uri:?} is not fetched: {why}"),
-    )
+    Failure::refused(Stage::Download, ErrorCode::UrlNotAllowed, format!("{uri:?} is not fetched: {why}"))
 }
 
 fn local(uri: &str, address: IpAddr) -> Failure {
-    not_allowed(
-        uri,
-        &format!("{address} is an address of this host or its own network; the host may allow that"),
-    )
+    not_allowed(uri, &format!("{address} is an address of this host or its own network; the host may allow that"))
 }
 
 /// What reqwest says about a URL that broke a rule of ours.
@@ -242,10 +219,7 @@ pub(super) fn broken_rule(source: &Source, error: &reqwest::Error) -> Option<Fai
     let mut next = std::error::Error::source(error);
     while let Some(inner) = next {
         if let Some(name) = inner.downcast_ref::<LocalName>() {
-            return Some(not_allowed(
-                source.url.as_str(),
-                &format!("{name}; the host may allow that"),
-            ));
+            return Some(not_allowed(source.url.as_str(), &format!("{name}; the host may allow that")));
         }
         next = inner.source();
     }
@@ -253,11 +227,7 @@ pub(super) fn broken_rule(source: &Source, error: &reqwest::Error) -> Option<Fai
 }
 
 fn unusable(error: &(dyn std::error::Error + 'static)) -> Failure {
-    Failure::failed(
-        Stage::Download,
-        ErrorCode::Io,
-        format!("make an HTTPS client: {}", crate::report::chain(error)),
-    )
+    Failure::failed(Stage::Download, ErrorCode::Io, format!("make an HTTPS client: {}", crate::report::chain(error)))
 }
 
 #[cfg(test)]
@@ -297,15 +267,9 @@ mod tests {
         ] {
             assert!(is_local(local.parse().expect("an address")), "{local}");
         }
-        for public in [
-            "1.1.1.1",
-            "172.32.0.1",
-            "100.128.0.1",
-            "192.0.1.1",
-            "2606:4700::1111",
-            "2a00::1",
-            "64:ff9b::101:101",
-        ] {
+        for public in
+            ["1.1.1.1", "172.32.0.1", "100.128.0.1", "192.0.1.1", "2606:4700::1111", "2a00::1", "64:ff9b::101:101"]
+        {
             assert!(!is_local(public.parse().expect("an address")), "{public}");
         }
     }

@@ -39,19 +39,10 @@ impl<E: Executor> Driver<E> {
                     })
                     .await;
                 }
-                Action::Preflight {
-                    job,
-                    attempt,
-                    generation,
-                    spec,
-                } => self.preflight(job, attempt, generation, *spec),
+                Action::Preflight { job, attempt, generation, spec } => self.preflight(job, attempt, generation, *spec),
                 Action::Download { job, .. } => self.download(job),
                 Action::Verify { job, .. } => self.verify(job),
-                Action::Swap {
-                    job,
-                    attempt,
-                    generation,
-                } => self.swap(job, attempt, generation),
+                Action::Swap { job, attempt, generation } => self.swap(job, attempt, generation),
                 Action::Abort { .. } => self.jobs.abort(),
                 Action::Confirm { job, report } => self.confirm(job, *report),
                 Action::RollBack { job, attempt, cause } => self.roll_back(job, attempt, *cause),
@@ -104,35 +95,24 @@ impl<E: Executor> Driver<E> {
     }
 
     fn preflight(&mut self, job: Job, attempt: AttemptId, generation: Generation, spec: Spec) {
-        let (executor, keys, journal) = (
-            Arc::clone(&self.executor),
-            Arc::clone(&self.keys),
-            self.options.journal.clone(),
-        );
+        let (executor, keys, journal) =
+            (Arc::clone(&self.executor), Arc::clone(&self.keys), self.options.journal.clone());
         self.jobs.start(job, Droppable::Yes, async move {
             let (plan, proven) = plan(executor.as_ref(), &keys, &journal, attempt, generation, spec)?;
             let workplace = executor.preflight(&plan).await?;
             if let (Workplace::Directory(directory), Some(size)) = (&workplace, proven.size()) {
                 download::check_space(directory, size)?;
             }
-            Ok(Product::Fit(Box::new(Ready {
-                plan,
-                proven,
-                workplace,
-            })))
+            Ok(Product::Fit(Box::new(Ready { plan, proven, workplace })))
         });
     }
 
     fn download(&mut self, job: Job) {
         let Some((uri, size, directory)) = self.jobs.ready.as_deref().and_then(to_fetch) else {
-            self.jobs
-                .start(job, Droppable::Yes, async { Ok(Product::Downloaded(None)) });
+            self.jobs.start(job, Droppable::Yes, async { Ok(Product::Downloaded(None)) });
             return;
         };
-        let control_plane = ControlPlane {
-            endpoint: self.link.endpoint().clone(),
-            tls: self.link.tls(),
-        };
+        let control_plane = ControlPlane { endpoint: self.link.endpoint().clone(), tls: self.link.tls() };
         let (policy, news) = (self.options.downloads.clone(), self.jobs.news());
         self.jobs.start(job, Droppable::Yes, async move {
             let mut told = Instant::now();
@@ -140,17 +120,10 @@ impl<E: Executor> Driver<E> {
                 if told.elapsed() >= TELL_EVERY {
                     told = Instant::now();
                     // A full inbox has newer news to read than this.
-                    let _ = news.try_send(News::Job {
-                        job,
-                        product: Ok(Product::Fetched(bytes)),
-                    });
+                    let _ = news.try_send(News::Job { job, product: Ok(Product::Fetched(bytes)) });
                 }
             };
-            let request = download::Request {
-                uri: &uri,
-                size,
-                directory: &directory,
-            };
+            let request = download::Request { uri: &uri, size, directory: &directory };
             download::fetch(request, &control_plane, &policy, progress)
                 .await
                 .map(|bytes| Product::Downloaded(Some(bytes)))
@@ -169,23 +142,12 @@ impl<E: Executor> Driver<E> {
     }
 
     fn swap(&mut self, job: Job, attempt: AttemptId, generation: Generation) {
-        let prepared = self
-            .jobs
-            .take_prepared()
-            .filter(|prepared| prepared.plan.attempt == attempt);
+        let prepared = self.jobs.take_prepared().filter(|prepared| prepared.plan.attempt == attempt);
         let (executor, leave) = (Arc::clone(&self.executor), Leave::new(attempt, generation));
         self.jobs.start(job, Droppable::No, async move {
-            let nothing = || {
-                Failure::failed(
-                    Stage::Swap,
-                    ErrorCode::Other,
-                    "leave came for an attempt that is not prepared",
-                )
-            };
-            executor
-                .apply(prepared.ok_or_else(nothing)?, leave)
-                .await
-                .map(Product::Swapped)
+            let nothing =
+                || Failure::failed(Stage::Swap, ErrorCode::Other, "leave came for an attempt that is not prepared");
+            executor.apply(prepared.ok_or_else(nothing)?, leave).await.map(Product::Swapped)
         });
     }
 
@@ -212,14 +174,8 @@ impl<E: Executor> Driver<E> {
                     executor.confirmed(attempt).await;
                     News::Finished(Box::new(report))
                 }
-                Ok(Err(failure)) => News::Job {
-                    job,
-                    product: Err(failure),
-                },
-                Err(error) => News::Job {
-                    job,
-                    product: Err(not_written(Stage::Confirm, &error)),
-                },
+                Ok(Err(failure)) => News::Job { job, product: Err(failure) },
+                Err(error) => News::Job { job, product: Err(not_written(Stage::Confirm, &error)) },
             }
         });
     }
@@ -270,16 +226,7 @@ fn plan<E: Executor>(
     };
     let proven = verify::prove_spec(keys, &spec, &expected)?;
     let manifest = proven.manifest().clone();
-    Ok((
-        Plan {
-            attempt,
-            generation,
-            from_version: about.version,
-            spec,
-            manifest,
-        },
-        proven,
-    ))
+    Ok((Plan { attempt, generation, from_version: about.version, spec, manifest }, proven))
 }
 
 fn to_fetch(ready: &Ready) -> Option<(String, u64, PathBuf)> {
@@ -294,9 +241,7 @@ fn to_fetch(ready: &Ready) -> Option<(String, u64, PathBuf)> {
 async fn prove(bytes: TemporaryFile, proven: Proven) -> Result<Product, Failure> {
     let proved = spawn_blocking(move || download::prove(bytes, &proven)).await;
     let stopped = |_| Failure::failed(Stage::Verify, ErrorCode::Io, "the verification was stopped");
-    proved
-        .map_err(stopped)?
-        .map(|file| Product::Verified(Artifact::File(file)))
+    proved.map_err(stopped)?.map(|file| Product::Verified(Artifact::File(file)))
 }
 
 /// Confirms the open attempt, unless its rollback was decided. What the journal then says is what counts.
@@ -323,12 +268,7 @@ fn finish(state: &mut State, report: AttemptReport) -> AttemptReport {
 
 fn known(state: &State, attempt: AttemptId) -> Option<AttemptReport> {
     let about = |report: &&AttemptReport| report.attempt == attempt;
-    state
-        .unsent
-        .iter()
-        .find(about)
-        .or_else(|| state.remembered.iter().find(about))
-        .cloned()
+    state.unsent.iter().find(about).or_else(|| state.remembered.iter().find(about)).cloned()
 }
 
 /// The journal is written on the blocking pool: its syncs take as long as the disk does.
@@ -340,11 +280,8 @@ async fn update<T: Send + 'static>(
     let directory = journal.directory().to_owned();
     let written = spawn_blocking(move || journal.update(LOCK_PATIENCE, change)).await;
     written.unwrap_or_else(|error| {
-        let source = crate::disk::Error {
-            step: "write in",
-            path: directory.clone(),
-            source: std::io::Error::other(error),
-        };
+        let source =
+            crate::disk::Error { step: "write in", path: directory.clone(), source: std::io::Error::other(error) };
         Err(journal::Error::Write { directory, source })
     })
 }
@@ -369,20 +306,12 @@ fn last_lines(lines: Vec<String>) -> Vec<String> {
 
 impl From<Cause> for RollbackCause {
     fn from(cause: Cause) -> Self {
-        Self {
-            stage: cause.stage,
-            code: cause.code,
-            message: cause.message,
-        }
+        Self { stage: cause.stage, code: cause.code, message: cause.message }
     }
 }
 
 impl From<RollbackCause> for Cause {
     fn from(cause: RollbackCause) -> Self {
-        Self {
-            stage: cause.stage,
-            code: cause.code,
-            message: cause.message,
-        }
+        Self { stage: cause.stage, code: cause.code, message: cause.message }
     }
 }

@@ -76,15 +76,7 @@ struct Running {
 
 impl Jobs {
     pub(super) const fn new(news: mpsc::Sender<News>) -> Self {
-        Self {
-            news,
-            running: None,
-            writes: Vec::new(),
-            ready: None,
-            bytes: None,
-            artifact: None,
-            later: Vec::new(),
-        }
+        Self { news, running: None, writes: Vec::new(), ready: None, bytes: None, artifact: None, later: Vec::new() }
     }
 
     /// Keeps what is to be done before the loop's first turn.
@@ -111,10 +103,7 @@ impl Jobs {
         self.abort_running();
         let news = self.news.clone();
         let task = tokio::spawn(async move {
-            let product = AssertUnwindSafe(work)
-                .catch_unwind()
-                .await
-                .unwrap_or_else(|_| Err(panicked()));
+            let product = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(panicked()));
             // The loop has ended: nobody is left to tell.
             let _ = news.send(News::Job { job, product }).await;
         });
@@ -196,9 +185,7 @@ impl Jobs {
 
     /// Whether a swap or rollback is under way, or has ended and was not heard yet.
     pub(super) fn must_not_be_dropped(&self) -> bool {
-        self.running
-            .as_ref()
-            .is_some_and(|running| running.droppable == Droppable::No)
+        self.running.as_ref().is_some_and(|running| running.droppable == Droppable::No)
     }
 
     fn abort_running(&mut self) {
@@ -215,11 +202,7 @@ impl Jobs {
 }
 
 fn panicked() -> Failure {
-    Failure::failed(
-        Stage::Swap,
-        ErrorCode::Other,
-        "the executor's own code panicked; see its log",
-    )
+    Failure::failed(Stage::Swap, ErrorCode::Other, "the executor's own code panicked; see its log")
 }
 
 impl From<Applied> for machine::Applied {
@@ -233,17 +216,7 @@ impl From<Applied> for machine::Applied {
 
 impl From<Failure> for machine::Failure {
     fn from(failure: Failure) -> Self {
-        let Failure {
-            outcome,
-            stage,
-            code,
-            message,
-        } = failure;
-        Self {
-            outcome,
-            stage,
-            code,
-            message,
-        }
+        let Failure { outcome, stage, code, message } = failure;
+        Self { outcome, stage, code, message }
     }
 }

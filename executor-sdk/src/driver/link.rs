@@ -138,9 +138,7 @@ impl Link {
 
     /// Where the stream is up, or will be tried next.
     pub(super) fn endpoint(&self) -> &Endpoint {
-        self.session
-            .as_ref()
-            .map_or_else(|| &self.endpoints[self.at], |session| session.connection.endpoint())
+        self.session.as_ref().map_or_else(|| &self.endpoints[self.at], |session| session.connection.endpoint())
     }
 
     pub(super) fn trouble(&self) -> Option<&str> {
@@ -289,11 +287,7 @@ impl Link {
             Error::Dial { cause, .. } => *cause == Cause::Refused(AlertDescription::CertificateExpired),
             Error::Credentials(_) => false,
         };
-        let certificate = if refused {
-            Certificate::Refused
-        } else {
-            Certificate::NotTheTrouble
-        };
+        let certificate = if refused { Certificate::Refused } else { Certificate::NotTheTrouble };
         let why = crate::report::chain(error);
         self.again(why.clone());
         // Both are news, and the loss came first; the refusal has the same consequence when it comes as one.
@@ -336,11 +330,7 @@ impl Link {
         };
         let answer = self.answer_due();
         let now = Instant::now();
-        [next, answer]
-            .into_iter()
-            .flatten()
-            .map(|at| at.saturating_duration_since(now))
-            .min()
+        [next, answer].into_iter().flatten().map(|at| at.saturating_duration_since(now)).min()
     }
 
     fn answer_due(&self) -> Option<Instant> {
@@ -401,9 +391,7 @@ async fn open(connection: Connection, hello: Hello) -> Result<Answer, Error> {
                 Err(error) => return Err(tonic::Status::internal(error.to_string())),
             }
         }
-        Err(tonic::Status::unavailable(
-            "the control plane ended the stream before its welcome",
-        ))
+        Err(tonic::Status::unavailable("the control plane ended the stream before its welcome"))
     };
     match timeout(OPEN_DEADLINE, answer).await {
         Ok(Ok(answer)) => Ok(answer),

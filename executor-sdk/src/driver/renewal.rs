@@ -44,13 +44,7 @@ enum Need {
 
 impl Renewal {
     pub(super) fn new() -> Self {
-        Self {
-            jitter: rand::random(),
-            running: None,
-            not_before: None,
-            by: None,
-            need: Need::Unknown,
-        }
+        Self { jitter: rand::random(), running: None, not_before: None, by: None, need: Need::Unknown }
     }
 
     /// How long until it should be started; none while it runs, or without a stream to do it over.
@@ -75,9 +69,7 @@ impl Renewal {
 
     pub(super) fn start(&mut self, connection: Connection, credentials: &Credentials, store: &CredentialStore) {
         let (credentials, store) = (credentials.clone(), store.clone());
-        self.running = Some(Box::pin(async move {
-            enrol::renew(&connection, &credentials, &store).await
-        }));
+        self.running = Some(Box::pin(async move { enrol::renew(&connection, &credentials, &store).await }));
     }
 
     /// The end of the renewal under way. Cancel safe.

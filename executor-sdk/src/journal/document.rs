@@ -133,10 +133,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<State, String> {
     }
     let head: Head = serde_json::from_slice(bytes).map_err(|error| format!("it is not a journal: {error}"))?;
     if head.format != FORMAT {
-        return Err(format!(
-            "it has format {}, and this release reads format {FORMAT}",
-            head.format
-        ));
+        return Err(format!("it has format {}, and this release reads format {FORMAT}", head.format));
     }
     let document: Document = serde_json::from_slice(bytes).map_err(|error| format!("it is not a journal: {error}"))?;
     let open = document.open_attempt.map(open).transpose()?;
@@ -144,21 +141,13 @@ pub(super) fn parse(bytes: &[u8]) -> Result<State, String> {
         uid: document.uid.as_deref().map(|uid| parsed("uid", uid)).transpose()?,
         generation: Generation(document.generation),
         open,
-        unsent: document
-            .unsent_outcomes
-            .into_iter()
-            .map(outcome)
-            .collect::<Result<_, _>>()?,
+        unsent: document.unsent_outcomes.into_iter().map(outcome).collect::<Result<_, _>>()?,
         finished: document
             .finished_attempts
             .iter()
             .map(|id| parsed("finished_attempts", id))
             .collect::<Result<_, _>>()?,
-        remembered: document
-            .remembered_outcomes
-            .into_iter()
-            .map(outcome)
-            .collect::<Result<_, _>>()?,
+        remembered: document.remembered_outcomes.into_iter().map(outcome).collect::<Result<_, _>>()?,
         holds: document.holds.into_iter().map(hold).collect::<Result<_, _>>()?,
         floor: optional("floor", document.floor.as_deref())?,
         confirmed: document.confirmed.map(confirmed).transpose()?,
@@ -255,9 +244,7 @@ fn outcome(document: OutcomeDocument) -> Result<AttemptReport, String> {
             outcome: attempt::Outcome::parse(how)
                 .ok_or_else(|| format!("unsent_outcomes.outcome {how:?} is not known to this release"))?,
             stage: document.stage.as_deref().and_then(Stage::parse),
-            error_code: document
-                .error_code
-                .map(|code| ErrorCode::parse(&code).unwrap_or(ErrorCode::Other)),
+            error_code: document.error_code.map(|code| ErrorCode::parse(&code).unwrap_or(ErrorCode::Other)),
             message: document.message,
             running_version: parsed("unsent_outcomes.running_version", &document.running_version)?,
             rolled_back_to: optional("unsent_outcomes.rolled_back_to", document.rolled_back_to.as_deref())?,

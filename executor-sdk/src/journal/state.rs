@@ -171,10 +171,7 @@ impl State {
         if let Some(open) = self.open.take_if(|open| open.attempt == outcome.attempt) {
             self.floor = self.floor.take().max(open.floor);
             self.holds.retain(|hold| hold.version != open.target_version);
-            self.confirmed = Some(Confirmed {
-                version: open.target_version,
-                sha256: open.new_sha256,
-            });
+            self.confirmed = Some(Confirmed { version: open.target_version, sha256: open.new_sha256 });
         }
         self.finish(outcome);
     }
@@ -227,12 +224,8 @@ impl OpenAttempt {
     /// The attempt that `leave` was given for, as far as its plan says: the rest (old hash, log cursor) is the executor's to know.
     #[must_use]
     pub fn of(plan: &Plan, leave: &Leave) -> Self {
-        let mut open = Self::new(
-            leave.attempt(),
-            leave.generation(),
-            plan.from_version.clone(),
-            plan.target_version().clone(),
-        );
+        let mut open =
+            Self::new(leave.attempt(), leave.generation(), plan.from_version.clone(), plan.target_version().clone());
         open.floor = Some(plan.manifest.floor.clone());
         if let Subject::Agent { sha256, .. } = &plan.manifest.subject {
             open.new_sha256 = Some(*sha256);
@@ -254,13 +247,7 @@ impl OpenAttempt {
 
 impl Step {
     /// Every step, in order.
-    pub const ALL: [Self; 5] = [
-        Self::Applying,
-        Self::Swapped,
-        Self::Started,
-        Self::Connected,
-        Self::RollingBack,
-    ];
+    pub const ALL: [Self; 5] = [Self::Applying, Self::Swapped, Self::Started, Self::Connected, Self::RollingBack];
 
     /// The name, as in the file.
     #[must_use]

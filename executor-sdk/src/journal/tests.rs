@@ -12,15 +12,11 @@ use super::*;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn attempt(n: u8) -> AttemptId {
-    format!("0190163d-8694-739b-aea5-966c26f8ad{n:02x}")
-        .parse()
-        .expect("an id")
+    format!("0190163d-8694-739b-aea5-966c26f8ad{n:02x}").parse().expect("an id")
 }
 
 fn uid(n: u8) -> ExecutorUid {
-    format!("7b1f1f4e-29a6-4b61-8f3a-5a1c0e9d7c{n:02x}")
-        .parse()
-        .expect("a uid")
+    format!("7b1f1f4e-29a6-4b61-8f3a-5a1c0e9d7c{n:02x}").parse().expect("a uid")
 }
 
 fn version(text: &str) -> Version {
@@ -53,11 +49,8 @@ fn open_attempt(n: u8) -> OpenAttempt {
         since_boot: Duration::from_millis(1_500),
     });
     open.windows = 1;
-    open.rollback = Some(RollbackCause {
-        stage: Stage::Connect,
-        code: ErrorCode::NoConnection,
-        message: "no".to_owned(),
-    });
+    open.rollback =
+        Some(RollbackCause { stage: Stage::Connect, code: ErrorCode::NoConnection, message: "no".to_owned() });
     open
 }
 
@@ -74,10 +67,7 @@ fn full() -> State {
         since: Timestamp::from_micros(5),
     });
     state.floor = Some(version("0.9.0"));
-    state.confirmed = Some(Confirmed {
-        version: version("1.0.0"),
-        sha256: Some(domain::Sha256::new([1; 32])),
-    });
+    state.confirmed = Some(Confirmed { version: version("1.0.0"), sha256: Some(domain::Sha256::new([1; 32])) });
     state
 }
 
@@ -103,32 +93,19 @@ fn what_a_later_release_added_is_kept() {
     json["unsent_outcomes"][0]["stage"] = serde_json::json!("a_later_stage");
     fs::write(home.path().join(FILE), json.to_string()).expect("writes");
     let journal = Journal::new(home.path());
-    journal
-        .update(PATIENCE, |state| state.saw(Generation(9)))
-        .expect("writes");
+    journal.update(PATIENCE, |state| state.saw(Generation(9))).expect("writes");
     let after: serde_json::Value =
         serde_json::from_slice(&fs::read(home.path().join(FILE)).expect("reads")).expect("is JSON");
     assert_eq!(after["later_field"], json["later_field"]);
-    assert_eq!(
-        after["open_attempt"]["later_field"],
-        json["open_attempt"]["later_field"]
-    );
+    assert_eq!(after["open_attempt"]["later_field"], json["open_attempt"]["later_field"]);
     assert_eq!(after["generation"], 9);
-    assert_eq!(
-        journal.read().expect("reads").unsent[0].report.error_code,
-        Some(ErrorCode::Other)
-    );
+    assert_eq!(journal.read().expect("reads").unsent[0].report.error_code, Some(ErrorCode::Other));
 }
 
 #[test]
 fn a_torn_corrupt_or_foreign_journal_is_named_and_the_last_good_one_kept() {
     let good = document::print(&full());
-    let swap = |from: &str, to: &str| {
-        String::from_utf8(good.clone())
-            .expect("text")
-            .replace(from, to)
-            .into_bytes()
-    };
+    let swap = |from: &str, to: &str| String::from_utf8(good.clone()).expect("text").replace(from, to).into_bytes();
     let bad = [
         Vec::new(),
         vec![0; 4096],
@@ -146,31 +123,17 @@ fn a_torn_corrupt_or_foreign_journal_is_named_and_the_last_good_one_kept() {
         let home = tempfile::tempdir().expect("a directory");
         let journal = Journal::new(home.path());
         journal.update(PATIENCE, |state| *state = full()).expect("writes");
-        journal
-            .update(PATIENCE, |state| state.saw(Generation(8)))
-            .expect("writes");
+        journal.update(PATIENCE, |state| state.saw(Generation(8))).expect("writes");
         fs::write(home.path().join(FILE), &bytes).expect("spoils it");
         let error = journal.read().expect_err("refused");
-        let Error::Unusable { path, last_good, .. } = &error else {
-            panic!("{error:?}")
-        };
+        let Error::Unusable { path, last_good, .. } = &error else { panic!("{error:?}") };
         assert!(error.to_string().contains(&path.display().to_string()), "{error}");
         assert_eq!(last_good.as_deref(), Some(&full()), "{error}");
-        assert!(
-            journal.update(PATIENCE, |state| state.saw(Generation(9))).is_err(),
-            "nothing is written over it"
-        );
+        assert!(journal.update(PATIENCE, |state| state.saw(Generation(9))).is_err(), "nothing is written over it");
         assert_eq!(fs::read(home.path().join(FILE)).expect("still there"), bytes);
-        journal
-            .lock(PATIENCE)
-            .expect("locks")
-            .replace_unusable(&full())
-            .expect("replaces");
+        journal.lock(PATIENCE).expect("locks").replace_unusable(&full()).expect("replaces");
         assert_eq!(journal.read().expect("reads"), full());
-        assert_eq!(
-            fs::read(home.path().join("journal.json.unusable")).expect("put aside"),
-            bytes
-        );
+        assert_eq!(fs::read(home.path().join("journal.json.unusable")).expect("put aside"), bytes);
     }
 }
 
@@ -198,21 +161,11 @@ fn one_process_at_a_time_holds_the_lock() {
 fn what_was_left_as_it_was_is_not_written_again() {
     let home = tempfile::tempdir().expect("a directory");
     let journal = Journal::new(home.path());
-    journal
-        .update(PATIENCE, |state| state.saw(Generation(1)))
-        .expect("writes");
+    journal.update(PATIENCE, |state| state.saw(Generation(1))).expect("writes");
     fs::remove_file(home.path().join(LAST))
-        .or_else(|error| {
-            if error.kind() == io::ErrorKind::NotFound {
-                Ok(())
-            } else {
-                Err(error)
-            }
-        })
+        .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
         .expect("gone");
-    journal
-        .update(PATIENCE, |state| state.saw(Generation(1)))
-        .expect("does nothing");
+    journal.update(PATIENCE, |state| state.saw(Generation(1))).expect("does nothing");
     assert!(!home.path().join(LAST).exists());
 }
 
@@ -222,10 +175,7 @@ fn a_write_that_cannot_be_made_leaves_the_old_one() {
     let journal = Journal::new(home.path());
     journal.update(PATIENCE, |state| *state = full()).expect("writes");
     fs::create_dir(home.path().join("journal.json.new")).expect("is in the way");
-    assert!(matches!(
-        journal.update(PATIENCE, |state| state.saw(Generation(9))),
-        Err(Error::Write { .. })
-    ));
+    assert!(matches!(journal.update(PATIENCE, |state| state.saw(Generation(9))), Err(Error::Write { .. })));
     assert_eq!(journal.read().expect("reads"), full());
 }
 
@@ -235,10 +185,7 @@ fn another_enrolment_keeps_what_is_the_hosts_and_forgets_the_rest() {
     state.belongs_to(uid(1));
     assert_eq!(state, full());
     state.belongs_to(uid(2));
-    assert_eq!(
-        (state.generation, state.unsent.len(), state.finished.len()),
-        (Generation(0), 0, 0)
-    );
+    assert_eq!((state.generation, state.unsent.len(), state.finished.len()), (Generation(0), 0, 0));
     assert_eq!(
         (state.open, state.holds, state.floor),
         (full().open, full().holds, full().floor),
@@ -249,20 +196,12 @@ fn another_enrolment_keeps_what_is_the_hosts_and_forgets_the_rest() {
 #[test]
 fn confirming_closes_the_attempt_and_raises_the_floor_once() {
     let mut state = full();
-    state.hold(Hold {
-        version: version("1.1.0"),
-        attempt: attempt(1),
-        cause: String::new(),
-        since: Timestamp::EPOCH,
-    });
+    state.hold(Hold { version: version("1.1.0"), attempt: attempt(1), cause: String::new(), since: Timestamp::EPOCH });
     let outcome = open_attempt(1).outcome(report(How::Succeeded));
     state.confirm(outcome.clone());
     assert_eq!(state.open, None);
     assert_eq!(state.floor, Some(version("1.0.0")));
-    assert_eq!(
-        state.confirmed.as_ref().map(|confirmed| &confirmed.version),
-        Some(&version("1.1.0"))
-    );
+    assert_eq!(state.confirmed.as_ref().map(|confirmed| &confirmed.version), Some(&version("1.1.0")));
     assert!(state.has_finished(attempt(1)) && state.holds.iter().all(|hold| hold.version != version("1.1.0")));
     let once = state.clone();
     state.confirm(outcome);

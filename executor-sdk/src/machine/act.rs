@@ -34,25 +34,12 @@ impl Machine {
                 Done::Failed(failure) => self.not_rolled_back(trial, why, failure, now, actions),
                 _ => self.stage = Stage::RollingBack { trial, job, why },
             },
-            Stage::Confirming {
-                trial,
-                lived,
-                counted,
-                confirming: Confirming::Under(own),
-            } if own == job => {
+            Stage::Confirming { trial, lived, counted, confirming: Confirming::Under(own) } if own == job => {
                 // It is done when the journal says so, which comes as `Finished`; this is that it could not be written.
                 let failed = matches!(done, Done::Failed(_));
-                let confirming = if failed {
-                    Confirming::From(now.saturating_add(CONFIRM_AGAIN))
-                } else {
-                    Confirming::Under(own)
-                };
-                self.stage = Stage::Confirming {
-                    trial,
-                    lived,
-                    counted,
-                    confirming,
-                };
+                let confirming =
+                    if failed { Confirming::From(now.saturating_add(CONFIRM_AGAIN)) } else { Confirming::Under(own) };
+                self.stage = Stage::Confirming { trial, lived, counted, confirming };
                 if failed {
                     self.look_back(actions);
                 }
@@ -77,10 +64,7 @@ impl Machine {
                 work.bytes_total = bytes_total;
                 work.step = Step::Downloading;
                 work.job = self.next_job();
-                actions.push(Action::Download {
-                    job: work.job,
-                    attempt: work.order.attempt,
-                });
+                actions.push(Action::Download { job: work.job, attempt: work.order.attempt });
             }
             (Step::Downloading, Done::Fetched { bytes_done }) => {
                 work.bytes_done = bytes_done;
@@ -93,10 +77,7 @@ impl Machine {
                 work.bytes_done = work.bytes_total;
                 work.step = Step::Verifying;
                 work.job = self.next_job();
-                actions.push(Action::Verify {
-                    job: work.job,
-                    attempt: work.order.attempt,
-                });
+                actions.push(Action::Verify { job: work.job, attempt: work.order.attempt });
             }
             (Step::Verifying, Done::Verified) => {
                 // Asked at once, or as soon as there is a stream: `look_at_the_time`.
@@ -136,12 +117,7 @@ impl Machine {
         } else if self.running == trial.target_version && why == ErrorCode::ByHand {
             // Probation goes on from its beginning; the way back is tried again when it is desired on the next stream.
             let confirming = Confirming::From(now);
-            self.stage = Stage::Confirming {
-                trial,
-                lived: Duration::ZERO,
-                counted: None,
-                confirming,
-            };
+            self.stage = Stage::Confirming { trial, lived: Duration::ZERO, counted: None, confirming };
         } else {
             let verdict = Verdict::new(Outcome::Failed, ErrorStage::Rollback, failure.code).saying(failure.message);
             let report = report(&trial, &self.running, verdict);
@@ -158,12 +134,7 @@ impl Machine {
             return;
         }
         match std::mem::replace(&mut self.stage, Stage::Idle) {
-            Stage::Restarting(trial)
-            | Stage::Confirming {
-                trial,
-                confirming: Confirming::From(_),
-                ..
-            } => {
+            Stage::Restarting(trial) | Stage::Confirming { trial, confirming: Confirming::From(_), .. } => {
                 let message = "the version that ran before was asked for";
                 self.roll_back(trial, by_hand(ErrorStage::Confirm, message), actions);
             }
@@ -174,11 +145,7 @@ impl Machine {
     pub(super) fn roll_back(&mut self, trial: Trial, cause: Cause, actions: &mut Vec<Action>) {
         let (job, attempt, why) = (self.next_job(), trial.attempt, cause.code);
         self.stage = Stage::RollingBack { trial, job, why };
-        actions.push(Action::RollBack {
-            job,
-            attempt,
-            cause: Box::new(cause),
-        });
+        actions.push(Action::RollBack { job, attempt, cause: Box::new(cause) });
     }
 
     pub(super) fn next_job(&mut self) -> Job {

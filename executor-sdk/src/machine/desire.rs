@@ -26,11 +26,7 @@ impl Machine {
         for unsent in &mut self.unsent {
             unsent.sent = None;
         }
-        if let Stage::Working(Work {
-            step: Step::Ready { asked },
-            ..
-        }) = &mut self.stage
-        {
+        if let Stage::Working(Work { step: Step::Ready { asked }, .. }) = &mut self.stage {
             *asked = None;
         }
     }
@@ -49,9 +45,7 @@ impl Machine {
             self.converge(desired, now, actions);
         }
         // The acknowledgement; to an older word, that a newer one was seen.
-        actions.push(Action::Say(Box::new(Request::Heartbeat {
-            generation: self.generation,
-        })));
+        actions.push(Action::Say(Box::new(Request::Heartbeat { generation: self.generation })));
     }
 
     /// Makes of what is desired what is to be done. Said twice, it changes nothing.
@@ -68,23 +62,10 @@ impl Machine {
                 self.report_again(attempt, Some(spec.target_version()));
             }
             Want::Upgrade { attempt, .. } if self.stage.attempt() == Some(attempt) => self.renumber(generation),
-            Want::Upgrade {
-                attempt,
-                spec,
-                remaining_ttl,
-            } => {
+            Want::Upgrade { attempt, spec, remaining_ttl } => {
                 let pick_up_by = now.saturating_add(remaining_ttl);
                 if self.withdrawn != Some(attempt) {
-                    self.order(
-                        Order {
-                            attempt,
-                            generation,
-                            spec: Box::new(spec),
-                            pick_up_by,
-                        },
-                        now,
-                        actions,
-                    );
+                    self.order(Order { attempt, generation, spec: Box::new(spec), pick_up_by }, now, actions);
                 }
             }
             Want::RollBack { attempt } => self.go_back(attempt, generation, actions),
@@ -137,28 +118,15 @@ impl Machine {
         }
         let job = self.next_job();
         let (attempt, generation, spec) = (order.attempt, order.generation, order.spec.clone());
-        self.stage = Stage::Working(Work {
-            order,
-            job,
-            step: Step::Preflight,
-            bytes_done: 0,
-            bytes_total: 0,
-            said: now,
-        });
-        actions.push(Action::Preflight {
-            job,
-            attempt,
-            generation,
-            spec,
-        });
+        self.stage =
+            Stage::Working(Work { order, job, step: Step::Preflight, bytes_done: 0, bytes_total: 0, said: now });
+        actions.push(Action::Preflight { job, attempt, generation, spec });
     }
 
     /// Lets go of an attempt that has no leave.
     pub(super) fn drop_work(&mut self, actions: &mut Vec<Action>) {
         if let Stage::Working(work) = &self.stage {
-            actions.push(Action::Abort {
-                attempt: work.order.attempt,
-            });
+            actions.push(Action::Abort { attempt: work.order.attempt });
             self.stage = Stage::Idle;
         }
     }
@@ -176,12 +144,7 @@ impl Machine {
             // Leave was given, and this process knows nothing of it: it was lost before anything was journalled.
             Stage::Idle | Stage::Working(_) => {
                 let version = self.running.clone();
-                Trial {
-                    attempt,
-                    generation,
-                    from_version: version.clone(),
-                    target_version: version,
-                }
+                Trial { attempt, generation, from_version: version.clone(), target_version: version }
             }
             Stage::Swapping { .. }
             | Stage::Restarting(_)
@@ -214,11 +177,7 @@ impl Machine {
         let trial = work.order.trial(&self.running);
         let job = self.next_job();
         self.stage = Stage::Swapping { trial, job };
-        actions.push(Action::Swap {
-            job,
-            attempt,
-            generation,
-        });
+        actions.push(Action::Swap { job, attempt, generation });
     }
 
     pub(super) fn withdraw(&mut self, attempt: AttemptId, actions: &mut Vec<Action>) {

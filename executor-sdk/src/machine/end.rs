@@ -24,21 +24,11 @@ pub(super) struct Verdict {
 
 impl Verdict {
     pub(super) fn new(outcome: Outcome, stage: ErrorStage, code: ErrorCode) -> Self {
-        Self {
-            outcome,
-            stage: Some(stage),
-            code: Some(code),
-            message: String::new(),
-        }
+        Self { outcome, stage: Some(stage), code: Some(code), message: String::new() }
     }
 
     fn succeeded() -> Self {
-        Self {
-            outcome: Outcome::Succeeded,
-            stage: None,
-            code: None,
-            message: String::new(),
-        }
+        Self { outcome: Outcome::Succeeded, stage: None, code: None, message: String::new() }
     }
 
     pub(super) fn saying(mut self, message: impl Into<String>) -> Self {
@@ -50,11 +40,7 @@ impl Verdict {
 impl From<Failure> for Verdict {
     fn from(failure: Failure) -> Self {
         // A job ends an attempt only by not being able or not being willing.
-        let outcome = if failure.outcome == Outcome::Refused {
-            Outcome::Refused
-        } else {
-            Outcome::Failed
-        };
+        let outcome = if failure.outcome == Outcome::Refused { Outcome::Refused } else { Outcome::Failed };
         Self::new(outcome, failure.stage, failure.code).saying(failure.message)
     }
 }
@@ -98,13 +84,8 @@ impl Machine {
     }
 
     pub(super) fn finish(&mut self, report: AttemptReport, log: Log, actions: &mut Vec<Action>) {
-        self.stage = Stage::Finishing {
-            attempt: report.attempt,
-        };
-        actions.push(Action::Finish {
-            report: Box::new(report),
-            log,
-        });
+        self.stage = Stage::Finishing { attempt: report.attempt };
+        actions.push(Action::Finish { report: Box::new(report), log });
     }
 
     /// The outcome is in the journal: it is sent until it is acknowledged, and the next attempt may begin.
@@ -164,11 +145,7 @@ impl Machine {
             from_version: self.running.clone(),
             target_version: target.unwrap_or(&self.running).clone(),
         };
-        AttemptReport {
-            from_version: None,
-            target_version: target.cloned(),
-            ..report(&trial, &self.running, verdict)
-        }
+        AttemptReport { from_version: None, target_version: target.cloned(), ..report(&trial, &self.running, verdict) }
     }
 
     pub(super) fn acknowledged(&mut self, attempt: AttemptId, now: Duration, actions: &mut Vec<Action>) {
@@ -180,8 +157,7 @@ impl Machine {
         report.report.log_tail.clear();
         if !self.remembered.iter().any(|known| known.report.attempt == attempt) {
             self.remembered.push(Remembered { report, since: now });
-            self.remembered
-                .drain(..self.remembered.len().saturating_sub(REMEMBERED_MAX));
+            self.remembered.drain(..self.remembered.len().saturating_sub(REMEMBERED_MAX));
         }
         actions.push(Action::Forget { attempt });
     }

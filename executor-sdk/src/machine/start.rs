@@ -24,10 +24,7 @@ impl Machine {
     #[must_use]
     pub fn start(facts: Facts, now: Duration) -> (Self, Vec<Action>) {
         let unsent = facts.unsent.into_iter().map(|report| Unsent { report, sent: None });
-        let remembered = facts
-            .remembered
-            .into_iter()
-            .map(|report| Remembered { report, since: now });
+        let remembered = facts.remembered.into_iter().map(|report| Remembered { report, since: now });
         let mut machine = Self {
             running: facts.running,
             generation: facts.generation,
@@ -71,12 +68,7 @@ impl Machine {
             (Live::New, Some(cause)) => self.roll_back(trial, cause, actions),
             (Live::New, None) if self.running == trial.target_version => {
                 let confirming = Confirming::From(now);
-                self.stage = Stage::Confirming {
-                    trial,
-                    lived: Duration::ZERO,
-                    counted: None,
-                    confirming,
-                };
+                self.stage = Stage::Confirming { trial, lived: Duration::ZERO, counted: None, confirming };
             }
             (Live::New, None) if self.running == trial.from_version => self.stage = Stage::Restarting(trial),
             (Live::New, None) => {
@@ -84,11 +76,7 @@ impl Machine {
                     "{} was asked for, and the new binary says that it is {}",
                     trial.target_version, self.running
                 );
-                let cause = Cause {
-                    stage: ErrorStage::Start,
-                    code: ErrorCode::WrongVersion,
-                    message,
-                };
+                let cause = Cause { stage: ErrorStage::Start, code: ErrorCode::WrongVersion, message };
                 self.roll_back(trial, cause, actions);
             }
             (Live::Other, _) => {
@@ -109,9 +97,5 @@ impl Machine {
 
 /// The way back, because a person wants it.
 pub(super) fn by_hand(stage: ErrorStage, message: &str) -> Cause {
-    Cause {
-        stage,
-        code: ErrorCode::ByHand,
-        message: message.to_owned(),
-    }
+    Cause { stage, code: ErrorCode::ByHand, message: message.to_owned() }
 }

@@ -15,23 +15,11 @@ impl Machine {
     pub fn next_wake(&self) -> Option<Duration> {
         let mut wake = Wake(None);
         match &self.stage {
-            Stage::Working(Work {
-                step: Step::Preflight,
-                order,
-                ..
-            }) => wake.at(order.pick_up_by),
-            Stage::Working(Work {
-                step: Step::Ready { asked },
-                ..
-            }) if self.link.is_some() => {
+            Stage::Working(Work { step: Step::Preflight, order, .. }) => wake.at(order.pick_up_by),
+            Stage::Working(Work { step: Step::Ready { asked }, .. }) if self.link.is_some() => {
                 wake.at(again(*asked, ASK_AGAIN));
             }
-            Stage::Confirming {
-                lived,
-                counted: Some(counted),
-                confirming: Confirming::From(from),
-                ..
-            } => {
+            Stage::Confirming { lived, counted: Some(counted), confirming: Confirming::From(from), .. } => {
                 if let Some(link) = &self.link {
                     let left = link.probation.saturating_sub(*lived);
                     wake.at(counted.saturating_add(left).max(*from));
@@ -66,11 +54,7 @@ impl Machine {
     }
 
     pub(super) fn look_at_the_time(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        if let Stage::Working(Work {
-            step: Step::Preflight,
-            order,
-            ..
-        }) = &self.stage
+        if let Stage::Working(Work { step: Step::Preflight, order, .. }) = &self.stage
             && now >= order.pick_up_by
         {
             let order = order.clone();
@@ -82,9 +66,7 @@ impl Machine {
         let Some(link) = &mut self.link else { return };
         if now >= link.heartbeat_due {
             link.heartbeat_due = now.saturating_add(link.heartbeat_interval);
-            actions.push(Action::Say(Box::new(Request::Heartbeat {
-                generation: self.generation,
-            })));
+            actions.push(Action::Say(Box::new(Request::Heartbeat { generation: self.generation })));
         }
         let probation = link.probation;
         if link.tell_again.take_if(|due| now >= *due).is_some() {
@@ -101,22 +83,14 @@ impl Machine {
 
     /// What a stream that is up allows: the question for leave, and the end of probation.
     fn ask_or_confirm(&mut self, probation: Duration, now: Duration, actions: &mut Vec<Action>) {
-        if let Stage::Working(Work {
-            step: Step::Ready { asked },
-            order,
-            ..
-        }) = &mut self.stage
+        if let Stage::Working(Work { step: Step::Ready { asked }, order, .. }) = &mut self.stage
             && now >= again(*asked, ASK_AGAIN)
         {
             *asked = Some(now);
             let (attempt, generation) = (order.attempt, order.generation);
             actions.push(Action::Say(Box::new(Request::ReadyToSwap { attempt, generation })));
         }
-        if let Stage::Confirming {
-            lived,
-            confirming: Confirming::From(from),
-            ..
-        } = &self.stage
+        if let Stage::Confirming { lived, confirming: Confirming::From(from), .. } = &self.stage
             && *lived >= probation
             && now >= *from
         {

@@ -63,12 +63,7 @@ impl Proven {
     pub fn bytes(&self) -> Result<Bytes<'_>, BytesError> {
         let unusable = |_| BytesError::Signature(self.key_id());
         let signature = self.key.full.verify_stream(&self.signature).map_err(unusable)?;
-        Ok(Bytes {
-            proven: self,
-            hash: digest::Context::new(&digest::SHA256),
-            signature,
-            fed: 0,
-        })
+        Ok(Bytes { proven: self, hash: digest::Context::new(&digest::SHA256), signature, fed: 0 })
     }
 
     /// The size that was signed; an operator's manifest says none.
@@ -115,19 +110,14 @@ impl Bytes<'_> {
         if let Some(signed) = self.proven.size()
             && self.fed != signed
         {
-            return Err(BytesError::Truncated {
-                found: self.fed,
-                signed,
-            });
+            return Err(BytesError::Truncated { found: self.fed, signed });
         }
         let found = Sha256::from_slice(self.hash.finish().as_ref()).expect("SHA-256 has 32 bytes");
         let signed = self.proven.sha256();
         if found != signed {
             return Err(BytesError::Digest { found, signed });
         }
-        self.signature
-            .finalize()
-            .map_err(|_| BytesError::Signature(self.proven.key_id()))
+        self.signature.finalize().map_err(|_| BytesError::Signature(self.proven.key_id()))
     }
 }
 

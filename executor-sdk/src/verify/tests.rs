@@ -40,17 +40,12 @@ fn pair() -> KeyPair {
 }
 
 fn trusting(pairs: &[&KeyPair]) -> ReleaseKeys {
-    let text: String = pairs
-        .iter()
-        .map(|pair| pair.pk.to_box().expect("a box").to_string() + "\n")
-        .collect();
+    let text: String = pairs.iter().map(|pair| pair.pk.to_box().expect("a box").to_string() + "\n").collect();
     ReleaseKeys::parse(&text).expect("keys")
 }
 
 fn sign(pair: &KeyPair, bytes: &[u8], comment: &str) -> String {
-    minisign::sign(Some(&pair.pk), &pair.sk, bytes, Some(comment), None)
-        .expect("signs")
-        .to_string()
+    minisign::sign(Some(&pair.pk), &pair.sk, bytes, Some(comment), None).expect("signs").to_string()
 }
 
 fn good(pair: &KeyPair) -> String {
@@ -69,12 +64,7 @@ fn spec(signatures: Vec<String>) -> Spec {
 
 /// What an executor of 1.1.0 on linux/amd64 says to the spec, changed by `change`.
 fn judged(keys: &ReleaseKeys, spec: &Spec, change: impl FnOnce(&mut Host)) -> Result<Proven, ErrorCode> {
-    let mut host = Host {
-        kind: Kind::Agent,
-        platform: "linux/amd64",
-        running: version("1.1.0"),
-        floor: None,
-    };
+    let mut host = Host { kind: Kind::Agent, platform: "linux/amd64", running: version("1.1.0"), floor: None };
     change(&mut host);
     let platform = host.platform.parse().expect("a platform");
     let expected = Expectation {
@@ -125,11 +115,7 @@ fn wrong_key() {
 #[test]
 fn wrong_key_under_the_id_of_a_trusted_one() {
     let (ours, theirs) = (pair(), pair());
-    let id = |text: &str| {
-        BASE64_STANDARD
-            .decode(text.lines().nth(1).expect("a line"))
-            .expect("base64")
-    };
+    let id = |text: &str| BASE64_STANDARD.decode(text.lines().nth(1).expect("a line")).expect("base64");
     let mut forged = id(&good(&theirs));
     forged[2..10].copy_from_slice(&id(&good(&ours))[2..10]);
     let text = replace_line(&good(&theirs), 1, &BASE64_STANDARD.encode(forged));
@@ -139,11 +125,9 @@ fn wrong_key_under_the_id_of_a_trusted_one() {
 #[test]
 fn unknown_key_beside_a_known_one_is_passed_over() {
     let (ours, theirs) = (pair(), pair());
-    for signatures in [
-        vec![good(&theirs), good(&ours)],
-        vec![good(&ours), good(&theirs)],
-        vec!["nonsense".to_owned(), good(&ours)],
-    ] {
+    for signatures in
+        [vec![good(&theirs), good(&ours)], vec![good(&ours), good(&theirs)], vec!["nonsense".to_owned(), good(&ours)]]
+    {
         assert!(judged(&trusting(&[&ours]), &spec(signatures), |_| {}).is_ok());
     }
 }
@@ -152,20 +136,9 @@ fn unknown_key_beside_a_known_one_is_passed_over() {
 fn two_signatures_in_one_file() {
     let (first, second) = (pair(), pair());
     let keys = trusting(&[&first, &second]);
-    assert_eq!(
-        refused(&keys, vec![good(&first) + &good(&second)]),
-        ErrorCode::BadSignature
-    );
-    assert_eq!(
-        refused(&keys, vec![good(&first) + "\n"]),
-        ErrorCode::BadSignature,
-        "text after the fourth line"
-    );
-    assert_eq!(
-        refused(&keys, vec![good(&first).replace('\n', "\r\n")]),
-        ErrorCode::BadSignature,
-        "CRLF"
-    );
+    assert_eq!(refused(&keys, vec![good(&first) + &good(&second)]), ErrorCode::BadSignature);
+    assert_eq!(refused(&keys, vec![good(&first) + "\n"]), ErrorCode::BadSignature, "text after the fourth line");
+    assert_eq!(refused(&keys, vec![good(&first).replace('\n', "\r\n")]), ErrorCode::BadSignature, "CRLF");
 }
 
 #[test]
@@ -178,20 +151,13 @@ fn swapped_trusted_comment() {
 #[test]
 fn empty_trusted_comment() {
     let pair = pair();
-    assert_eq!(
-        refused(&trusting(&[&pair]), vec![sign(&pair, BINARY, "")]),
-        ErrorCode::BadManifest
-    );
+    assert_eq!(refused(&trusting(&[&pair]), vec![sign(&pair, BINARY, "")]), ErrorCode::BadManifest);
 }
 
 #[test]
 fn trusted_comment_that_is_no_manifest() {
     let pair = pair();
-    for comment in [
-        "timestamp:1 file:x hashed",
-        "novacula-manifest/2 kind=agent",
-        &format!("{} ", manifest()),
-    ] {
+    for comment in ["timestamp:1 file:x hashed", "novacula-manifest/2 kind=agent", &format!("{} ", manifest())] {
         assert_eq!(
             refused(&trusting(&[&pair]), vec![sign(&pair, BINARY, comment)]),
             ErrorCode::BadManifest,
@@ -205,66 +171,43 @@ fn legacy_signature_also_when_relabelled() {
     let pair = pair();
     let keys = trusting(&[&pair]);
     let relabel = |text: &str, algorithm: &[u8]| {
-        let mut signature = BASE64_STANDARD
-            .decode(text.lines().nth(1).expect("a line"))
-            .expect("base64");
+        let mut signature = BASE64_STANDARD.decode(text.lines().nth(1).expect("a line")).expect("base64");
         signature[..2].copy_from_slice(algorithm);
         replace_line(text, 1, &BASE64_STANDARD.encode(signature))
     };
-    assert_eq!(
-        refused(&keys, vec![relabel(&good(&pair), b"Ed")]),
-        ErrorCode::LegacySignature
-    );
-    assert_eq!(
-        refused(&keys, vec![relabel(&good(&pair), b"XX")]),
-        ErrorCode::BadSignature
-    );
+    assert_eq!(refused(&keys, vec![relabel(&good(&pair), b"Ed")]), ErrorCode::LegacySignature);
+    assert_eq!(refused(&keys, vec![relabel(&good(&pair), b"XX")]), ErrorCode::BadSignature);
 }
 
 #[test]
 fn no_signature_and_nonsense() {
     let keys = trusting(&[&pair()]);
     assert_eq!(refused(&keys, vec![]), ErrorCode::BadSignature);
-    for nonsense in [
-        "",
-        "\n\n\n",
-        "a\nb\nc\nd",
-        &"x".repeat(1 << 20),
-        "untrusted comment: x\né\ntrusted comment: é\né\n",
-    ] {
-        assert_eq!(
-            refused(&keys, vec![nonsense.to_owned()]),
-            ErrorCode::BadSignature,
-            "{nonsense:.20}"
-        );
+    for nonsense in
+        ["", "\n\n\n", "a\nb\nc\nd", &"x".repeat(1 << 20), "untrusted comment: x\né\ntrusted comment: é\né\n"]
+    {
+        assert_eq!(refused(&keys, vec![nonsense.to_owned()]), ErrorCode::BadSignature, "{nonsense:.20}");
     }
 }
 
 #[test]
 fn other_kinds_artifact() {
     let pair = pair();
-    let code = judged(&trusting(&[&pair]), &spec(vec![good(&pair)]), |host| {
-        host.kind = Kind::Operator
-    });
+    let code = judged(&trusting(&[&pair]), &spec(vec![good(&pair)]), |host| host.kind = Kind::Operator);
     assert_eq!(code.expect_err("refused"), ErrorCode::KindMismatch);
 }
 
 #[test]
 fn other_platform() {
     let pair = pair();
-    let code = judged(&trusting(&[&pair]), &spec(vec![good(&pair)]), |host| {
-        host.platform = "linux/arm64"
-    });
+    let code = judged(&trusting(&[&pair]), &spec(vec![good(&pair)]), |host| host.platform = "linux/arm64");
     assert_eq!(code.expect_err("refused"), ErrorCode::PlatformMismatch);
 }
 
 #[test]
 fn older_release_under_a_newer_version() {
     let pair = pair();
-    let older = Manifest {
-        version: version("1.0.5"),
-        ..manifest()
-    };
+    let older = Manifest { version: version("1.0.5"), ..manifest() };
     assert_eq!(
         refused(&trusting(&[&pair]), vec![sign(&pair, BINARY, &older.to_string())]),
         ErrorCode::ManifestMismatch
@@ -274,9 +217,7 @@ fn older_release_under_a_newer_version() {
 #[test]
 fn release_below_the_floor() {
     let pair = pair();
-    let code = judged(&trusting(&[&pair]), &spec(vec![good(&pair)]), |host| {
-        host.floor = Some(version("1.2.1"))
-    });
+    let code = judged(&trusting(&[&pair]), &spec(vec![good(&pair)]), |host| host.floor = Some(version("1.2.1")));
     assert_eq!(code.expect_err("refused"), ErrorCode::BelowFloor);
 }
 
@@ -300,30 +241,17 @@ fn bytes_truncated_too_large_flipped_or_never_signed() {
 fn the_c_tools_signatures_are_accepted_and_its_legacy_ones_refused() {
     if Command::new("minisign").arg("-v").output().is_err() {
         eprintln!("ignored: needs `minisign`: install minisign");
-        assert!(
-            std::env::var("NOVACULA_REQUIRE").as_deref() != Ok("all"),
-            "needs `minisign`: install minisign"
-        );
+        assert!(std::env::var("NOVACULA_REQUIRE").as_deref() != Ok("all"), "needs `minisign`: install minisign");
         return;
     }
     let home = tempfile::tempdir().expect("a directory");
     let pair = pair();
-    std::fs::write(
-        home.path().join("release.key"),
-        pair.sk.to_box(None).expect("a box").to_string(),
-    )
-    .expect("writes");
+    std::fs::write(home.path().join("release.key"), pair.sk.to_box(None).expect("a box").to_string()).expect("writes");
     std::fs::write(home.path().join("agent"), BINARY).expect("writes");
     let run = |arguments: &[&str]| {
         let mut command = Command::new("minisign");
-        command
-            .current_dir(home.path())
-            .args(["-S", "-s", "release.key", "-m", "agent", "-x", "agent.minisig", "-t"]);
-        let output = command
-            .arg(manifest().to_string())
-            .args(arguments)
-            .output()
-            .expect("runs");
+        command.current_dir(home.path()).args(["-S", "-s", "release.key", "-m", "agent", "-x", "agent.minisig", "-t"]);
+        let output = command.arg(manifest().to_string()).args(arguments).output().expect("runs");
         assert!(output.status.success(), "{output:?}");
         std::fs::read_to_string(home.path().join("agent.minisig")).expect("a signature")
     };
@@ -333,19 +261,14 @@ fn the_c_tools_signatures_are_accepted_and_its_legacy_ones_refused() {
     let legacy = run(&["-l"]);
     assert_eq!(prove(&keys, &legacy).expect_err("refused"), Error::Legacy);
     // Relabelled it passes as a manifest, and its bytes never verify.
-    let mut signature = BASE64_STANDARD
-        .decode(legacy.lines().nth(1).expect("a line"))
-        .expect("base64");
+    let mut signature = BASE64_STANDARD.decode(legacy.lines().nth(1).expect("a line")).expect("base64");
     signature[1] = b'D';
     let relabelled = prove(&keys, &replace_line(&legacy, 1, &BASE64_STANDARD.encode(signature))).expect("proven");
     assert_eq!(bytes(&relabelled, BINARY), Err(ErrorCode::BadSignature));
 }
 
 fn replace_line(text: &str, at: usize, with: &str) -> String {
-    text.lines()
-        .enumerate()
-        .map(|(n, line)| if n == at { with } else { line }.to_owned() + "\n")
-        .collect()
+    text.lines().enumerate().map(|(n, line)| if n == at { with } else { line }.to_owned() + "\n").collect()
 }
 
 proptest::proptest! {

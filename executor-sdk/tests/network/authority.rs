@@ -31,13 +31,9 @@ impl Authority {
     pub(crate) fn new() -> Arc<Self> {
         let mut parameters = CertificateParams::default();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        parameters
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, "a test's authority");
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, "a test's authority");
         let key = KeyPair::generate().expect("a key");
-        Arc::new(Self {
-            issuer: CertifiedIssuer::self_signed(parameters, key).expect("a certificate"),
-        })
+        Arc::new(Self { issuer: CertifiedIssuer::self_signed(parameters, key).expect("a certificate") })
     }
 
     pub(crate) fn pem(&self) -> String {
@@ -61,19 +57,12 @@ impl Authority {
         let mut parameters = CertificateParams::default();
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let now = x509_parser::time::ASN1Time::now().to_datetime();
-        let day = x509_parser::time::ASN1Time::from_timestamp(24 * 60 * 60)
-            .expect("a day")
-            .to_datetime();
-        let epoch = x509_parser::time::ASN1Time::from_timestamp(0)
-            .expect("a time")
-            .to_datetime();
+        let day = x509_parser::time::ASN1Time::from_timestamp(24 * 60 * 60).expect("a day").to_datetime();
+        let epoch = x509_parser::time::ASN1Time::from_timestamp(0).expect("a time").to_datetime();
         let day = day - epoch;
         parameters.not_before = now - day * 30;
         parameters.not_after = now + day * i32::try_from(days).expect("few");
-        parameters
-            .signed_by(&request.public_key, &self.issuer)
-            .expect("a certificate")
-            .pem()
+        parameters.signed_by(&request.public_key, &self.issuer).expect("a certificate").pem()
     }
 
     /// Credentials that are good for `days` (negative: were, until so long ago), kept in `store`.

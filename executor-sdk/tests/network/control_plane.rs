@@ -63,9 +63,8 @@ impl ControlPlane {
     /// One whose certificate is for `name`.
     pub(crate) async fn named(authority: &Arc<Authority>, name: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
-        let endpoint = format!("localhost:{}", listener.local_addr().expect("bound").port())
-            .parse()
-            .expect("an endpoint");
+        let endpoint =
+            format!("localhost:{}", listener.local_addr().expect("bound").port()).parse().expect("an endpoint");
         let office = Arc::new(Office {
             authority: Arc::clone(authority),
             asked: Mutex::default(),
@@ -74,9 +73,7 @@ impl ControlPlane {
         });
         let (sender, streams) = mpsc::channel(16);
         let routes = Routes::new(SyncServiceServer::new(Counter(sender)));
-        let routes = routes
-            .add_service(EnrollmentServiceServer::new(Desk(Arc::clone(&office))))
-            .prepare();
+        let routes = routes.add_service(EnrollmentServiceServer::new(Desk(Arc::clone(&office)))).prepare();
         let acceptor = TlsAcceptor::from(authority.server(name, Speaks::Grpc));
         let server = tokio::spawn(async move {
             let mut connections = JoinSet::new();
@@ -89,34 +86,22 @@ impl ControlPlane {
                     };
                     let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
                     // However it ends, the test sees it at the executor.
-                    let _ = builder
-                        .serve_connection(TokioIo::new(tls), TowerToHyperService::new(routes))
-                        .await;
+                    let _ = builder.serve_connection(TokioIo::new(tls), TowerToHyperService::new(routes)).await;
                 });
             }
         });
-        Self {
-            endpoint,
-            streams,
-            office,
-            server,
-        }
+        Self { endpoint, streams, office, server }
     }
 
     /// The next stream, before its hello was read.
     pub(crate) async fn stream(&mut self) -> Stream {
-        timeout(PATIENCE, self.streams.recv())
-            .await
-            .expect("a stream in time")
-            .expect("the server runs")
+        timeout(PATIENCE, self.streams.recv()).await.expect("a stream in time").expect("the server runs")
     }
 
     /// The next stream, welcomed.
     pub(crate) async fn welcome(&mut self, heartbeat: Duration, probation: Duration) -> (Stream, domain::sync::Hello) {
         let mut stream = self.stream().await;
-        let Request::Hello(hello) = stream.hear().await else {
-            panic!("hello comes first")
-        };
+        let Request::Hello(hello) = stream.hear().await else { panic!("hello comes first") };
         stream
             .say(Response::Welcome(Welcome {
                 epoch: Epoch(1),
@@ -139,10 +124,7 @@ impl Drop for ControlPlane {
 
 impl Stream {
     pub(crate) async fn say(&self, response: Response) {
-        self.responses
-            .send(Ok(response.into()))
-            .await
-            .expect("the stream is open");
+        self.responses.send(Ok(response.into())).await.expect("the stream is open");
     }
 
     pub(crate) async fn refuse(self, status: Status) {
@@ -156,13 +138,8 @@ impl Stream {
 
     /// The next message; none when the executor ended the stream.
     pub(crate) async fn hear_or_end(&mut self) -> Option<Request> {
-        let message = timeout(PATIENCE, self.requests.message())
-            .await
-            .expect("a message in time");
-        message
-            .ok()
-            .flatten()
-            .map(|wire| sync::request(wire).expect("reads").expect("is known"))
+        let message = timeout(PATIENCE, self.requests.message()).await.expect("a message in time");
+        message.ok().flatten().map(|wire| sync::request(wire).expect("reads").expect("is known"))
     }
 
     /// The next message that `wanted` takes; others are passed over.
@@ -233,20 +210,12 @@ impl SyncService for Counter {
         request: tonic::Request<Streaming<v1::SyncExecutorRequest>>,
     ) -> Result<tonic::Response<Self::SyncExecutorStream>, Status> {
         let (responses, outbox) = mpsc::channel(16);
-        let stream = Stream {
-            requests: request.into_inner(),
-            responses,
-        };
-        self.0
-            .send(stream)
-            .await
-            .map_err(|_| Status::unavailable("the test is over"))?;
+        let stream = Stream { requests: request.into_inner(), responses };
+        self.0.send(stream).await.map_err(|_| Status::unavailable("the test is over"))?;
         Ok(tonic::Response::new(Box::pin(ReceiverStream::new(outbox))))
     }
 
     async fn probe(&self, _: tonic::Request<v1::ProbeRequest>) -> Result<tonic::Response<v1::ProbeResponse>, Status> {
-        Ok(tonic::Response::new(v1::ProbeResponse {
-            server_version: "1.0.0".to_owned(),
-        }))
+        Ok(tonic::Response::new(v1::ProbeResponse { server_version: "1.0.0".to_owned() }))
     }
 }

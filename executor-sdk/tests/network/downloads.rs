@@ -31,23 +31,15 @@ impl Scene {
         let web = Web::serve(&authority, answers).await;
         let credentials = authority.enrolled(&CredentialStore::new(home.path()), &web.endpoint, 30);
         std::fs::create_dir(home.path().join("bin")).expect("a directory");
-        let control_plane = ControlPlane {
-            endpoint: web.endpoint.clone(),
-            tls: connect::tls(&credentials).expect("TLS"),
-        };
+        let control_plane =
+            ControlPlane { endpoint: web.endpoint.clone(), tls: connect::tls(&credentials).expect("TLS") };
         let policy = Policy {
             authorities: vec![authority.certificate().der().clone()],
             local_addresses: LocalAddresses::Allowed,
             stall_deadline: Duration::from_secs(5),
             ..Policy::default()
         };
-        Self {
-            home,
-            web,
-            control_plane,
-            policy,
-            seen: Arc::default(),
-        }
+        Self { home, web, control_plane, policy, seen: Arc::default() }
     }
 
     fn directory(&self) -> std::path::PathBuf {
@@ -56,16 +48,10 @@ impl Scene {
 
     async fn fetch(&self, uri: &str) -> Result<TemporaryFile, Failure> {
         let directory = self.directory();
-        let request = Request {
-            uri,
-            size: u64::try_from(BYTES.len()).expect("small"),
-            directory: &directory,
-        };
+        let request = Request { uri, size: u64::try_from(BYTES.len()).expect("small"), directory: &directory };
         let seen = Arc::clone(&self.seen);
-        fetch(request, &self.control_plane, &self.policy, move |bytes| {
-            seen.lock().expect("not poisoned").push(bytes)
-        })
-        .await
+        fetch(request, &self.control_plane, &self.policy, move |bytes| seen.lock().expect("not poisoned").push(bytes))
+            .await
     }
 
     /// The path on the executor listener is refused with this code, and nothing is left.
@@ -82,28 +68,17 @@ impl Scene {
 
 fn names(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).expect("reads");
-    entries
-        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
-        .collect()
+    entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
 }
 
 fn ok(body: &[u8]) -> Answer {
-    answer(
-        &format!(
-            "HTTP/1.1 200 OK\ncontent-length: {}\netag: \"a\"\nconnection: close",
-            body.len()
-        ),
-        body,
-    )
+    answer(&format!("HTTP/1.1 200 OK\ncontent-length: {}\netag: \"a\"\nconnection: close", body.len()), body)
 }
 
 /// The head promises everything, and the connection is cut after `bytes`.
 fn cut(bytes: usize) -> Answer {
     answer(
-        &format!(
-            "HTTP/1.1 200 OK\ncontent-length: {}\netag: \"a\"\nconnection: close",
-            BYTES.len()
-        ),
+        &format!("HTTP/1.1 200 OK\ncontent-length: {}\netag: \"a\"\nconnection: close", BYTES.len()),
         &BYTES[..bytes],
     )
 }
@@ -155,10 +130,7 @@ async fn a_cut_download_goes_on_where_it_broke_off() {
     let file = scene.fetch("/artifacts/x").await.expect("fetched");
     assert_eq!(content(&file), BYTES);
     let second = &scene.web.requests()[1];
-    assert!(
-        second.contains("range: bytes=10-\r\n") && second.contains("if-range: \"a\"\r\n"),
-        "{second}"
-    );
+    assert!(second.contains("range: bytes=10-\r\n") && second.contains("if-range: \"a\"\r\n"), "{second}");
 }
 
 #[tokio::test]
@@ -179,10 +151,7 @@ async fn a_changed_file_on_resume_is_taken_whole() {
 #[tokio::test]
 async fn a_server_without_etags_is_asked_from_the_first_byte() {
     let mut first = cut(10);
-    first.bytes = String::from_utf8(first.bytes)
-        .expect("text")
-        .replace("etag: \"a\"", "etag: W/\"a\"")
-        .into_bytes();
+    first.bytes = String::from_utf8(first.bytes).expect("text").replace("etag: \"a\"", "etag: W/\"a\"").into_bytes();
     let scene = Scene::new(vec![first, ok(BYTES)]).await;
     assert_eq!(content(&scene.fetch("/artifacts/x").await.expect("fetched")), BYTES);
     assert!(!scene.web.requests()[1].contains("range:"));
@@ -190,10 +159,7 @@ async fn a_server_without_etags_is_asked_from_the_first_byte() {
 
 #[tokio::test]
 async fn a_server_in_trouble_is_asked_again() {
-    let busy = answer(
-        "HTTP/1.1 503 Service Unavailable\ncontent-length: 0\nconnection: close",
-        b"",
-    );
+    let busy = answer("HTTP/1.1 503 Service Unavailable\ncontent-length: 0\nconnection: close", b"");
     let scene = Scene::new(vec![busy, ok(BYTES)]).await;
     assert_eq!(content(&scene.fetch("/artifacts/x").await.expect("fetched")), BYTES);
 }
@@ -203,10 +169,7 @@ async fn truncated() {
     let scene = Scene::new(vec![ok(&BYTES[..20])]).await;
     let (outcome, code, _) = scene.refuses("/artifacts/x").await;
     assert_eq!((outcome, code), (Outcome::Refused, ErrorCode::Truncated));
-    let chunked = answer(
-        "HTTP/1.1 200 OK\ntransfer-encoding: chunked\nconnection: close",
-        b"4\r\n0123\r\n0\r\n\r\n",
-    );
+    let chunked = answer("HTTP/1.1 200 OK\ntransfer-encoding: chunked\nconnection: close", b"4\r\n0123\r\n0\r\n\r\n");
     let scene = Scene::new(vec![chunked]).await;
     assert_eq!(scene.refuses("/artifacts/x").await.1, ErrorCode::Truncated);
 }
@@ -229,10 +192,7 @@ async fn endless_body() {
 #[tokio::test]
 async fn gzip_bomb() {
     let bomb = answer(
-        &format!(
-            "HTTP/1.1 200 OK\ncontent-encoding: gzip\ncontent-length: {}\nconnection: close",
-            BYTES.len()
-        ),
+        &format!("HTTP/1.1 200 OK\ncontent-encoding: gzip\ncontent-length: {}\nconnection: close", BYTES.len()),
         BYTES,
     );
     let scene = Scene::new(vec![bomb]).await;
@@ -243,27 +203,18 @@ async fn gzip_bomb() {
 
 #[tokio::test]
 async fn redirect_to_another_host() {
-    let away = answer(
-        "HTTP/1.1 302 Found\nlocation: https://example.com/agent\ncontent-length: 0\nconnection: close",
-        b"",
-    );
+    let away =
+        answer("HTTP/1.1 302 Found\nlocation: https://example.com/agent\ncontent-length: 0\nconnection: close", b"");
     let scene = Scene::new(vec![away]).await;
     for uri in [scene.external(), "/artifacts/x".to_owned()] {
         let (outcome, code, message) = scene.refuses(&uri).await;
-        assert_eq!(
-            (outcome, code),
-            (Outcome::Refused, ErrorCode::UrlNotAllowed),
-            "{message}"
-        );
+        assert_eq!((outcome, code), (Outcome::Refused, ErrorCode::UrlNotAllowed), "{message}");
     }
 }
 
 #[tokio::test]
 async fn redirect_on_the_same_origin_is_followed_for_an_external_url() {
-    let here = answer(
-        "HTTP/1.1 302 Found\nlocation: /elsewhere\ncontent-length: 0\nconnection: close",
-        b"",
-    );
+    let here = answer("HTTP/1.1 302 Found\nlocation: /elsewhere\ncontent-length: 0\nconnection: close", b"");
     let scene = Scene::new(vec![here, ok(BYTES)]).await;
     assert_eq!(content(&scene.fetch(&scene.external()).await.expect("fetched")), BYTES);
     assert!(scene.web.requests()[1].contains("get /elsewhere "));
@@ -283,11 +234,7 @@ async fn download_uri_into_the_local_network() {
         "https://169.254.169.254/latest/meta-data".to_owned(),
     ] {
         let (outcome, code, message) = scene.refuses(&uri).await;
-        assert_eq!(
-            (outcome, code),
-            (Outcome::Refused, ErrorCode::UrlNotAllowed),
-            "{uri}: {message}"
-        );
+        assert_eq!((outcome, code), (Outcome::Refused, ErrorCode::UrlNotAllowed), "{uri}: {message}");
     }
     assert_eq!(scene.web.requests(), Vec::<String>::new(), "nobody was asked");
 }
@@ -341,14 +288,8 @@ async fn another_control_planes_server_gets_nothing() {
 async fn a_disk_too_small_is_told_before_the_first_byte() {
     let scene = Scene::new(vec![ok(BYTES)]).await;
     let directory = scene.directory();
-    let request = Request {
-        uri: "/artifacts/x",
-        size: u64::MAX / 2,
-        directory: &directory,
-    };
-    let failure = fetch(request, &scene.control_plane, &scene.policy, |_| {})
-        .await
-        .expect_err("refused");
+    let request = Request { uri: "/artifacts/x", size: u64::MAX / 2, directory: &directory };
+    let failure = fetch(request, &scene.control_plane, &scene.policy, |_| {}).await.expect_err("refused");
     assert_eq!(failure.code, ErrorCode::NoSpace);
     assert_eq!(scene.web.requests(), Vec::<String>::new());
 }
@@ -356,10 +297,7 @@ async fn a_disk_too_small_is_told_before_the_first_byte() {
 #[tokio::test]
 async fn leftovers_of_earlier_processes_are_swept_away() {
     let scene = Scene::new(vec![ok(BYTES)]).await;
-    let (ours, theirs) = (
-        scene.directory().join(".novacula-download-0"),
-        scene.directory().join("novacula-agent"),
-    );
+    let (ours, theirs) = (scene.directory().join(".novacula-download-0"), scene.directory().join("novacula-agent"));
     std::fs::write(&ours, "x").expect("writes");
     std::fs::write(&theirs, "x").expect("writes");
     let file = scene.fetch("/artifacts/x").await.expect("fetched");

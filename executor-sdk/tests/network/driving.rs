@@ -100,12 +100,8 @@ impl Executor for Host {
             plan.from_version.clone(),
             plan.target_version().clone(),
         );
-        self.journal
-            .update(PATIENCE, |state| state.open = Some(open))
-            .expect("writes");
-        let Artifact::File(file) = prepared.artifact else {
-            panic!("a file")
-        };
+        self.journal.update(PATIENCE, |state| state.open = Some(open)).expect("writes");
+        let Artifact::File(file) = prepared.artifact else { panic!("a file") };
         *self.applied.lock().expect("not poisoned") = std::fs::read(file.path()).expect("reads");
         if self.mood == Mood::WaitsInApply {
             self.go.notified().await;
@@ -146,10 +142,7 @@ impl Scene {
     async fn prepared(running: &str, mood: Mood, days: i64, journal: impl FnOnce(&Journal)) -> Self {
         let authority = Authority::new();
         let control_plane = ControlPlane::new(&authority).await;
-        let body = answer(
-            &format!("HTTP/1.1 200 OK\ncontent-length: {}\nconnection: close", BINARY.len()),
-            BINARY,
-        );
+        let body = answer(&format!("HTTP/1.1 200 OK\ncontent-length: {}\nconnection: close", BINARY.len()), BINARY);
         let web = Web::serve(&authority, vec![body]).await;
         let home = tempfile::tempdir().expect("a directory");
         let directory = home.path().join("bin");
@@ -173,32 +166,14 @@ impl Scene {
             ..download::Policy::default()
         };
         let (status, seen) = watch::channel(driver::Status::default());
-        let options = Options {
-            journal: own,
-            credentials,
-            downloads,
-            status: Some(status),
-        };
+        let options = Options { journal: own, credentials, downloads, status: Some(status) };
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(driver::run(Arc::clone(&host), options, shutdown.clone()));
-        Self {
-            authority,
-            control_plane,
-            web,
-            home,
-            host,
-            shutdown,
-            status: seen,
-            running,
-        }
+        Self { authority, control_plane, web, home, host, shutdown, status: seen, running }
     }
 
     async fn end(&mut self) -> End {
-        timeout(PATIENCE, &mut self.running)
-            .await
-            .expect("ends in time")
-            .expect("does not panic")
-            .expect("no error")
+        timeout(PATIENCE, &mut self.running).await.expect("ends in time").expect("does not panic").expect("no error")
     }
 
     fn journal(&self) -> novacula_executor_sdk::journal::State {
@@ -207,10 +182,7 @@ impl Scene {
 
     /// Waits until the loop says so.
     async fn status(&mut self, wanted: impl FnMut(&driver::Status) -> bool) {
-        timeout(PATIENCE, self.status.wait_for(wanted))
-            .await
-            .expect("in time")
-            .expect("the loop runs");
+        timeout(PATIENCE, self.status.wait_for(wanted)).await.expect("in time").expect("the loop runs");
     }
 
     fn spec(&self, signatures: Vec<String>) -> Spec {
@@ -227,11 +199,7 @@ impl Scene {
         let (attempt, spec, remaining_ttl) = (attempt(), self.spec(signatures), Duration::from_secs(60));
         Response::Desired(Desired {
             generation: Generation(generation),
-            want: Want::Upgrade {
-                attempt,
-                spec,
-                remaining_ttl,
-            },
+            want: Want::Upgrade { attempt, spec, remaining_ttl },
         })
     }
 }
@@ -254,16 +222,11 @@ fn signed_by(pair: &minisign::SecretKey) -> String {
         sequence: 1,
         floor: version("1.0.0"),
     };
-    minisign::sign(None, pair, BINARY, Some(&manifest.to_string()), None)
-        .expect("signs")
-        .to_string()
+    minisign::sign(None, pair, BINARY, Some(&manifest.to_string()), None).expect("signs").to_string()
 }
 
 /// A signature by the checkout's development key; none when this build trusts other keys.
-#[expect(
-    clippy::print_stderr,
-    reason = "says why a test did nothing; libtest has no other way"
-)]
+#[expect(clippy::print_stderr, reason = "says why a test did nothing; libtest has no other way")]
 fn signed() -> Option<String> {
     if build_kind() == BuildKind::Release {
         eprintln!("ignored: needs the development key: unset NOVACULA_RELEASE_KEYS");
@@ -271,10 +234,8 @@ fn signed() -> Option<String> {
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/development-key/release.key");
     let text = std::fs::read_to_string(path).expect("build.rs made it");
-    let secret = minisign::SecretKeyBox::from_string(&text)
-        .expect("a key")
-        .into_unencrypted_secret_key()
-        .expect("no password");
+    let secret =
+        minisign::SecretKeyBox::from_string(&text).expect("a key").into_unencrypted_secret_key().expect("no password");
     Some(signed_by(&secret))
 }
 
@@ -306,10 +267,7 @@ async fn an_upgrade_goes_from_desired_to_a_swap_with_leave_only() {
     let Some(signature) = signed() else { return };
     let mut scene = Scene::new("1.0.0", Mood::Willing).await;
     let (mut stream, hello) = scene.control_plane.welcome(SELDOM, SELDOM).await;
-    assert_eq!(
-        (hello.version, hello.generation, hello.open_attempt),
-        (version("1.0.0"), Generation(0), None)
-    );
+    assert_eq!((hello.version, hello.generation, hello.open_attempt), (version("1.0.0"), Generation(0), None));
     assert_eq!(hello.release_key_ids.len(), 1);
     assert!(matches!(stream.hear().await, Request::Inventory(_)));
 
@@ -319,12 +277,7 @@ async fn an_upgrade_goes_from_desired_to_a_swap_with_leave_only() {
     assert_eq!(scene.host.calls(), ["preflight"], "no leave, no swap");
     assert_eq!(scene.journal().generation, Generation(5));
 
-    stream
-        .say(Response::Proceed {
-            attempt: attempt(),
-            generation: Generation(5),
-        })
-        .await;
+    stream.say(Response::Proceed { attempt: attempt(), generation: Generation(5) }).await;
     let restarting = |request| match request {
         Request::Progress(progress) if progress.phase == Phase::Restarting => Some(()),
         _ => None,
@@ -341,24 +294,14 @@ async fn an_upgrade_goes_from_desired_to_a_swap_with_leave_only() {
 #[tokio::test]
 async fn the_new_version_is_confirmed_after_probation_and_says_so_until_it_is_acknowledged() {
     let open = OpenAttempt::new(attempt(), Generation(5), version("1.0.0"), version("1.1.0"));
-    let write = |journal: &Journal| {
-        journal
-            .update(PATIENCE, |state| state.open = Some(open))
-            .expect("writes")
-    };
+    let write = |journal: &Journal| journal.update(PATIENCE, |state| state.open = Some(open)).expect("writes");
     let mut scene = Scene::prepared("1.1.0", Mood::Willing, 300, write).await;
     let (mut stream, hello) = scene.control_plane.welcome(OFTEN, Duration::from_millis(300)).await;
-    assert_eq!(
-        (hello.open_attempt, hello.phase),
-        (Some(attempt()), Some(Phase::Confirming))
-    );
+    assert_eq!((hello.open_attempt, hello.phase), (Some(attempt()), Some(Phase::Confirming)));
     let first = stream.until(report).await;
     assert_eq!((first.attempt, first.report.outcome), (attempt(), Outcome::Succeeded));
     let state = scene.journal();
-    assert!(
-        state.open.is_none() && state.has_finished(attempt()),
-        "durable before it is said"
-    );
+    assert!(state.open.is_none() && state.has_finished(attempt()), "durable before it is said");
     assert_eq!(state.confirmed.expect("confirmed").version, version("1.1.0"));
     stream.refuse(tonic::Status::unavailable("cut")).await;
 
@@ -366,12 +309,7 @@ async fn the_new_version_is_confirmed_after_probation_and_says_so_until_it_is_ac
     assert_eq!(hello.unsent_outcomes.len(), 1);
     assert_eq!(stream.until(report).await, first);
     stream.say(Response::ReportAck { attempt: attempt() }).await;
-    stream
-        .say(Response::Desired(Desired {
-            generation: Generation(9),
-            want: Want::Nothing,
-        }))
-        .await;
+    stream.say(Response::Desired(Desired { generation: Generation(9), want: Want::Nothing })).await;
     assert_eq!(stream.until(heartbeat).await, 9);
     assert!(scene.journal().unsent.is_empty());
     assert_eq!(scene.host.calls(), ["confirmed"]);
@@ -385,10 +323,7 @@ async fn a_refused_artifact_is_reported_and_not_fetched() {
     for _ in 0..2 {
         stream.say(scene.desired(5, vec![signed_by(&stranger.sk)])).await;
         let report = stream.until(report).await.report;
-        assert_eq!(
-            (report.outcome, report.error_code),
-            (Outcome::Refused, Some(ErrorCode::UnknownKey))
-        );
+        assert_eq!((report.outcome, report.error_code), (Outcome::Refused, Some(ErrorCode::UnknownKey)));
         assert_eq!(report.running_version, version("1.0.0"));
     }
     assert_eq!(scene.web.requests(), Vec::<String>::new());
@@ -402,12 +337,7 @@ async fn a_panic_in_an_executors_code_is_a_failure_of_the_attempt_and_of_nothing
     let (mut stream, _) = scene.control_plane.welcome(SELDOM, SELDOM).await;
     stream.say(scene.desired(5, vec![signature])).await;
     assert_eq!(stream.until(report).await.report.outcome, Outcome::Failed);
-    stream
-        .say(Response::Desired(Desired {
-            generation: Generation(6),
-            want: Want::Nothing,
-        }))
-        .await;
+    stream.say(Response::Desired(Desired { generation: Generation(6), want: Want::Nothing })).await;
     assert_eq!(stream.until(heartbeat).await, 6, "the loop goes on");
 }
 
@@ -415,23 +345,11 @@ async fn a_panic_in_an_executors_code_is_a_failure_of_the_attempt_and_of_nothing
 async fn told_to_dial_again_it_makes_before_it_breaks() {
     let mut scene = Scene::new("1.0.0", Mood::Willing).await;
     let (mut old, _) = scene.control_plane.welcome(SELDOM, SELDOM).await;
-    old.say(Response::Reconnect {
-        after: Duration::ZERO,
-        reason: "DRAINING".to_owned(),
-    })
-    .await;
+    old.say(Response::Reconnect { after: Duration::ZERO, reason: "DRAINING".to_owned() }).await;
     let mut new = scene.control_plane.stream().await;
     assert!(matches!(new.hear().await, Request::Hello(_)));
-    old.say(Response::Desired(Desired {
-        generation: Generation(3),
-        want: Want::Nothing,
-    }))
-    .await;
-    assert_eq!(
-        old.until(heartbeat).await,
-        3,
-        "the old one is used until the new one is welcome"
-    );
+    old.say(Response::Desired(Desired { generation: Generation(3), want: Want::Nothing })).await;
+    assert_eq!(old.until(heartbeat).await, 3, "the old one is used until the new one is welcome");
     let welcome = domain::sync::Welcome {
         epoch: domain::Epoch(2),
         heartbeat_interval: OFTEN,
@@ -453,10 +371,7 @@ async fn a_certificate_past_a_third_of_its_life_is_renewed_over_the_stream_that_
     let (mut new, _) = scene.control_plane.welcome(OFTEN, SELDOM).await;
     old.ended().await;
     new.until(heartbeat).await;
-    assert_ne!(
-        CredentialStore::new(scene.home.path()).load().expect("kept").chain(),
-        before
-    );
+    assert_ne!(CredentialStore::new(scene.home.path()).load().expect("kept").chain(), before);
     assert_eq!(scene.control_plane.office.asked.lock().expect("not poisoned").len(), 1);
 }
 
@@ -464,11 +379,7 @@ async fn a_certificate_past_a_third_of_its_life_is_renewed_over_the_stream_that_
 async fn a_refused_certificate_is_renewed_before_the_next_hello() {
     let mut scene = Scene::new("1.0.0", Mood::Willing).await;
     let mut details = tonic_types::ErrorDetails::new();
-    details.set_error_info(
-        Reason::CertificateInvalid.as_str(),
-        proto::ERROR_DOMAIN,
-        std::collections::HashMap::new(),
-    );
+    details.set_error_info(Reason::CertificateInvalid.as_str(), proto::ERROR_DOMAIN, std::collections::HashMap::new());
     let refusal = tonic::Status::with_error_details(tonic::Code::Unauthenticated, "the certificate is over", details);
     scene.control_plane.stream().await.refuse(refusal).await;
     let (mut stream, _) = scene.control_plane.welcome(OFTEN, SELDOM).await;
@@ -486,20 +397,12 @@ async fn a_control_plane_that_answers_no_heartbeat_is_left_inside_its_deadline()
         while frozen.hear_or_end().await.is_some() {}
     });
     ended.await.expect("left in time");
-    assert!(
-        begin.elapsed() > driver::ANSWER_DEADLINE - Duration::from_secs(2),
-        "{:?}",
-        begin.elapsed()
-    );
-    scene
-        .status(|status| status.trouble.as_deref().is_some_and(|why| why.contains("heartbeat")))
-        .await;
+    assert!(begin.elapsed() > driver::ANSWER_DEADLINE - Duration::from_secs(2), "{:?}", begin.elapsed());
+    scene.status(|status| status.trouble.as_deref().is_some_and(|why| why.contains("heartbeat"))).await;
     let (mut next, _) = scene.control_plane.welcome(OFTEN, SELDOM).await;
     next.until(heartbeat).await;
     next.say(Response::HeartbeatAck).await;
-    scene
-        .status(|status| status.connected.is_some() && status.trouble.is_none())
-        .await;
+    scene.status(|status| status.connected.is_some() && status.trouble.is_none()).await;
 }
 
 #[tokio::test]
@@ -509,15 +412,8 @@ async fn a_shutdown_never_drops_a_swap() {
     let (mut stream, _) = scene.control_plane.welcome(OFTEN, SELDOM).await;
     stream.say(scene.desired(5, vec![signature])).await;
     asked_for_leave(&mut stream).await;
-    stream
-        .say(Response::Proceed {
-            attempt: attempt(),
-            generation: Generation(5),
-        })
-        .await;
-    scene
-        .status(|status| status.attempt == Some((attempt(), Phase::Applying)))
-        .await;
+    stream.say(Response::Proceed { attempt: attempt(), generation: Generation(5) }).await;
+    scene.status(|status| status.attempt == Some((attempt(), Phase::Applying))).await;
     scene.shutdown.cancel();
     for _ in 0..3 {
         stream.until(heartbeat).await;
@@ -547,38 +443,24 @@ async fn a_shutdown_ends_the_stream_and_drops_what_has_no_leave() {
 #[tokio::test]
 async fn a_version_that_was_asked_for_back_is_brought_back_after_leave() {
     let open = OpenAttempt::new(attempt(), Generation(5), version("1.0.0"), version("1.1.0"));
-    let write = |journal: &Journal| {
-        journal
-            .update(PATIENCE, |state| state.open = Some(open))
-            .expect("writes")
-    };
+    let write = |journal: &Journal| journal.update(PATIENCE, |state| state.open = Some(open)).expect("writes");
     let mut scene = Scene::prepared("1.1.0", Mood::Willing, 300, write).await;
     let (stream, _) = scene.control_plane.welcome(SELDOM, SELDOM).await;
     stream
-        .say(Response::Desired(Desired {
-            generation: Generation(6),
-            want: Want::RollBack { attempt: attempt() },
-        }))
+        .say(Response::Desired(Desired { generation: Generation(6), want: Want::RollBack { attempt: attempt() } }))
         .await;
     drop(stream);
     assert_eq!(scene.end().await, End::Restart);
     assert_eq!(scene.host.calls(), ["roll_back"]);
-    let cause = scene
-        .journal()
-        .open
-        .expect("open still")
-        .rollback
-        .expect("noted before");
+    let cause = scene.journal().open.expect("open still").rollback.expect("noted before");
     assert_eq!(cause.code, ErrorCode::ByHand);
 }
 
 #[tokio::test]
 async fn numbers_without_sense_do_no_harm() {
     let mut scene = Scene::new("1.0.0", Mood::Willing).await;
-    let (mut stream, _) = scene
-        .control_plane
-        .welcome(Duration::ZERO, Duration::from_secs(i64::MAX.unsigned_abs()))
-        .await;
+    let (mut stream, _) =
+        scene.control_plane.welcome(Duration::ZERO, Duration::from_secs(i64::MAX.unsigned_abs())).await;
     let begin = std::time::Instant::now();
     for _ in 0..5 {
         stream.until(heartbeat).await;
@@ -586,24 +468,12 @@ async fn numbers_without_sense_do_no_harm() {
     assert!(begin.elapsed() >= Duration::from_millis(400), "{:?}", begin.elapsed());
     let ages = Duration::from_secs(300_000_000_000);
     let mut want = scene.desired(3, vec!["nonsense".to_owned()]);
-    if let Response::Desired(Desired {
-        want: Want::Upgrade { remaining_ttl, .. },
-        ..
-    }) = &mut want
-    {
+    if let Response::Desired(Desired { want: Want::Upgrade { remaining_ttl, .. }, .. }) = &mut want {
         *remaining_ttl = ages;
     }
     stream.say(want).await;
-    assert_eq!(
-        stream.until(report).await.report.error_code,
-        Some(ErrorCode::BadSignature)
-    );
-    stream
-        .say(Response::Reconnect {
-            after: ages,
-            reason: String::new(),
-        })
-        .await;
+    assert_eq!(stream.until(report).await.report.error_code, Some(ErrorCode::BadSignature));
+    stream.say(Response::Reconnect { after: ages, reason: String::new() }).await;
     stream.until(heartbeat).await;
     assert!(!scene.running.is_finished());
 }

@@ -20,9 +20,7 @@ fn join(authority: Sha256, endpoint: &Endpoint) -> JoinSecret {
 }
 
 fn cause(error: &connect::Error) -> &Cause {
-    let connect::Error::Dial { cause, .. } = error else {
-        panic!("{error:?}")
-    };
+    let connect::Error::Dial { cause, .. } = error else { panic!("{error:?}") };
     cause
 }
 
@@ -31,9 +29,7 @@ async fn a_join_token_gets_credentials_that_open_the_door() {
     let (authority, home) = (Authority::new(), tempfile::tempdir().expect("a directory"));
     let control_plane = ControlPlane::new(&authority).await;
     let store = CredentialStore::new(home.path());
-    let credentials = enrol(&join(authority.pin(), &control_plane.endpoint), None, &store)
-        .await
-        .expect("enrolled");
+    let credentials = enrol(&join(authority.pin(), &control_plane.endpoint), None, &store).await.expect("enrolled");
     assert_eq!(credentials.uid.to_string(), UID);
     let read = store.load().expect("kept");
     probe(&read).await.expect("let in");
@@ -45,14 +41,9 @@ async fn a_man_in_the_middle_at_enrolment() {
     let home = tempfile::tempdir().expect("a directory");
     let middle = ControlPlane::new(&stranger).await;
     let store = CredentialStore::new(home.path());
-    let error = enrol(&join(authority.pin(), &middle.endpoint), None, &store)
-        .await
-        .expect_err("refused");
+    let error = enrol(&join(authority.pin(), &middle.endpoint), None, &store).await.expect_err("refused");
     assert!(matches!(error, Error::NotPinned { .. }), "{error:?}");
-    assert!(
-        middle.office.asked.lock().expect("not poisoned").is_empty(),
-        "it got neither token nor request"
-    );
+    assert!(middle.office.asked.lock().expect("not poisoned").is_empty(), "it got neither token nor request");
     assert!(store.load().is_err());
 }
 
@@ -61,12 +52,8 @@ async fn the_authority_of_the_token_under_another_name_is_refused() {
     let (authority, home) = (Authority::new(), tempfile::tempdir().expect("a directory"));
     let other = ControlPlane::named(&authority, "elsewhere.example").await;
     let store = CredentialStore::new(home.path());
-    let error = enrol(&join(authority.pin(), &other.endpoint), None, &store)
-        .await
-        .expect_err("refused");
-    let Error::Connect(error) = error else {
-        panic!("{error:?}")
-    };
+    let error = enrol(&join(authority.pin(), &other.endpoint), None, &store).await.expect_err("refused");
+    let Error::Connect(error) = error else { panic!("{error:?}") };
     assert_eq!(cause(&error), &Cause::OtherName);
 }
 
@@ -77,13 +64,8 @@ async fn enrolment_whose_answer_is_lost_is_repeated_with_the_same_key() {
     *control_plane.office.lose.lock().expect("not poisoned") = 1;
     let join = join(authority.pin(), &control_plane.endpoint);
     let store = CredentialStore::new(home.path());
-    assert!(matches!(
-        enrol(&join, None, &store).await,
-        Err(Error::Connect(connect::Error::Answer { .. }))
-    ));
-    enrol(&join, None, &CredentialStore::new(home.path()))
-        .await
-        .expect("enrolled");
+    assert!(matches!(enrol(&join, None, &store).await, Err(Error::Connect(connect::Error::Answer { .. }))));
+    enrol(&join, None, &CredentialStore::new(home.path())).await.expect("enrolled");
     let asked = control_plane.office.asked.lock().expect("not poisoned").clone();
     let key = |request: &[u8]| {
         let (_, request) = x509_parser::prelude::FromDer::from_der(request).expect("parses");
@@ -124,11 +106,7 @@ async fn what_keeps_us_out_is_said_in_words() {
 
     let expired = authority.enrolled(&store, &ours.endpoint, -1);
     let error = probe(&expired).await.expect_err("expired");
-    assert_eq!(
-        cause(&error),
-        &Cause::Refused(rustls::AlertDescription::CertificateExpired),
-        "{error}"
-    );
+    assert_eq!(cause(&error), &Cause::Refused(rustls::AlertDescription::CertificateExpired), "{error}");
 
     let closed: Endpoint = "localhost:1".parse().expect("an endpoint");
     let nobody = authority.enrolled(&store, &closed, 30);

@@ -35,9 +35,8 @@ impl Web {
     /// Serves `answers` in turn, the last one again and again.
     pub(crate) async fn serve(authority: &Authority, answers: Vec<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
-        let endpoint = format!("localhost:{}", listener.local_addr().expect("bound").port())
-            .parse()
-            .expect("an endpoint");
+        let endpoint =
+            format!("localhost:{}", listener.local_addr().expect("bound").port()).parse().expect("an endpoint");
         let acceptor = TlsAcceptor::from(authority.server("localhost", Speaks::Http));
         let requests: Arc<Mutex<Vec<String>>> = Arc::default();
         let heard = Arc::clone(&requests);
@@ -56,10 +55,7 @@ impl Web {
                 }
                 let certified = tls.get_ref().1.peer_certificates().is_some();
                 let request = String::from_utf8(request).expect("ASCII").to_ascii_lowercase();
-                heard
-                    .lock()
-                    .expect("not poisoned")
-                    .push(format!("{request}client-certificate: {certified}\r\n"));
+                heard.lock().expect("not poisoned").push(format!("{request}client-certificate: {certified}\r\n"));
                 let answer = &answers[usize::min(turn, answers.len() - 1)];
                 let mut open = tls.write_all(&answer.bytes).await.is_ok();
                 while open && matches!(answer.then, Then::Endless) {
@@ -70,11 +66,7 @@ impl Web {
                 let _ = tls.shutdown().await;
             }
         });
-        Self {
-            endpoint,
-            requests,
-            server,
-        }
+        Self { endpoint, requests, server }
     }
 
     /// What was asked so far, in lower case.
@@ -92,8 +84,5 @@ impl Drop for Web {
 /// An answer with a head of its own.
 pub(crate) fn answer(head: &str, body: &[u8]) -> Answer {
     let head = head.trim().lines().map(str::trim).collect::<Vec<_>>().join("\r\n");
-    Answer {
-        bytes: [head.as_bytes(), b"\r\n\r\n", body].concat(),
-        then: Then::Close,
-    }
+    Answer { bytes: [head.as_bytes(), b"\r\n\r\n", body].concat(), then: Then::Close }
 }

@@ -44,24 +44,15 @@ pub fn attempt(attempt: &Attempt, log_tail: LogTail) -> v1::Attempt {
     if let Some(ending) = &attempt.ending {
         wire.outcome = v1::Outcome::from(ending.outcome).into();
         wire.outcome_source = v1::OutcomeSource::from(ending.source).into();
-        wire.reason = ending
-            .reason
-            .map(|reason| reason.as_str().to_owned())
-            .unwrap_or_default();
+        wire.reason = ending.reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default();
         wire.stage = ending.stage.map(|stage| stage.as_str().to_owned()).unwrap_or_default();
-        wire.error_code = ending
-            .error_code
-            .map(|code| code.as_str().to_owned())
-            .unwrap_or_default();
+        wire.error_code = ending.error_code.map(|code| code.as_str().to_owned()).unwrap_or_default();
         wire.message = text::line(&ending.message, text::MESSAGE_MAX_BYTES);
         wire.rolled_back_to = field::text(ending.rolled_back_to.as_ref());
         wire.log_tail = tail(&ending.log_tail);
     } else if let Some(report) = &attempt.refused {
         wire.stage = report.stage.map(|stage| stage.as_str().to_owned()).unwrap_or_default();
-        wire.error_code = report
-            .error_code
-            .map(|code| code.as_str().to_owned())
-            .unwrap_or_default();
+        wire.error_code = report.error_code.map(|code| code.as_str().to_owned()).unwrap_or_default();
         wire.message = text::line(&report.message, text::MESSAGE_MAX_BYTES);
         wire.log_tail = tail(&report.log_tail);
     }

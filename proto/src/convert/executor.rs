@@ -28,17 +28,8 @@ pub struct Surroundings<'a> {
 /// To the wire.
 #[must_use]
 pub fn executor(executor: &Executor, around: Surroundings<'_>) -> v1::Executor {
-    let attempt_name = |id: AttemptId| {
-        AttemptName {
-            executor: executor.name.clone(),
-            attempt: id,
-        }
-        .to_string()
-    };
-    let pinned_reason = executor
-        .pinned
-        .as_deref()
-        .map(|why| text::line(why, text::NOTE_MAX_BYTES));
+    let attempt_name = |id: AttemptId| AttemptName { executor: executor.name.clone(), attempt: id }.to_string();
+    let pinned_reason = executor.pinned.as_deref().map(|why| text::line(why, text::NOTE_MAX_BYTES));
     v1::Executor {
         name: executor.name.to_string(),
         uid: executor.uid.to_string(),
@@ -88,12 +79,7 @@ fn pending(attempt: &Attempt, spec: Option<&Spec>) -> v1::PendingUpgrade {
         }),
         expire_time: Some(field::to_timestamp(attempt.expire_time)),
         refused_error_code: refused
-            .map(|report| {
-                report
-                    .error_code
-                    .map_or("OTHER", domain::attempt::ErrorCode::as_str)
-                    .to_owned()
-            })
+            .map(|report| report.error_code.map_or("OTHER", domain::attempt::ErrorCode::as_str).to_owned())
             .unwrap_or_default(),
     }
 }

@@ -16,9 +16,7 @@ pub fn required<T: FromStr<Err: Display>>(name: &'static str, value: &str) -> Re
     if value.is_empty() {
         return Err(Error::missing(name));
     }
-    value
-        .parse()
-        .map_err(|error: T::Err| Error::new(name, error.to_string(), value))
+    value.parse().map_err(|error: T::Err| Error::new(name, error.to_string(), value))
 }
 
 /// A field that may be empty.
@@ -26,11 +24,7 @@ pub fn required<T: FromStr<Err: Display>>(name: &'static str, value: &str) -> Re
 /// # Errors
 /// [`Error`] when it is there and not what it should be.
 pub fn optional<T: FromStr<Err: Display>>(name: &'static str, value: &str) -> Result<Option<T>, Error> {
-    if value.is_empty() {
-        Ok(None)
-    } else {
-        required(name, value).map(Some)
-    }
+    if value.is_empty() { Ok(None) } else { required(name, value).map(Some) }
 }
 
 /// An image digest, `sha256:` and 64 digits.
@@ -50,18 +44,10 @@ pub fn image_digest(name: &'static str, value: &str) -> Result<Sha256, Error> {
 /// [`Error`] when it is negative or not normalized.
 pub fn duration(name: &'static str, value: Option<prost_types::Duration>) -> Result<Option<Duration>, Error> {
     let Some(value) = value else { return Ok(None) };
-    let refuse = || {
-        Error::new(
-            name,
-            "is not a duration of 0 s or more",
-            &format!("{}.{:09} s", value.seconds, value.nanos),
-        )
-    };
+    let refuse =
+        || Error::new(name, "is not a duration of 0 s or more", &format!("{}.{:09} s", value.seconds, value.nanos));
     let seconds = u64::try_from(value.seconds).map_err(|_| refuse())?;
-    let nanos = u32::try_from(value.nanos)
-        .ok()
-        .filter(|nanos| *nanos < 1_000_000_000)
-        .ok_or_else(refuse)?;
+    let nanos = u32::try_from(value.nanos).ok().filter(|nanos| *nanos < 1_000_000_000).ok_or_else(refuse)?;
     Ok(Some(Duration::new(seconds, nanos)))
 }
 
@@ -82,13 +68,7 @@ pub fn to_duration(value: Duration) -> prost_types::Duration {
 /// [`Error`] when it lies outside the range of microseconds in 64 bits, or is not normalized.
 pub fn timestamp(name: &'static str, value: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>, Error> {
     let Some(value) = value else { return Ok(None) };
-    let refuse = || {
-        Error::new(
-            name,
-            "is not a point in time",
-            &format!("{}.{:09} s", value.seconds, value.nanos),
-        )
-    };
+    let refuse = || Error::new(name, "is not a point in time", &format!("{}.{:09} s", value.seconds, value.nanos));
     if !(0..1_000_000_000).contains(&value.nanos) {
         return Err(refuse());
     }

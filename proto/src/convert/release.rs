@@ -9,14 +9,7 @@ use crate::v1;
 impl From<Artifact> for v1::Artifact {
     fn from(artifact: Artifact) -> Self {
         match artifact {
-            Artifact::Agent {
-                platform,
-                file,
-                size,
-                sha256,
-                location,
-                signatures,
-            } => {
+            Artifact::Agent { platform, file, size, sha256, location, signatures } => {
                 let external_url = match location {
                     Location::Stored => String::new(),
                     Location::External(url) => url,
@@ -28,24 +21,11 @@ impl From<Artifact> for v1::Artifact {
                     sha256: sha256.to_string(),
                     external_url,
                 };
-                Self {
-                    artifact: Some(v1::artifact::Artifact::Agent(agent)),
-                    minisign_signatures: signatures,
-                }
+                Self { artifact: Some(v1::artifact::Artifact::Agent(agent)), minisign_signatures: signatures }
             }
-            Artifact::Operator {
-                image,
-                digest,
-                signatures,
-            } => {
-                let operator = v1::OperatorArtifact {
-                    image,
-                    digest: format!("sha256:{digest}"),
-                };
-                Self {
-                    artifact: Some(v1::artifact::Artifact::Operator(operator)),
-                    minisign_signatures: signatures,
-                }
+            Artifact::Operator { image, digest, signatures } => {
+                let operator = v1::OperatorArtifact { image, digest: format!("sha256:{digest}") };
+                Self { artifact: Some(v1::artifact::Artifact::Operator(operator)), minisign_signatures: signatures }
             }
         }
     }

@@ -8,20 +8,12 @@ use crate::v1;
 
 impl From<AttemptReport> for v1::Report {
     fn from(of: AttemptReport) -> Self {
-        let AttemptReport {
-            attempt,
-            target_version,
-            from_version,
-            report,
-        } = of;
+        let AttemptReport { attempt, target_version, from_version, report } = of;
         Self {
             attempt: attempt.to_string(),
             outcome: v1::Outcome::from(report.outcome).into(),
             stage: report.stage.map(|stage| stage.as_str().to_owned()).unwrap_or_default(),
-            error_code: report
-                .error_code
-                .map(|code| code.as_str().to_owned())
-                .unwrap_or_default(),
+            error_code: report.error_code.map(|code| code.as_str().to_owned()).unwrap_or_default(),
             message: text::line(&report.message, text::MESSAGE_MAX_BYTES),
             running_version: report.running_version.to_string(),
             rolled_back_to: field::text(report.rolled_back_to.as_ref()),

@@ -66,16 +66,10 @@ impl TryFrom<v1::OperatorUpgradeSpec> for OperatorUpgradeSpec {
 impl From<Desired> for v1::Desired {
     /// `rollback.version` stays empty here: what is desired does not carry it, and the executor's journal does.
     fn from(desired: Desired) -> Self {
-        let attempt = desired
-            .want
-            .attempt()
-            .map(|attempt| attempt.to_string())
-            .unwrap_or_default();
+        let attempt = desired.want.attempt().map(|attempt| attempt.to_string()).unwrap_or_default();
         let (remaining_ttl, spec) = match desired.want {
             Want::Nothing => (None, None),
-            Want::Upgrade {
-                spec, remaining_ttl, ..
-            } => {
+            Want::Upgrade { spec, remaining_ttl, .. } => {
                 let spec = match spec {
                     Spec::Agent(spec) => v1::desired::Spec::Agent(spec.into()),
                     Spec::Operator(spec) => v1::desired::Spec::Operator(spec.into()),
@@ -84,12 +78,7 @@ impl From<Desired> for v1::Desired {
             }
             Want::RollBack { .. } => (None, Some(v1::desired::Spec::Rollback(v1::Rollback::default()))),
         };
-        Self {
-            generation: desired.generation.0,
-            attempt,
-            remaining_ttl,
-            spec,
-        }
+        Self { generation: desired.generation.0, attempt, remaining_ttl, spec }
     }
 }
 
@@ -101,10 +90,7 @@ impl TryFrom<v1::Desired> for Desired {
         let generation = Generation(desired.generation);
         let spec = match desired.spec {
             None => {
-                return Ok(Self {
-                    generation,
-                    want: Want::Nothing,
-                });
+                return Ok(Self { generation, want: Want::Nothing });
             }
             Some(v1::desired::Spec::Agent(spec)) => {
                 Spec::Agent(spec.try_into().map_err(|error: Error| error.within("agent"))?)
@@ -114,22 +100,12 @@ impl TryFrom<v1::Desired> for Desired {
             }
             Some(v1::desired::Spec::Rollback(_)) => {
                 let attempt = field::required("attempt", &desired.attempt)?;
-                return Ok(Self {
-                    generation,
-                    want: Want::RollBack { attempt },
-                });
+                return Ok(Self { generation, want: Want::RollBack { attempt } });
             }
         };
         let attempt = field::required("attempt", &desired.attempt)?;
         // No word of the time left is no time left: an executor must never begin on a spec without an end.
         let remaining_ttl = field::duration("remaining_ttl", desired.remaining_ttl)?.unwrap_or(Duration::ZERO);
-        Ok(Self {
-            generation,
-            want: Want::Upgrade {
-                attempt,
-                spec,
-                remaining_ttl,
-            },
-        })
+        Ok(Self { generation, want: Want::Upgrade { attempt, spec, remaining_ttl } })
     }
 }

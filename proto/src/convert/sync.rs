@@ -22,12 +22,8 @@ pub fn request(wire: v1::SyncExecutorRequest) -> Result<Option<Request>, Error> 
         return Ok(None);
     };
     Ok(Some(match message {
-        Said::Hello(hello) => Request::Hello(Box::new(
-            hello.try_into().map_err(|error: Error| error.within("hello"))?,
-        )),
-        Said::Heartbeat(heartbeat) => Request::Heartbeat {
-            generation: Generation(heartbeat.generation),
-        },
+        Said::Hello(hello) => Request::Hello(Box::new(hello.try_into().map_err(|error: Error| error.within("hello"))?)),
+        Said::Heartbeat(heartbeat) => Request::Heartbeat { generation: Generation(heartbeat.generation) },
         Said::Progress(wire) => {
             let attempt = field::required("attempt", &wire.attempt).map_err(|error| error.within("progress"))?;
             let Some(phase) = vocabulary::phase(wire.phase) else {
@@ -44,14 +40,11 @@ pub fn request(wire: v1::SyncExecutorRequest) -> Result<Option<Request>, Error> 
         }
         Said::ReadyToSwap(wire) => {
             let attempt = field::required("attempt", &wire.attempt).map_err(|error| error.within("ready_to_swap"))?;
-            Request::ReadyToSwap {
-                attempt,
-                generation: Generation(wire.generation),
-            }
+            Request::ReadyToSwap { attempt, generation: Generation(wire.generation) }
         }
-        Said::Report(report) => Request::Report(Box::new(
-            report.try_into().map_err(|error: Error| error.within("report"))?,
-        )),
+        Said::Report(report) => {
+            Request::Report(Box::new(report.try_into().map_err(|error: Error| error.within("report"))?))
+        }
         Said::Inventory(inventory) => {
             Request::Inventory(inventory.try_into().map_err(|error: Error| error.within("inventory"))?)
         }
@@ -75,29 +68,19 @@ pub fn response(wire: v1::SyncExecutorResponse) -> Result<Option<Response>, Erro
         }
         Answered::Proceed(wire) => {
             let attempt = field::required("attempt", &wire.attempt).map_err(|error| error.within("proceed"))?;
-            Response::Proceed {
-                attempt,
-                generation: Generation(wire.generation),
-            }
+            Response::Proceed { attempt, generation: Generation(wire.generation) }
         }
         Answered::Withdrawn(wire) => {
             let attempt = field::required("attempt", &wire.attempt).map_err(|error| error.within("withdrawn"))?;
-            Response::Withdrawn {
-                attempt,
-                reason: text::line(&wire.reason, text::NOTE_MAX_BYTES),
-            }
+            Response::Withdrawn { attempt, reason: text::line(&wire.reason, text::NOTE_MAX_BYTES) }
         }
         Answered::ReportAck(wire) => Response::ReportAck {
             attempt: field::required("attempt", &wire.attempt).map_err(|error| error.within("report_ack"))?,
         },
         Answered::Reconnect(wire) => {
-            let after = field::duration("after", wire.after)
-                .map_err(|error| error.within("reconnect"))?
-                .unwrap_or_default();
-            Response::Reconnect {
-                after,
-                reason: text::line(&wire.reason, text::NOTE_MAX_BYTES),
-            }
+            let after =
+                field::duration("after", wire.after).map_err(|error| error.within("reconnect"))?.unwrap_or_default();
+            Response::Reconnect { after, reason: text::line(&wire.reason, text::NOTE_MAX_BYTES) }
         }
         Answered::HeartbeatAck(_) => Response::HeartbeatAck,
     }))
@@ -107,9 +90,7 @@ impl From<Request> for v1::SyncExecutorRequest {
     fn from(request: Request) -> Self {
         let message = match request {
             Request::Hello(hello) => Said::Hello((*hello).into()),
-            Request::Heartbeat { generation } => Said::Heartbeat(v1::Heartbeat {
-                generation: generation.0,
-            }),
+            Request::Heartbeat { generation } => Said::Heartbeat(v1::Heartbeat { generation: generation.0 }),
             Request::Progress(progress) => Said::Progress(v1::Progress {
                 attempt: progress.attempt.to_string(),
                 generation: progress.generation.0,
@@ -117,10 +98,9 @@ impl From<Request> for v1::SyncExecutorRequest {
                 bytes_done: progress.bytes_done,
                 bytes_total: progress.bytes_total,
             }),
-            Request::ReadyToSwap { attempt, generation } => Said::ReadyToSwap(v1::ReadyToSwap {
-                attempt: attempt.to_string(),
-                generation: generation.0,
-            }),
+            Request::ReadyToSwap { attempt, generation } => {
+                Said::ReadyToSwap(v1::ReadyToSwap { attempt: attempt.to_string(), generation: generation.0 })
+            }
             Request::Report(report) => Said::Report((*report).into()),
             Request::Inventory(inventory) => Said::Inventory(inventory.into()),
         };
@@ -133,21 +113,16 @@ impl From<Response> for v1::SyncExecutorResponse {
         let message = match response {
             Response::Welcome(welcome) => Answered::Welcome(welcome.into()),
             Response::Desired(desired) => Answered::Desired(desired.into()),
-            Response::Proceed { attempt, generation } => Answered::Proceed(v1::Proceed {
-                attempt: attempt.to_string(),
-                generation: generation.0,
-            }),
-            Response::Withdrawn { attempt, reason } => Answered::Withdrawn(v1::Withdrawn {
-                attempt: attempt.to_string(),
-                reason,
-            }),
-            Response::ReportAck { attempt } => Answered::ReportAck(v1::ReportAck {
-                attempt: attempt.to_string(),
-            }),
-            Response::Reconnect { after, reason } => Answered::Reconnect(v1::Reconnect {
-                after: Some(field::to_duration(after)),
-                reason,
-            }),
+            Response::Proceed { attempt, generation } => {
+                Answered::Proceed(v1::Proceed { attempt: attempt.to_string(), generation: generation.0 })
+            }
+            Response::Withdrawn { attempt, reason } => {
+                Answered::Withdrawn(v1::Withdrawn { attempt: attempt.to_string(), reason })
+            }
+            Response::ReportAck { attempt } => Answered::ReportAck(v1::ReportAck { attempt: attempt.to_string() }),
+            Response::Reconnect { after, reason } => {
+                Answered::Reconnect(v1::Reconnect { after: Some(field::to_duration(after)), reason })
+            }
             Response::HeartbeatAck => Answered::HeartbeatAck(v1::HeartbeatAck {}),
         };
         Self { message: Some(message) }
@@ -174,11 +149,7 @@ impl TryFrom<v1::Welcome> for Welcome {
         let or = |name, value, default| Ok::<_, Error>(field::duration(name, value)?.unwrap_or(default));
         Ok(Self {
             epoch: Epoch(wire.epoch),
-            heartbeat_interval: or(
-                "heartbeat_interval",
-                wire.heartbeat_interval,
-                DEFAULT_HEARTBEAT_INTERVAL,
-            )?,
+            heartbeat_interval: or("heartbeat_interval", wire.heartbeat_interval, DEFAULT_HEARTBEAT_INTERVAL)?,
             probation: or("probation", wire.probation, DEFAULT_PROBATION)?,
             server_version: wire.server_version.parse().ok(),
             out_of_support: wire.out_of_support,

@@ -40,57 +40,29 @@ fn words() -> impl Strategy<Value = String> {
 }
 
 fn report() -> impl Strategy<Value = AttemptReport> {
-    let what = (
-        select(Outcome::ALL),
-        of(select(Stage::ALL)),
-        of(select(ErrorCode::ALL)),
-        words(),
-        version(),
-        of(version()),
-        vec(words(), 0..5),
-    )
-        .prop_map(
-            |(outcome, stage, error_code, message, running_version, rolled_back_to, log_tail)| Report {
-                outcome,
-                stage,
-                error_code,
-                message,
-                running_version,
-                rolled_back_to,
-                log_tail,
-            },
-        );
+    let what =
+        (
+            select(Outcome::ALL),
+            of(select(Stage::ALL)),
+            of(select(ErrorCode::ALL)),
+            words(),
+            version(),
+            of(version()),
+            vec(words(), 0..5),
+        )
+            .prop_map(|(outcome, stage, error_code, message, running_version, rolled_back_to, log_tail)| {
+                Report { outcome, stage, error_code, message, running_version, rolled_back_to, log_tail }
+            });
     (uuid(), of(version()), of(version()), what).prop_map(|(attempt, target_version, from_version, report)| {
-        AttemptReport {
-            attempt: AttemptId::new(attempt),
-            target_version,
-            from_version,
-            report,
-        }
+        AttemptReport { attempt: AttemptId::new(attempt), target_version, from_version, report }
     })
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
-    let who = (
-        uuid(),
-        uuid(),
-        select(vec![Kind::Agent, Kind::Operator]),
-        version(),
-        of(digest()),
-        of(platform()),
-    );
-    let lists = (
-        vec("[0-9A-F]{1,16}", 0..3),
-        vec("[a-z.]{1,20}", 0..3),
-        vec(report(), 0..3),
-    );
+    let who = (uuid(), uuid(), select(vec![Kind::Agent, Kind::Operator]), version(), of(digest()), of(platform()));
+    let lists = (vec("[0-9A-F]{1,16}", 0..3), vec("[a-z.]{1,20}", 0..3), vec(report(), 0..3));
     let state = (any::<u64>(), of(uuid()), of(select(&Phase::ALL[..])));
-    let host = (
-        of("[a-z ]{1,20}"),
-        of(select(&Channel::ALL[..])),
-        of(select(&Channel::ALL[..])),
-        of(version()),
-    );
+    let host = (of("[a-z ]{1,20}"), of(select(&Channel::ALL[..])), of(select(&Channel::ALL[..])), of(version()));
     (who, lists, state, host).prop_map(|(who, lists, state, host)| Hello {
         uid: ExecutorUid::new(who.0),
         instance: InstanceId::new(who.1),
@@ -127,17 +99,9 @@ fn node() -> impl Strategy<Value = Node> {
 fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         hello().prop_map(|hello| Request::Hello(Box::new(hello))),
-        any::<u64>().prop_map(|n| Request::Heartbeat {
-            generation: Generation(n)
-        }),
-        (
-            uuid(),
-            any::<u64>(),
-            select(&Phase::ALL[..]),
-            any::<u64>(),
-            any::<u64>()
-        )
-            .prop_map(|(attempt, generation, phase, bytes_done, bytes_total)| {
+        any::<u64>().prop_map(|n| Request::Heartbeat { generation: Generation(n) }),
+        (uuid(), any::<u64>(), select(&Phase::ALL[..]), any::<u64>(), any::<u64>()).prop_map(
+            |(attempt, generation, phase, bytes_done, bytes_total)| {
                 Request::Progress(Progress {
                     attempt: AttemptId::new(attempt),
                     generation: Generation(generation),
@@ -145,11 +109,10 @@ fn request() -> impl Strategy<Value = Request> {
                     bytes_done,
                     bytes_total,
                 })
-            }),
-        (uuid(), any::<u64>()).prop_map(|(id, n)| Request::ReadyToSwap {
-            attempt: AttemptId::new(id),
-            generation: Generation(n)
-        }),
+            }
+        ),
+        (uuid(), any::<u64>())
+            .prop_map(|(id, n)| Request::ReadyToSwap { attempt: AttemptId::new(id), generation: Generation(n) }),
         report().prop_map(|report| Request::Report(Box::new(report))),
         vec(node(), 0..4).prop_map(|nodes| Request::Inventory(Inventory::Full(nodes))),
         (vec(node(), 0..4), vec("[a-z0-9-]{1,20}", 0..4))
@@ -163,89 +126,47 @@ fn duration() -> impl Strategy<Value = Duration> {
 
 fn desired() -> impl Strategy<Value = Desired> {
     let signatures = || vec(words(), 0..3);
-    let agent = (
-        "/artifacts/[0-9a-f]{64}",
-        any::<u64>(),
-        digest(),
-        signatures(),
-        version(),
-    )
-        .prop_map(
-            |(download_uri, size_bytes, sha256, minisign_signatures, target_version)| {
-                Spec::Agent(AgentUpgradeSpec {
-                    download_uri,
-                    size_bytes,
-                    sha256,
-                    minisign_signatures,
-                    target_version,
-                })
-            },
-        );
+    let agent = ("/artifacts/[0-9a-f]{64}", any::<u64>(), digest(), signatures(), version()).prop_map(
+        |(download_uri, size_bytes, sha256, minisign_signatures, target_version)| {
+            Spec::Agent(AgentUpgradeSpec { download_uri, size_bytes, sha256, minisign_signatures, target_version })
+        },
+    );
     let operator = ("[a-z./]{1,30}", digest(), signatures(), version()).prop_map(
         |(image, digest, minisign_signatures, target_version)| {
-            Spec::Operator(OperatorUpgradeSpec {
-                image,
-                digest,
-                minisign_signatures,
-                target_version,
-            })
+            Spec::Operator(OperatorUpgradeSpec { image, digest, minisign_signatures, target_version })
         },
     );
     let want = prop_oneof![
         Just(Want::Nothing),
         (uuid(), prop_oneof![agent, operator], duration()).prop_map(|(id, spec, remaining_ttl)| {
-            Want::Upgrade {
-                attempt: AttemptId::new(id),
-                spec,
-                remaining_ttl,
-            }
+            Want::Upgrade { attempt: AttemptId::new(id), spec, remaining_ttl }
         }),
-        uuid().prop_map(|id| Want::RollBack {
-            attempt: AttemptId::new(id)
-        }),
+        uuid().prop_map(|id| Want::RollBack { attempt: AttemptId::new(id) }),
     ];
-    (any::<u64>(), want).prop_map(|(generation, want)| Desired {
-        generation: Generation(generation),
-        want,
-    })
+    (any::<u64>(), want).prop_map(|(generation, want)| Desired { generation: Generation(generation), want })
 }
 
 fn welcome() -> impl Strategy<Value = Welcome> {
-    (
-        any::<u64>(),
-        duration(),
-        duration(),
-        version(),
-        any::<bool>(),
-        of(duration()),
+    (any::<u64>(), duration(), duration(), version(), any::<bool>(), of(duration())).prop_map(
+        |(epoch, heartbeat_interval, probation, server_version, out_of_support, renew_certificate_after)| Welcome {
+            epoch: Epoch(epoch),
+            heartbeat_interval,
+            probation,
+            server_version: Some(server_version),
+            out_of_support,
+            renew_certificate_after,
+        },
     )
-        .prop_map(
-            |(epoch, heartbeat_interval, probation, server_version, out_of_support, renew_certificate_after)| Welcome {
-                epoch: Epoch(epoch),
-                heartbeat_interval,
-                probation,
-                server_version: Some(server_version),
-                out_of_support,
-                renew_certificate_after,
-            },
-        )
 }
 
 fn response() -> impl Strategy<Value = Response> {
     prop_oneof![
         welcome().prop_map(Response::Welcome),
         desired().prop_map(Response::Desired),
-        (uuid(), any::<u64>()).prop_map(|(id, n)| Response::Proceed {
-            attempt: AttemptId::new(id),
-            generation: Generation(n)
-        }),
-        (uuid(), "[A-Z_]{0,30}").prop_map(|(id, reason)| Response::Withdrawn {
-            attempt: AttemptId::new(id),
-            reason
-        }),
-        uuid().prop_map(|id| Response::ReportAck {
-            attempt: AttemptId::new(id)
-        }),
+        (uuid(), any::<u64>())
+            .prop_map(|(id, n)| Response::Proceed { attempt: AttemptId::new(id), generation: Generation(n) }),
+        (uuid(), "[A-Z_]{0,30}").prop_map(|(id, reason)| Response::Withdrawn { attempt: AttemptId::new(id), reason }),
+        uuid().prop_map(|id| Response::ReportAck { attempt: AttemptId::new(id) }),
         (duration(), "[A-Z_]{0,30}").prop_map(|(after, reason)| Response::Reconnect { after, reason }),
         Just(Response::HeartbeatAck),
     ]
@@ -312,10 +233,7 @@ fn unknown_words_in_a_report_are_kept_as_text() {
         ..wire_report()
     };
     let report = AttemptReport::try_from(wire).expect("accepted").report;
-    assert_eq!(
-        (report.outcome, report.stage, report.error_code),
-        (Outcome::Failed, None, Some(ErrorCode::Other))
-    );
+    assert_eq!((report.outcome, report.stage, report.error_code), (Outcome::Failed, None, Some(ErrorCode::Other)));
     assert_eq!(report.message, "(outcome 99, stage orbit, METEOR) it burned");
 }
 
@@ -342,35 +260,18 @@ fn what_executors_write_is_made_printable_at_the_border() {
 
 #[test]
 fn an_error_names_the_field_and_what_was_given() {
-    let hello = v1::Hello {
-        uid: "nonsense\u{1b}[31m".to_owned(),
-        ..v1::Hello::default()
-    };
-    let wire = v1::SyncExecutorRequest {
-        message: Some(v1::sync_executor_request::Message::Hello(hello)),
-    };
+    let hello = v1::Hello { uid: "nonsense\u{1b}[31m".to_owned(), ..v1::Hello::default() };
+    let wire = v1::SyncExecutorRequest { message: Some(v1::sync_executor_request::Message::Hello(hello)) };
     let error = sync::request(wire).expect_err("refused");
     assert_eq!((error.field.as_ref(), error.value.as_str()), ("hello.uid", "nonsense"));
 
     let hello = v1::Hello::from(hello_of_today());
     for (spoil, field) in [
-        (
-            Box::new(|hello: &mut v1::Hello| hello.version = "v1".to_owned()) as Box<dyn Fn(&mut v1::Hello)>,
-            "version",
-        ),
+        (Box::new(|hello: &mut v1::Hello| hello.version = "v1".to_owned()) as Box<dyn Fn(&mut v1::Hello)>, "version"),
         (Box::new(|hello| hello.kind = 0), "kind"),
-        (
-            Box::new(|hello| hello.release_key_ids = vec!["xyz".to_owned()]),
-            "release_key_ids",
-        ),
-        (
-            Box::new(|hello| hello.unsent_outcomes = vec![v1::Report::default()]),
-            "unsent_outcomes.attempt",
-        ),
-        (
-            Box::new(|hello| hello.unsent_outcomes = vec![wire_report(); 257]),
-            "unsent_outcomes",
-        ),
+        (Box::new(|hello| hello.release_key_ids = vec!["xyz".to_owned()]), "release_key_ids"),
+        (Box::new(|hello| hello.unsent_outcomes = vec![v1::Report::default()]), "unsent_outcomes.attempt"),
+        (Box::new(|hello| hello.unsent_outcomes = vec![wire_report(); 257]), "unsent_outcomes"),
     ] {
         let mut spoiled = hello.clone();
         spoil(&mut spoiled);
@@ -382,24 +283,15 @@ fn an_error_names_the_field_and_what_was_given() {
 fn what_is_not_known_is_left_out_and_never_an_error() {
     assert_eq!(sync::request(v1::SyncExecutorRequest::default()), Ok(None));
     assert_eq!(sync::response(v1::SyncExecutorResponse::default()), Ok(None));
-    let progress = v1::Progress {
-        attempt: Uuid::from_u128(7).to_string(),
-        phase: 77,
-        ..v1::Progress::default()
-    };
-    let wire = v1::SyncExecutorRequest {
-        message: Some(v1::sync_executor_request::Message::Progress(progress)),
-    };
+    let progress = v1::Progress { attempt: Uuid::from_u128(7).to_string(), phase: 77, ..v1::Progress::default() };
+    let wire = v1::SyncExecutorRequest { message: Some(v1::sync_executor_request::Message::Progress(progress)) };
     assert_eq!(sync::request(wire), Ok(None));
     let mut hello = v1::Hello::from(hello_of_today());
     hello.phase = 99;
     hello.channel_ceiling = 99;
     hello.capabilities = vec!["teleport".to_owned(), String::new()];
     let hello = Hello::try_from(hello).expect("accepted");
-    assert_eq!(
-        (hello.phase, hello.channel_ceiling, hello.capabilities.len()),
-        (None, None, 1)
-    );
+    assert_eq!((hello.phase, hello.channel_ceiling, hello.capabilities.len()), (None, None, 1));
 }
 
 fn hello_of_today() -> Hello {

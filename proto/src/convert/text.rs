@@ -36,10 +36,8 @@ pub fn line(text: &str, max_bytes: usize) -> String {
 #[must_use]
 pub fn log_tail<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     // Not `str::lines`, which takes an empty line for none.
-    let lines: Vec<&str> = lines
-        .into_iter()
-        .flat_map(|text| text.strip_suffix('\n').unwrap_or(text).split('\n'))
-        .collect();
+    let lines: Vec<&str> =
+        lines.into_iter().flat_map(|text| text.strip_suffix('\n').unwrap_or(text).split('\n')).collect();
     let mut kept = Vec::new();
     let mut left = LOG_TAIL_MAX_BYTES;
     for text in lines.into_iter().rev() {
@@ -95,9 +93,7 @@ fn past_csi(rest: &str) -> Option<&str> {
 fn past_string(rest: &str) -> Option<&str> {
     let end = rest.find(|c: char| c.is_control())?;
     let tail = &rest[end..];
-    tail.strip_prefix('\u{7}')
-        .or_else(|| tail.strip_prefix("\u{1b}\\"))
-        .or_else(|| tail.strip_prefix('\u{9c}'))
+    tail.strip_prefix('\u{7}').or_else(|| tail.strip_prefix("\u{1b}\\")).or_else(|| tail.strip_prefix('\u{9c}'))
 }
 
 #[cfg(test)]
@@ -130,15 +126,9 @@ mod tests {
         let tail = log_tail(lines.iter().map(String::as_str));
         assert_eq!(tail.last().map(String::as_str), Some("line 99999"));
         let bytes: usize = tail.iter().map(|line| line.len() + 1).sum();
-        assert!(
-            (LOG_TAIL_MAX_BYTES - 32..=LOG_TAIL_MAX_BYTES).contains(&bytes),
-            "{bytes}"
-        );
+        assert!((LOG_TAIL_MAX_BYTES - 32..=LOG_TAIL_MAX_BYTES).contains(&bytes), "{bytes}");
         let long = "x".repeat(10 * LOG_TAIL_MAX_BYTES);
-        assert_eq!(
-            log_tail([long.as_str()]).iter().map(String::len).sum::<usize>(),
-            LOG_TAIL_MAX_BYTES - 1
-        );
+        assert_eq!(log_tail([long.as_str()]).iter().map(String::len).sum::<usize>(), LOG_TAIL_MAX_BYTES - 1);
         assert_eq!(log_tail(["a\nb", "c"]), ["a", "b", "c"]);
     }
 

@@ -20,28 +20,16 @@ impl App {
         let presented = sha256(token.secret.as_bytes());
         let record = self.store.token_get(&token.token).await?;
         // Compared all the same when there is no such token.
-        let stored = record
-            .as_ref()
-            .map_or(Sha256::new([0; 32]), |record| record.secret_sha256);
+        let stored = record.as_ref().map_or(Sha256::new([0; 32]), |record| record.secret_sha256);
         let same = bool::from(presented.as_bytes().ct_eq(stored.as_bytes()));
         let Some(record) = record.filter(|_| same) else {
             return Ok(None);
         };
-        let TokenRecord {
-            id,
-            role,
-            expire_time,
-            revoke_time,
-            ..
-        } = record;
+        let TokenRecord { id, role, expire_time, revoke_time, .. } = record;
         if revoke_time.is_some() || self.now().await? >= expire_time {
             return Ok(None);
         }
-        Ok(Some(Caller {
-            token: id,
-            role,
-            demand,
-        }))
+        Ok(Some(Caller { token: id, role, demand }))
     }
 
     /// Writes into the audit log that a caller was refused for want of a role. Whoever calls bounds how often.

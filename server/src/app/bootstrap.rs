@@ -44,11 +44,7 @@ impl App {
             time: now,
             details: Vec::new(),
         };
-        let organization = Organization {
-            id: id.clone(),
-            display_name: id.to_string(),
-            create_time: now,
-        };
+        let organization = Organization { id: id.clone(), display_name: id.to_string(), create_time: now };
         let inserted = self.store.organization_insert(&organization, &[event]).await;
         let organization = match inserted {
             Ok(()) => Made::Now,
@@ -58,11 +54,7 @@ impl App {
         let roles = [Role::Owner(id.clone()), Role::InstallationAdmin, Role::Publisher];
         let mut tokens = Vec::new();
         for role in roles {
-            let new = NewToken {
-                role: role.clone(),
-                display_name: "bootstrap".to_owned(),
-                ttl: None,
-            };
+            let new = NewToken { role: role.clone(), display_name: "bootstrap".to_owned(), ttl: None };
             let (_, token) = self.token_make(new, Actor::Console, now).await?;
             tokens.push((role, token));
         }

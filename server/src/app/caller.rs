@@ -35,9 +35,8 @@ impl Caller {
             "this needs {enough} of {place}, and the token's role is {}; ask for a token with that role",
             self.role.as_str()
         );
-        let refusal = Refusal::new(Reason::RoleRequired, message)
-            .with("role", self.role.as_str())
-            .with("required", enough);
+        let refusal =
+            Refusal::new(Reason::RoleRequired, message).with("role", self.role.as_str()).with("required", enough);
         Err(match organization {
             Some(id) => refusal.with("organization", id),
             None => refusal,
@@ -67,19 +66,13 @@ mod tests {
     use super::*;
 
     fn caller(role: Role, demand: Demand) -> Caller {
-        Caller {
-            token: TokenId::new("t1").expect("a label"),
-            role,
-            demand,
-        }
+        Caller { token: TokenId::new("t1").expect("a label"), role, demand }
     }
 
     #[test]
     fn a_member_that_asks_for_a_deploy_is_told_which_role_it_needs() {
         let acme = OrganizationId::new("acme").expect("a label");
-        let refusal = caller(Role::Member(acme.clone()), Demand::Deploy)
-            .authorize(Some(&acme))
-            .expect_err("refused");
+        let refusal = caller(Role::Member(acme.clone()), Demand::Deploy).authorize(Some(&acme)).expect_err("refused");
         assert_eq!(refusal.reason, Reason::RoleRequired);
         assert_eq!(
             refusal.values,

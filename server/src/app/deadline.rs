@@ -33,9 +33,8 @@ impl App {
             let due = self.store.attempt_list_due(now, SLICE).await?;
             let mut done = 0usize;
             for attempt in &due {
-                let told = self
-                    .attempt_tell(attempt.executor, attempt.id, &Input::Tick, Actor::System("deadline"))
-                    .await?;
+                let told =
+                    self.attempt_tell(attempt.executor, attempt.id, &Input::Tick, Actor::System("deadline")).await?;
                 done += usize::from(told.is_some_and(|(after, _)| after != *attempt));
             }
             changed += done;
@@ -48,9 +47,6 @@ impl App {
         let soonest = self.store.attempt_list_due(end_of_time, 1).await?.pop();
         let deadline = soonest.and_then(|attempt| next_deadline(&attempt, &self.settings.policy));
         let now = self.now().await?;
-        Ok(Swept {
-            changed,
-            next: deadline.map(|deadline| deadline.since(now)),
-        })
+        Ok(Swept { changed, next: deadline.map(|deadline| deadline.since(now)) })
     }
 }

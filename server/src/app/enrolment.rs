@@ -138,11 +138,7 @@ impl Enrolment {
             organization: executor.name.organization,
             fingerprint,
             not_after: certificate.not_after,
-            standing: if late.is_zero() && now < certificate.not_after {
-                Standing::Valid
-            } else {
-                Standing::Late
-            },
+            standing: if late.is_zero() && now < certificate.not_after { Standing::Valid } else { Standing::Late },
         })
     }
 
@@ -176,21 +172,14 @@ impl Enrolment {
         request: &KeyRequest,
         asked: Option<&ExecutorId>,
     ) -> Result<Option<Issued>, Error> {
-        let found = self
-            .app
-            .store
-            .enrolment_find(&token.id, &request.public_key_sha256())
-            .await?;
+        let found = self.app.store.enrolment_find(&token.id, &request.public_key_sha256()).await?;
         let Some(found) = found else { return Ok(None) };
         if token.revoke_time.is_some() || found.certificate.revoke_time.is_some() {
             return Err(token_refused("was revoked").into());
         }
         if asked.is_some_and(|asked| *asked != found.executor.name.executor) {
             let taken = found.executor.name;
-            return Err(invalid(
-                "executor_id",
-                format!("this key was enrolled as {taken}; make another key"),
-            ));
+            return Err(invalid("executor_id", format!("this key was enrolled as {taken}; make another key")));
         }
         Ok(Some(self.issued(found.executor, found.certificate)))
     }
@@ -203,10 +192,7 @@ impl Enrolment {
     ) -> Result<Issued, Error> {
         let now = self.app.now().await?;
         usable(token, now)?;
-        let name = ExecutorName {
-            organization: token.organization.clone(),
-            executor: name(token, asked)?,
-        };
+        let name = ExecutorName { organization: token.organization.clone(), executor: name(token, asked)? };
         let older = self.app.store.executor_get(&name).await?;
         if older.is_some() && !(token.replace && token.executor.as_ref() == Some(&name.executor)) {
             let message = format!(
@@ -233,10 +219,7 @@ impl Enrolment {
             executor: executor.clone(),
             replaces: older.map(|older| older.uid),
             replaced_attempts,
-            certificate: CertificateRecord {
-                join_token: Some(token.id.clone()),
-                ..certificate.clone()
-            },
+            certificate: CertificateRecord { join_token: Some(token.id.clone()), ..certificate.clone() },
             events,
             time: now,
         };
@@ -295,10 +278,7 @@ impl Enrolment {
                 self.app.decide(&mut draft, &attempt, &Input::Delete).await?;
             }
         }
-        draft.emit(
-            EventKind::ExecutorDeleted,
-            vec![("replaced_by", by.to_string()), ("uid", older.uid.to_string())],
-        );
+        draft.emit(EventKind::ExecutorDeleted, vec![("replaced_by", by.to_string()), ("uid", older.uid.to_string())]);
         let commit = draft.into_commit();
         Ok(commit.map_or_else(Default::default, |commit| (commit.attempts, commit.events)))
     }
@@ -306,13 +286,9 @@ impl Enrolment {
     fn issue(&self, request: &KeyRequest, executor: &Executor, now: Timestamp) -> Result<CertificateRecord, Error> {
         let life = self.app.settings.certificate_life;
         let organization = &executor.name.organization;
-        let certificate = self
-            .app
-            .authority
-            .issue_executor(request, organization, executor.uid, life, now)
-            .map_err(|error| Error::Internal {
-                operation: "issue an executor certificate",
-                source: error.into(),
+        let certificate =
+            self.app.authority.issue_executor(request, organization, executor.uid, life, now).map_err(|error| {
+                Error::Internal { operation: "issue an executor certificate", source: error.into() }
             })?;
         Ok(CertificateRecord {
             fingerprint: certificate.fingerprint,

@@ -42,10 +42,7 @@ impl Error {
     /// One field that may not be so.
     #[must_use]
     pub fn field(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self::Invalid(vec![Violation {
-            field: field.into(),
-            description: description.into(),
-        }])
+        Self::Invalid(vec![Violation { field: field.into(), description: description.into() }])
     }
 
     /// No such resource.

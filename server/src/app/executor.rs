@@ -136,11 +136,7 @@ impl App {
                 let spec = release.and_then(|release| spec(release, &executor));
                 (attempt, spec)
             });
-            View {
-                presence: presences.get(&executor.uid).copied().unwrap_or_default(),
-                executor,
-                pending,
-            }
+            View { presence: presences.get(&executor.uid).copied().unwrap_or_default(), executor, pending }
         };
         Ok(executors.into_iter().map(view).collect())
     }

@@ -97,11 +97,7 @@ pub fn judge(facts: &Facts) -> Explanation {
         }
         Some(_) | None => format!("nothing stands in the way of an upgrade of {name}"),
     };
-    Explanation {
-        summary,
-        findings,
-        attempt: facts.attempt.clone(),
-    }
+    Explanation { summary, findings, attempt: facts.attempt.clone() }
 }
 
 #[cfg(test)]

@@ -76,10 +76,7 @@ impl NewJoinToken {
                 ));
             }
             TakeOver::Yes if uses != 1 => {
-                return Err(Error::field(
-                    "max_uses",
-                    "is 1 with replace: one host takes over one name",
-                ));
+                return Err(Error::field("max_uses", "is 1 with replace: one host takes over one name"));
             }
             TakeOver::Yes => DEFAULT_TTL,
         };
@@ -105,10 +102,8 @@ impl App {
             source: "no endpoint".into(),
         })?;
         let now = self.now().await?;
-        let id = JoinTokenId::new(&self.new_public_id(now)).map_err(|source| Error::Internal {
-            operation: "make a join token's id",
-            source: source.into(),
-        })?;
+        let id = JoinTokenId::new(&self.new_public_id(now))
+            .map_err(|source| Error::Internal { operation: "make a join token's id", source: source.into() })?;
         let secret = Secret::new(self.random_32());
         let record = JoinTokenRecord {
             id: id.clone(),
@@ -124,12 +119,7 @@ impl App {
         };
         let event = join_token_event(EventKind::JoinTokenCreated, &record, caller, now);
         self.store.join_token_insert(&record, &[event]).await?;
-        let secret = JoinSecret {
-            token: id,
-            authority: self.authority.public_key_sha256(),
-            secret,
-            endpoint,
-        };
+        let secret = JoinSecret { token: id, authority: self.authority.public_key_sha256(), secret, endpoint };
         Ok((record, secret))
     }
 
@@ -145,10 +135,7 @@ impl App {
     ) -> Result<Listed<JoinTokenRecord>, Error> {
         caller.authorize(Some(organization))?;
         let cut = page.judge::<JoinTokenId>(format!("join tokens of {organization}"), PAGE)?;
-        let page = Page {
-            after: cut.after.clone(),
-            limit: cut.one_more(),
-        };
+        let page = Page { after: cut.after.clone(), limit: cut.one_more() };
         let rows = self.store.join_token_list(organization, page).await?;
         Ok(cut.page(rows, |row| row.id.clone()))
     }
@@ -178,10 +165,7 @@ impl App {
 }
 
 fn join_token_event(kind: EventKind, record: &JoinTokenRecord, caller: &Caller, now: Timestamp) -> Event {
-    let mut details = vec![
-        ("max_uses", record.max_uses.to_string()),
-        ("replace", record.replace.to_string()),
-    ];
+    let mut details = vec![("max_uses", record.max_uses.to_string()), ("replace", record.replace.to_string())];
     if let Some(executor) = &record.executor {
         details.push(("executor_id", executor.to_string()));
     }

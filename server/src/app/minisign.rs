@@ -67,10 +67,8 @@ impl ReleaseKey {
     /// # Errors
     /// [`KeyError`] when a line is neither a comment nor a key, or there is none.
     pub fn parse_all(text: &str) -> Result<Vec<Self>, KeyError> {
-        let lines = text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty() && !line.starts_with("untrusted comment:"));
+        let lines =
+            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("untrusted comment:"));
         let keys: Vec<Self> = lines.map(str::parse).collect::<Result<_, _>>()?;
         if keys.is_empty() { Err(KeyError) } else { Ok(keys) }
     }
@@ -191,10 +189,7 @@ impl SignatureFile {
     }
 
     fn bad(&self, what: &str) -> Refusal {
-        let message = format!(
-            "the signature by key {} does not verify over {what}; sign the artifact again",
-            self.key
-        );
+        let message = format!("the signature by key {} does not verify over {what}; sign the artifact again", self.key);
         Refusal::new(Reason::SignatureInvalid, message).with("key", self.key)
     }
 }

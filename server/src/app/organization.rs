@@ -78,10 +78,7 @@ impl App {
         let cut = page.judge::<OrganizationId>("organizations", PAGE)?;
         let rows = match &caller.role {
             Role::InstallationAdmin => {
-                let page = Page {
-                    after: cut.after.clone(),
-                    limit: cut.one_more(),
-                };
+                let page = Page { after: cut.after.clone(), limit: cut.one_more() };
                 self.store.organization_list(page).await?
             }
             Role::Owner(own) | Role::Admin(own) | Role::Member(own) => {

@@ -115,10 +115,7 @@ mod tests {
     use super::*;
 
     fn ask(size: i32, token: &str) -> PageRequest {
-        PageRequest {
-            size,
-            token: token.to_owned(),
-        }
+        PageRequest { size, token: token.to_owned() }
     }
 
     #[test]
@@ -144,10 +141,7 @@ mod tests {
     fn a_token_of_another_list_is_refused() {
         let cut: Cut<u64> = ask(2, "").judge("numbers", 100).expect("judged");
         let token = cut.token(7);
-        assert_eq!(
-            ask(2, &token).judge::<u64>("numbers", 100).expect("judged").after,
-            Some(7)
-        );
+        assert_eq!(ask(2, &token).judge::<u64>("numbers", 100).expect("judged").after, Some(7));
         for (scope, token) in [("others", token.as_str()), ("numbers", "garbage!"), ("numbers", "AAAA")] {
             assert!(ask(2, token).judge::<u64>(scope, 100).is_err(), "{scope} {token}");
         }
@@ -156,9 +150,6 @@ mod tests {
     #[test]
     fn sizes_are_bounded() {
         let limit = |size| ask(size, "").judge::<u64>("numbers", 50).map(|cut| cut.limit).ok();
-        assert_eq!(
-            [limit(0), limit(7), limit(5_000), limit(-1)],
-            [Some(50), Some(7), Some(1_000), None]
-        );
+        assert_eq!([limit(0), limit(7), limit(5_000), limit(-1)], [Some(50), Some(7), Some(1_000), None]);
     }
 }

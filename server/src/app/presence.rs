@@ -26,11 +26,7 @@ pub fn judge(presence: Option<&store::Presence>, silent_after: Duration, now: Ti
         return Presence::default();
     };
     let recent = presence.last_seen.is_some_and(|seen| now.since(seen) < silent_after);
-    Presence {
-        online: presence.connected || recent,
-        connected: presence.connected,
-        last_seen: presence.last_seen,
-    }
+    Presence { online: presence.connected || recent, connected: presence.connected, last_seen: presence.last_seen }
 }
 
 impl App {

@@ -133,13 +133,7 @@ fn find_artifact<'a>(release: &'a mut Release, platform: Option<&Platform>) -> R
 /// yet, the newest that any artifact has.
 fn settle(release: &mut Release) -> Result<(), Refusal> {
     let editions = editions(release)?;
-    let newest = || {
-        editions
-            .iter()
-            .flatten()
-            .max_by_key(|edition| edition.sequence)
-            .cloned()
-    };
+    let newest = || editions.iter().flatten().max_by_key(|edition| edition.sequence).cloned();
     let edition = match (domain::manifest::publish::in_force(&editions), release.status) {
         (Some(edition), _) => Some(edition),
         (None, Status::Draft) => newest(),

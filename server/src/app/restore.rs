@@ -49,10 +49,7 @@ impl App {
         let mut done = Restored::default();
         let mut after: Option<OrganizationId> = None;
         loop {
-            let page = Page {
-                after: after.take(),
-                limit: PAGE,
-            };
+            let page = Page { after: after.take(), limit: PAGE };
             let organizations = self.store.organization_list(page).await?;
             for organization in &organizations {
                 self.restore_join_tokens(&organization.id, &mut done).await?;
@@ -68,10 +65,7 @@ impl App {
     async fn restore_join_tokens(&self, organization: &OrganizationId, done: &mut Restored) -> Result<(), Error> {
         let mut after: Option<JoinTokenId> = None;
         loop {
-            let page = Page {
-                after: after.take(),
-                limit: PAGE,
-            };
+            let page = Page { after: after.take(), limit: PAGE };
             let tokens = self.store.join_token_list(organization, page).await?;
             for token in tokens.iter().filter(|token| token.revoke_time.is_none()) {
                 let now = self.now().await?;
@@ -94,16 +88,10 @@ impl App {
     }
 
     async fn restore_executors(&self, organization: &OrganizationId, done: &mut Restored) -> Result<(), Error> {
-        let query = ExecutorQuery {
-            organization: Some(organization.clone()),
-            ..ExecutorQuery::default()
-        };
+        let query = ExecutorQuery { organization: Some(organization.clone()), ..ExecutorQuery::default() };
         let mut after: Option<ExecutorId> = None;
         loop {
-            let page = Page {
-                after: after.take(),
-                limit: PAGE,
-            };
+            let page = Page { after: after.take(), limit: PAGE };
             let executors = self.store.executor_list(&query, page).await?;
             let last = executors.last().map(|last| last.name.executor.clone());
             let full = executors.len() == PAGE;
@@ -112,11 +100,7 @@ impl App {
                     State::Active => "active",
                     State::Deactivated => "deactivated",
                 };
-                done.executors.push(Identity {
-                    name: executor.name.clone(),
-                    uid: executor.uid,
-                    state,
-                });
+                done.executors.push(Identity { name: executor.name.clone(), uid: executor.uid, state });
                 if executor.pending.is_some() {
                     done.pending_ended += usize::from(self.restore_pending(executor).await?);
                 }

@@ -78,11 +78,6 @@ impl Settings {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self {
-            attempts: 400 * DAY,
-            events: 400 * DAY,
-            sessions: 7 * DAY,
-            certificates: 365 * DAY,
-        }
+        Self { attempts: 400 * DAY, events: 400 * DAY, sessions: 7 * DAY, certificates: 365 * DAY }
     }
 }

@@ -17,13 +17,7 @@ pub fn artifact<'a>(release: &'a Release, executor: &Executor) -> Option<&'a Art
 pub fn spec(release: &Release, executor: &Executor) -> Option<Spec> {
     let target_version = release.id.version.clone();
     Some(match artifact(release, executor)? {
-        Artifact::Agent {
-            size,
-            sha256,
-            location,
-            signatures,
-            ..
-        } => Spec::Agent(AgentUpgradeSpec {
+        Artifact::Agent { size, sha256, location, signatures, .. } => Spec::Agent(AgentUpgradeSpec {
             download_uri: match location {
                 Location::Stored => format!("/artifacts/{sha256}"),
                 Location::External(url) => url.clone(),
@@ -33,11 +27,7 @@ pub fn spec(release: &Release, executor: &Executor) -> Option<Spec> {
             minisign_signatures: signatures.clone(),
             target_version,
         }),
-        Artifact::Operator {
-            image,
-            digest,
-            signatures,
-        } => Spec::Operator(OperatorUpgradeSpec {
+        Artifact::Operator { image, digest, signatures } => Spec::Operator(OperatorUpgradeSpec {
             image: image.clone(),
             digest: *digest,
             minisign_signatures: signatures.clone(),

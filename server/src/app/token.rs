@@ -53,12 +53,7 @@ pub(crate) fn ttl(asked: Option<Duration>, default: Duration, max: Duration) -> 
     if (MIN_TTL..=max).contains(&ttl) {
         return Ok(ttl);
     }
-    let rule = format!(
-        "{} s is not from {} s to {} s",
-        ttl.as_secs_f64(),
-        MIN_TTL.as_secs(),
-        max.as_secs()
-    );
+    let rule = format!("{} s is not from {} s to {} s", ttl.as_secs_f64(), MIN_TTL.as_secs(), max.as_secs());
     Err(Error::field("ttl", rule))
 }
 
@@ -97,10 +92,7 @@ impl App {
         caller.authorize(organization)?;
         let scope = format!("tokens of {}", organization.map_or("", OrganizationId::as_str));
         let cut = page.judge::<TokenId>(scope, PAGE)?;
-        let page = Page {
-            after: cut.after.clone(),
-            limit: cut.one_more(),
-        };
+        let page = Page { after: cut.after.clone(), limit: cut.one_more() };
         let rows = self.store.token_list(organization, page).await?;
         Ok(cut.page(rows, |row| row.id.clone()))
     }
@@ -141,10 +133,8 @@ impl App {
     ) -> Result<(TokenRecord, BearerToken), Error> {
         let ttl = ttl(new.ttl, DEFAULT_TTL, MAX_TTL)?;
         let display_name = display_name("display_name", &new.display_name, "")?;
-        let id = TokenId::new(&self.new_public_id(now)).map_err(|source| Error::Internal {
-            operation: "make a token's id",
-            source: source.into(),
-        })?;
+        let id = TokenId::new(&self.new_public_id(now))
+            .map_err(|source| Error::Internal { operation: "make a token's id", source: source.into() })?;
         let secret = Secret::new(self.random_32());
         let record = TokenRecord {
             id: id.clone(),
@@ -168,9 +158,6 @@ fn token_event(kind: EventKind, record: &TokenRecord, actor: Actor, now: Timesta
         target: token_name(record),
         organization: record.role.organization().cloned(),
         time: now,
-        details: vec![
-            ("role", record.role.as_str().to_owned()),
-            ("display_name", record.display_name.clone()),
-        ],
+        details: vec![("role", record.role.as_str().to_owned()), ("display_name", record.display_name.clone())],
     }
 }

@@ -38,10 +38,7 @@ struct Guard {
 impl Guard {
     /// For a caller that was authorized this moment.
     fn new(caller: Caller) -> Self {
-        Self {
-            caller,
-            checked: Instant::now(),
-        }
+        Self { caller, checked: Instant::now() }
     }
 
     async fn check(&mut self, app: &App) -> Result<(), Error> {

@@ -20,10 +20,7 @@ pub async fn run(app: Arc<App>) -> Result<(), BoxError> {
     loop {
         renewal.tick().await;
         if let Err(error) = app.replica_renew().await {
-            tracing::warn!(
-                error = observe::chain(&error),
-                "the replica's lease could not be renewed"
-            );
+            tracing::warn!(error = observe::chain(&error), "the replica's lease could not be renewed");
         }
     }
 }

@@ -24,10 +24,7 @@ pub async fn run(app: Arc<App>) -> Result<(), BoxError> {
     loop {
         let mut changes = app.sync_changes();
         match app.pending_count().await {
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "a gauge is a float, and 2^52 executors are far"
-            )]
+            #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and 2^52 executors are far")]
             Ok(count) => metrics::set(Metric::PendingUpgrades, count as f64),
             Err(error) => tracing::warn!(error = observe::chain(&error), "pending upgrades were not counted"),
         }

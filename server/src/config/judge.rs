@@ -25,22 +25,13 @@ pub(super) struct Judge {
 
 impl Judge {
     pub(super) fn new(settings: args::Settings) -> Self {
-        let mut judge = Self {
-            said: BTreeMap::new(),
-            mistakes: Vec::new(),
-        };
+        let mut judge = Self { said: BTreeMap::new(), mistakes: Vec::new() };
         if let Some(path) = &settings.config {
             judge.read(path.clone());
         }
         for (key, value) in settings.into_pairs() {
             if let Some(value) = value {
-                judge.said.insert(
-                    key,
-                    Said {
-                        value,
-                        origin: "flag or environment".to_owned(),
-                    },
-                );
+                judge.said.insert(key, Said { value, origin: "flag or environment".to_owned() });
             }
         }
         judge
@@ -66,30 +57,17 @@ impl Judge {
                 toml::Value::Integer(number) => number.to_string(),
                 other => {
                     let kind = other.type_str();
-                    self.mistakes
-                        .push(format!("{key} ({origin}): must be text or a whole number, not {kind}"));
+                    self.mistakes.push(format!("{key} ({origin}): must be text or a whole number, not {kind}"));
                     continue;
                 }
             };
-            self.said.insert(
-                known,
-                Said {
-                    value,
-                    origin: origin.clone(),
-                },
-            );
+            self.said.insert(known, Said { value, origin: origin.clone() });
         }
     }
 
     /// All mistakes, when there are any.
     pub(super) fn verdict(self) -> Result<(), Error> {
-        if self.mistakes.is_empty() {
-            Ok(())
-        } else {
-            Err(Error {
-                mistakes: self.mistakes,
-            })
-        }
+        if self.mistakes.is_empty() { Ok(()) } else { Err(Error { mistakes: self.mistakes }) }
     }
 
     /// A value of a type that reads itself.
@@ -116,11 +94,7 @@ impl Judge {
             (Some(one), Some(two)) => Some((one, two)),
             (None, None) => None,
             (given, _) => {
-                let (given, missing) = if given.is_some() {
-                    (first, second)
-                } else {
-                    (second, first)
-                };
+                let (given, missing) = if given.is_some() { (first, second) } else { (second, first) };
                 self.mistakes.push(format!("{missing}: must be set, since {given} is"));
                 None
             }
@@ -171,15 +145,12 @@ impl Judge {
         match said.value.as_str() {
             "json" => LogFormat::Json,
             "text" => LogFormat::Text,
-            _ => self
-                .wrong("log_format", &said, "json or text")
-                .unwrap_or(LogFormat::Automatic),
+            _ => self.wrong("log_format", &said, "json or text").unwrap_or(LogFormat::Automatic),
         }
     }
 
     fn wrong<T>(&mut self, key: &str, said: &Said, rule: &str) -> Option<T> {
-        self.mistakes
-            .push(format!("{key} ({}): must be {rule}, not {:?}", said.origin, said.value));
+        self.mistakes.push(format!("{key} ({}): must be {rule}, not {:?}", said.origin, said.value));
         None
     }
 }

@@ -14,9 +14,7 @@ use crate::tls::files::{self, Mode};
 /// Makes them.
 pub(super) async fn bootstrap(config: &Config, wanted: Bootstrap) -> anyhow::Result<()> {
     let organization = OrganizationId::new(&wanted.organization).context("--organization")?;
-    let app = open(config)
-        .await
-        .context("bootstrap works while no server runs on the data directory")?;
+    let app = open(config).await.context("bootstrap works while no server runs on the data directory")?;
     let made = app.bootstrap(&organization).await?;
     match made.organization {
         Made::Now => say(&format!("organization  organizations/{organization}")),

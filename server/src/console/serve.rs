@@ -20,10 +20,7 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
     let reload = Arc::new(Notify::new());
-    let world = World {
-        reload: Arc::clone(&reload),
-        ..World::default()
-    };
+    let world = World { reload: Arc::clone(&reload), ..World::default() };
     let shutdown = CancellationToken::new();
     let ready = |_| tell(&[NotifyState::Ready]);
     let mut serving = Box::pin(run::run_in(world, config, shutdown.clone(), ready));
@@ -60,10 +57,7 @@ fn tell(state: &[NotifyState<'_>]) {
 /// Each executor is a file descriptor, and the soft limit is 1,024 as a rule: take what the hard limit allows.
 fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, current = ?limit.current, "the limit of open files stays as it is");
     }

@@ -42,27 +42,15 @@ pub struct Access {
 }
 
 const fn api(path: &'static str, demand: Demand) -> Access {
-    Access {
-        path,
-        listener: Listener::Api,
-        proof: Proof::Token(demand),
-    }
+    Access { path, listener: Listener::Api, proof: Proof::Token(demand) }
 }
 
 const fn open(path: &'static str) -> Access {
-    Access {
-        path,
-        listener: Listener::Api,
-        proof: Proof::Nothing,
-    }
+    Access { path, listener: Listener::Api, proof: Proof::Nothing }
 }
 
 const fn executors(path: &'static str, proof: Proof) -> Access {
-    Access {
-        path,
-        listener: Listener::Executors,
-        proof,
-    }
+    Access { path, listener: Listener::Executors, proof }
 }
 
 /// Every RPC.
@@ -70,10 +58,7 @@ pub const TABLE: &[Access] = &[
     executors("/novacula.v1.SyncService/SyncExecutor", Proof::Certificate),
     executors("/novacula.v1.SyncService/Probe", Proof::Certificate),
     executors("/novacula.v1.EnrollmentService/Enroll", Proof::JoinToken),
-    executors(
-        "/novacula.v1.EnrollmentService/RenewCertificate",
-        Proof::LateCertificate,
-    ),
+    executors("/novacula.v1.EnrollmentService/RenewCertificate", Proof::LateCertificate),
     api("/novacula.v1.ExecutorService/GetExecutor", Demand::Look),
     api("/novacula.v1.ExecutorService/ListExecutors", Demand::Look),
     api("/novacula.v1.ExecutorService/WatchExecutors", Demand::Look),
@@ -131,11 +116,7 @@ pub fn find(listener: Listener, path: &str) -> Option<&'static Access> {
 /// # Errors
 /// UNAUTHENTICATED when the request came without one: the layer is not in front of this handler.
 pub fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
-    request
-        .extensions()
-        .get::<Caller>()
-        .cloned()
-        .ok_or_else(error::no_token)
+    request.extensions().get::<Caller>().cloned().ok_or_else(error::no_token)
 }
 
 #[cfg(test)]

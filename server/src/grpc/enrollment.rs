@@ -28,17 +28,10 @@ impl Service {
 #[tonic::async_trait]
 impl EnrollmentService for Service {
     async fn enroll(&self, request: Request<EnrollRequest>) -> Result<Response<EnrollResponse>, Status> {
-        let EnrollRequest {
-            join_token,
-            certificate_signing_request,
-            executor_id,
-        } = request.into_inner();
+        let EnrollRequest { join_token, certificate_signing_request, executor_id } = request.into_inner();
         // The word is a secret: it is wiped when this returns.
         let join_token = zeroize::Zeroizing::new(join_token);
-        let issued = self
-            .enrolment
-            .enrol(&join_token, &certificate_signing_request, &executor_id)
-            .await;
+        let issued = self.enrolment.enrol(&join_token, &certificate_signing_request, &executor_id).await;
         let issued = issued.map_err(|error| error::status(&error))?;
         Ok(Response::new(EnrollResponse {
             certificate_chain: issued.certificate_chain,
@@ -55,11 +48,7 @@ impl EnrollmentService for Service {
     ) -> Result<Response<RenewCertificateResponse>, Status> {
         let identity = identity::executor(&request)?;
         let csr = request.into_inner().certificate_signing_request;
-        let issued = self
-            .enrolment
-            .renew(&identity, &csr)
-            .await
-            .map_err(|error| error::status(&error))?;
+        let issued = self.enrolment.renew(&identity, &csr).await.map_err(|error| error::status(&error))?;
         Ok(Response::new(RenewCertificateResponse {
             certificate_chain: issued.certificate_chain,
             trust_bundle: issued.trust_bundle,

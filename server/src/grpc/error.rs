@@ -32,21 +32,16 @@ pub fn status(error: &Error) -> Status {
 /// What a refusal says.
 #[must_use]
 pub fn refused(refusal: &Refusal) -> Status {
-    let metadata: HashMap<String, String> = refusal
-        .values
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), value.clone()))
-        .collect();
+    let metadata: HashMap<String, String> =
+        refusal.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     explain(code(refusal.reason), refusal.reason, &refusal.message, metadata)
 }
 
 /// What fields that may not be so say. The message names them all.
 #[must_use]
 pub fn invalid(violations: &[Violation]) -> Status {
-    let text: Vec<String> = violations
-        .iter()
-        .map(|violation| format!("{}: {}", violation.field, violation.description))
-        .collect();
+    let text: Vec<String> =
+        violations.iter().map(|violation| format!("{}: {}", violation.field, violation.description)).collect();
     let fields: Vec<FieldViolation> = violations
         .iter()
         .map(|violation| FieldViolation::new(violation.field.as_str(), violation.description.as_str()))
@@ -60,10 +55,7 @@ pub fn invalid(violations: &[Violation]) -> Status {
 /// What one field that may not be so says.
 #[must_use]
 pub fn field(field: &str, description: impl Into<String>) -> Status {
-    invalid(&[Violation {
-        field: field.to_owned(),
-        description: description.into(),
-    }])
+    invalid(&[Violation { field: field.to_owned(), description: description.into() }])
 }
 
 /// No bearer token, or none that is valid. It does not say which: a guesser learns nothing.
@@ -99,10 +91,7 @@ pub fn rate_limited(after: Duration) -> Status {
     let reason = Reason::RateLimited;
     let mut details = ErrorDetails::with_error_info(reason.as_str(), proto::ERROR_DOMAIN, HashMap::new());
     details.set_retry_info(Some(after));
-    let message = format!(
-        "too many requests of this kind; ask again after {} ms",
-        after.as_millis()
-    );
+    let message = format!("too many requests of this kind; ask again after {} ms", after.as_millis());
     Status::with_error_details(code(reason), message, details)
 }
 
@@ -148,10 +137,9 @@ fn store(error: &store::Error) -> Status {
             tracing::warn!(error = observe::chain(error), "writers kept overtaking each other");
             unavailable("the resource keeps being changed by others; ask again")
         }
-        store::Error::Exists { noun, key } => refused(&Refusal::new(
-            Reason::AlreadyExists,
-            format!("{noun} {key} exists already; choose another name"),
-        )),
+        store::Error::Exists { noun, key } => {
+            refused(&Refusal::new(Reason::AlreadyExists, format!("{noun} {key} exists already; choose another name")))
+        }
         store::Error::Missing { noun, key } => {
             refused(&Refusal::new(Reason::NotFound, format!("{noun} {key} does not exist")))
         }
@@ -160,10 +148,7 @@ fn store(error: &store::Error) -> Status {
             unavailable("the store is not available; ask again")
         }
         store::Error::Corrupt { .. } => {
-            tracing::error!(
-                error = observe::chain(error),
-                "the store holds a row that cannot be read"
-            );
+            tracing::error!(error = observe::chain(error), "the store holds a row that cannot be read");
             internal()
         }
     }
@@ -250,10 +235,7 @@ mod tests {
         assert_eq!(status.code(), Code::FailedPrecondition);
         let details = status.get_error_details();
         let info = details.error_info().expect("ErrorInfo");
-        assert_eq!(
-            (info.reason.as_str(), info.domain.as_str()),
-            ("EXECUTOR_OFFLINE", "novacula.dev")
-        );
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("EXECUTOR_OFFLINE", "novacula.dev"));
         assert_eq!(info.metadata.get("last_seen").map(String::as_str), Some("never"));
     }
 
@@ -261,19 +243,9 @@ mod tests {
     fn internal_text_stays_inside() {
         let secret = "password=hunter2";
         let errors = [
-            Error::Internal {
-                operation: "sign",
-                source: secret.into(),
-            },
-            Error::Store(store::Error::Unavailable {
-                operation: "open",
-                source: secret.into(),
-            }),
-            Error::Store(store::Error::Corrupt {
-                noun: "row",
-                key: "1".to_owned(),
-                source: secret.into(),
-            }),
+            Error::Internal { operation: "sign", source: secret.into() },
+            Error::Store(store::Error::Unavailable { operation: "open", source: secret.into() }),
+            Error::Store(store::Error::Corrupt { noun: "row", key: "1".to_owned(), source: secret.into() }),
         ];
         for error in errors {
             assert!(!status(&error).message().contains("hunter2"));

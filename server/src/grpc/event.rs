@@ -24,11 +24,7 @@ impl EventService for Service {
             kinds: request.types,
             target: request.target,
         };
-        let order = if request.newest_first {
-            Order::NewestFirst
-        } else {
-            Order::OldestFirst
-        };
+        let order = if request.newest_first { Order::NewestFirst } else { Order::OldestFirst };
         let page = page(request.page_size, &request.page_token);
         let listed = done(self.app.event_list(&caller, &filter, order, &page).await)?;
         Ok(Response::new(v1::ListEventsResponse {
@@ -46,12 +42,8 @@ impl EventService for Service {
         let caller = access::caller(&request)?;
         let request = request.into_inner();
         let parent = place("parent", &request.parent)?;
-        let rows = self
-            .app
-            .event_watch(caller, parent, request.types, request.after_sequence);
-        let encode = |row| v1::WatchEventsResponse {
-            event: Some(event(row)),
-        };
+        let rows = self.app.event_watch(caller, parent, request.types, request.after_sequence);
+        let encode = |row| v1::WatchEventsResponse { event: Some(event(row)) };
         Ok(Response::new(self.watch(done(rows.await)?, encode)))
     }
 }
@@ -62,10 +54,7 @@ fn event(row: EventRow) -> v1::Event {
         r#type: row.kind,
         actor: row.actor,
         target: row.target,
-        organization: row
-            .organization
-            .map(|id| format!("organizations/{id}"))
-            .unwrap_or_default(),
+        organization: row.organization.map(|id| format!("organizations/{id}")).unwrap_or_default(),
         time: Some(to_timestamp(row.time)),
         details: row.details.into_iter().collect(),
     }

@@ -32,11 +32,7 @@ impl ExecutorService for Service {
         let page = page(request.page_size, &request.page_token);
         let listed = done(self.app.executor_list(&caller, &parent, &filter, &page).await)?;
         Ok(Response::new(v1::ListExecutorsResponse {
-            executors: listed
-                .rows
-                .iter()
-                .map(|view| executor(view, self.app.settings()))
-                .collect(),
+            executors: listed.rows.iter().map(|view| executor(view, self.app.settings())).collect(),
             next_page_token: listed.next_page_token,
         }))
     }
@@ -53,9 +49,7 @@ impl ExecutorService for Service {
         let filter: Filter = done(request.filter.parse())?;
         let changes = done(self.app.executor_watch(caller, parent, filter).await)?;
         let settings = self.app.settings().clone();
-        Ok(Response::new(
-            self.watch(changes, move |change| encode(change, &settings)),
-        ))
+        Ok(Response::new(self.watch(changes, move |change| encode(change, &settings))))
     }
 
     async fn update_executor(
@@ -145,17 +139,10 @@ fn update(wire: v1::Executor, paths: &[String]) -> Result<Update, Status> {
         // An empty mask means what is set (AIP-134); a mask that names the channel needs one.
         (true, None) if paths.is_empty() => None,
         (true, None) => {
-            return Err(error::field(
-                "executor.channel",
-                "is required when the mask names it: STABLE, BETA or DEV",
-            ));
+            return Err(error::field("executor.channel", "is required when the mask names it: STABLE, BETA or DEV"));
         }
     };
-    Ok(Update {
-        channel,
-        labels: named("labels").then(|| wire.labels.into_iter().collect()),
-        etag: wire.etag,
-    })
+    Ok(Update { channel, labels: named("labels").then(|| wire.labels.into_iter().collect()), etag: wire.etag })
 }
 
 fn encode(change: ExecutorChange, settings: &crate::app::Settings) -> v1::WatchExecutorsResponse {
@@ -163,19 +150,12 @@ fn encode(change: ExecutorChange, settings: &crate::app::Settings) -> v1::WatchE
     let (change_type, executor) = match change {
         ExecutorChange::Present(view) => (ChangeType::Present, Some(executor(&view, settings))),
         ExecutorChange::Removed { name, uid } => {
-            let gone = v1::Executor {
-                name: name.to_string(),
-                uid: uid.to_string(),
-                ..v1::Executor::default()
-            };
+            let gone = v1::Executor { name: name.to_string(), uid: uid.to_string(), ..v1::Executor::default() };
             (ChangeType::Removed, Some(gone))
         }
         ExecutorChange::Synced => (ChangeType::Synced, None),
     };
-    v1::WatchExecutorsResponse {
-        change_type: change_type.into(),
-        executor,
-    }
+    v1::WatchExecutorsResponse { change_type: change_type.into(), executor }
 }
 
 /// What it reports is foreign text, cleaned where it came in.

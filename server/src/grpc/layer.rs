@@ -39,11 +39,8 @@ pub struct Gatekeeper {
 
 /// Gives each request its id, and its log lines a span that carries it.
 pub async fn trace(mut request: Request, next: Next) -> Response<Body> {
-    let given = request
-        .headers()
-        .get(&REQUEST_ID)
-        .and_then(|id| id.to_str().ok())
-        .and_then(|id| RequestId::new(id).ok());
+    let given =
+        request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok()).and_then(|id| RequestId::new(id).ok());
     let id = given.map_or_else(|| uuid::Uuid::new_v4().to_string(), |id| id.as_str().to_owned());
     let span = tracing::info_span!("request", id, path = request.uri().path());
     // Printable ASCII by its type.
@@ -74,9 +71,7 @@ pub async fn authenticate(State(keeper): State<Gatekeeper>, mut request: Request
         // Proofs of the other listener mean nothing here.
         Proof::JoinToken | Proof::Certificate | Proof::LateCertificate => return unknown(&request),
     };
-    let who = caller
-        .as_ref()
-        .map_or(Who::Address(address), |caller| Who::Token(caller.token.clone()));
+    let who = caller.as_ref().map_or(Who::Address(address), |caller| Who::Token(caller.token.clone()));
     if let Err(after) = keeper.limits.take(who.clone(), row.path) {
         return error::rate_limited(after).into_http();
     }
@@ -91,10 +86,7 @@ pub async fn authenticate(State(keeper): State<Gatekeeper>, mut request: Request
         if keeper.limits.take_class(who, Class::Stranger).is_ok()
             && let Err(error) = keeper.app.access_denied(&caller, row.path).await
         {
-            tracing::warn!(
-                error = crate::observe::chain(&error),
-                "a denied access is not in the audit log"
-            );
+            tracing::warn!(error = crate::observe::chain(&error), "a denied access is not in the audit log");
         }
     }
     answer
@@ -106,16 +98,9 @@ async fn authenticated(
     stranger: Who,
     demand: Demand,
 ) -> Result<Caller, Status> {
-    keeper
-        .limits
-        .peek(stranger.clone(), Class::Stranger)
-        .map_err(error::rate_limited)?;
+    keeper.limits.peek(stranger.clone(), Class::Stranger).map_err(error::rate_limited)?;
     let caller = match &token {
-        Some(token) => keeper
-            .app
-            .bearer(token, demand)
-            .await
-            .map_err(|error| error::status(&error))?,
+        Some(token) => keeper.app.bearer(token, demand).await.map_err(|error| error::status(&error))?,
         None => None,
     };
     caller.ok_or_else(|| {
@@ -127,11 +112,7 @@ async fn authenticated(
 
 fn bearer(request: &Request) -> Option<BearerToken> {
     let (scheme, token) = request.headers().get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        token.trim().parse().ok()
-    } else {
-        None
-    }
+    if scheme.eq_ignore_ascii_case("bearer") { token.trim().parse().ok() } else { None }
 }
 
 /// Runs an RPC inside its deadline, and counts it.
@@ -164,18 +145,12 @@ pub fn unknown(request: &Request) -> Response<Body> {
 /// Whether the caller speaks gRPC (or gRPC-Web).
 #[must_use]
 pub fn is_grpc(request: &Request) -> bool {
-    request
-        .headers()
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// The status of an answer that has it in its headers: a refusal, as a rule.
 fn code(answer: &Response<Body>) -> Option<tonic::Code> {
-    answer
-        .headers()
-        .get("grpc-status")
-        .map(|code| tonic::Code::from_bytes(code.as_bytes()))
+    answer.headers().get("grpc-status").map(|code| tonic::Code::from_bytes(code.as_bytes()))
 }
 
 /// What the caller would wait (gRPC over HTTP/2: at most eight digits and a unit).

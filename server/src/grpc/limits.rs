@@ -94,10 +94,7 @@ pub const TABLE: &[(&str, Class)] = &[
     ("/novacula.v1.EventService/ListEvents", Class::Read),
     ("/novacula.v1.EventService/WatchEvents", Class::Watch),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Class::Open),
-    (
-        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-        Class::Open,
-    ),
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Class::Open),
     ("/grpc.health.v1.Health/Check", Class::Open),
     ("/grpc.health.v1.Health/List", Class::Open),
     ("/grpc.health.v1.Health/Watch", Class::Open),
@@ -107,10 +104,7 @@ pub const TABLE: &[(&str, Class)] = &[
 /// The class of a path; what has no row is treated as the dearest write.
 #[must_use]
 pub fn class(path: &str) -> Class {
-    TABLE
-        .iter()
-        .find(|(row, _)| *row == path)
-        .map_or(Class::Batch, |(_, class)| *class)
+    TABLE.iter().find(|(row, _)| *row == path).map_or(Class::Batch, |(_, class)| *class)
 }
 
 impl Class {
@@ -180,9 +174,7 @@ impl Limits {
     pub fn peek(&self, who: Who, class: Class) -> Result<(), Duration> {
         let now = Instant::now();
         let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets
-            .get(&(who, class))
-            .map_or(Ok(()), |bucket| bucket.after_one(class, now).map(|_| ()))
+        buckets.get(&(who, class)).map_or(Ok(()), |bucket| bucket.after_one(class, now).map(|_| ()))
     }
 
     fn take_at(&self, who: Who, class: Class, now: Instant) -> Result<(), Duration> {
@@ -207,11 +199,7 @@ impl Bucket {
         let full_at = self.full_at.max(now) + interval;
         let ahead = full_at - now;
         let most = interval * burst;
-        if ahead > most {
-            Err(ahead - most)
-        } else {
-            Ok(Self { full_at })
-        }
+        if ahead > most { Err(ahead - most) } else { Ok(Self { full_at }) }
     }
 }
 
@@ -225,11 +213,7 @@ mod tests {
     #[test]
     fn every_rpc_has_a_row_here_and_in_the_access_table() {
         let access: BTreeSet<_> = access::TABLE.iter().map(|row| row.path).collect();
-        let limits: BTreeSet<_> = TABLE
-            .iter()
-            .map(|(path, _)| *path)
-            .filter(|path| *path != "/artifacts/")
-            .collect();
+        let limits: BTreeSet<_> = TABLE.iter().map(|(path, _)| *path).filter(|path| *path != "/artifacts/").collect();
         assert_eq!(access, limits);
     }
 
@@ -242,9 +226,7 @@ mod tests {
         for n in 0..burst {
             assert!(limits.take_at(who(), Class::Batch, start).is_ok(), "{n}");
         }
-        let wait = limits
-            .take_at(who(), Class::Batch, start)
-            .expect_err("the burst is over");
+        let wait = limits.take_at(who(), Class::Batch, start).expect_err("the burst is over");
         assert_eq!(wait, Duration::from_secs(1) / per_second);
         assert!(limits.take_at(who(), Class::Batch, start + wait).is_ok());
         assert!(limits.take_at(who(), Class::Batch, start + wait).is_err());

@@ -33,9 +33,7 @@ impl OrganizationService for Service {
     ) -> Result<Response<v1::Organization>, Status> {
         let caller = access::caller(&request)?;
         let id = organization("name", &request.get_ref().name)?;
-        Ok(Response::new(encode(done(
-            self.app.organization_get(&caller, &id).await,
-        )?)))
+        Ok(Response::new(encode(done(self.app.organization_get(&caller, &id).await)?)))
     }
 
     async fn list_organizations(
@@ -103,10 +101,7 @@ impl OrganizationService for Service {
             ttl: field(convert::field::duration("ttl", request.ttl))?,
         };
         let (record, secret) = done(self.app.token_create(&caller, new).await)?;
-        Ok(Response::new(v1::CreateTokenResponse {
-            token: Some(token(record)),
-            secret: secret.reveal().to_string(),
-        }))
+        Ok(Response::new(v1::CreateTokenResponse { token: Some(token(record)), secret: secret.reveal().to_string() }))
     }
 
     async fn list_tokens(
@@ -158,13 +153,8 @@ fn new_join_token(wire: v1::CreateJoinTokenRequest) -> Result<NewJoinToken, Stat
 }
 
 fn join_token_name(name: &str) -> Result<(OrganizationId, JoinTokenId), convert::Error> {
-    let refused = || {
-        convert::Error::new(
-            "name",
-            "is not of the form organizations/{organization}/joinTokens/{id}",
-            name,
-        )
-    };
+    let refused =
+        || convert::Error::new("name", "is not of the form organizations/{organization}/joinTokens/{id}", name);
     let parts: Vec<&str> = name.split('/').collect();
     let ["organizations", organization, "joinTokens", id] = parts[..] else {
         return Err(refused());
@@ -175,11 +165,7 @@ fn join_token_name(name: &str) -> Result<(OrganizationId, JoinTokenId), convert:
 
 fn token_name(name: &str) -> Result<TokenName, convert::Error> {
     let refused = || {
-        convert::Error::new(
-            "name",
-            "is not of the form organizations/{organization}/tokens/{id} or tokens/{id}",
-            name,
-        )
+        convert::Error::new("name", "is not of the form organizations/{organization}/tokens/{id} or tokens/{id}", name)
     };
     let parts: Vec<&str> = name.split('/').collect();
     let (organization, id) = match parts[..] {

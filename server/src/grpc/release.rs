@@ -93,11 +93,7 @@ impl ReleaseService for Service {
         let caller = access::caller(&request)?;
         let request = request.into_inner();
         let id = field(convert::release::name("name", &request.name))?;
-        let mode = if request.validate_only {
-            Mode::ValidateOnly
-        } else {
-            Mode::Write
-        };
+        let mode = if request.validate_only { Mode::ValidateOnly } else { Mode::Write };
         let published = done(self.app.release_publish(&caller, &id, mode).await)?;
         Ok(Response::new(v1::PublishReleaseResponse {
             release: Some(published.release.into()),
@@ -149,13 +145,8 @@ fn header(first: Option<v1::UploadArtifactRequest>) -> Result<(ReleaseId, domain
         return Err(error::field("header", "is required as the first message"));
     };
     let id = field(convert::release::name("header.release", &header.release))?;
-    let wire = header
-        .artifact
-        .ok_or_else(|| error::field("header.artifact", "is required"))?;
-    let artifact = field(
-        wire.try_into()
-            .map_err(|wrong: convert::Error| wrong.within("header.artifact")),
-    )?;
+    let wire = header.artifact.ok_or_else(|| error::field("header.artifact", "is required"))?;
+    let artifact = field(wire.try_into().map_err(|wrong: convert::Error| wrong.within("header.artifact")))?;
     Ok((id, artifact))
 }
 

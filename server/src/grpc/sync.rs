@@ -42,10 +42,7 @@ impl SyncService for Sync {
         request: Request<Streaming<v1::SyncExecutorRequest>>,
     ) -> Result<Response<Body>, Status> {
         let identity = identity::executor(&request)?;
-        let peer = Peer {
-            uid: identity.uid,
-            not_after: identity.not_after,
-        };
+        let peer = Peer { uid: identity.uid, not_after: identity.not_after };
         let inbound = request.into_inner().map(|message| message.map_err(broken));
         let body = self.sessions.serve(peer, inbound).map(encode);
         Ok(Response::new(Box::pin(body)))
@@ -60,10 +57,7 @@ impl SyncService for Sync {
 
 /// What a message that cannot be read, or a stream that breaks off, is called.
 fn broken(status: Status) -> Broken {
-    Broken(proto::convert::text::line(
-        status.message(),
-        proto::convert::text::NOTE_MAX_BYTES,
-    ))
+    Broken(proto::convert::text::line(status.message(), proto::convert::text::NOTE_MAX_BYTES))
 }
 
 fn encode(said: Said) -> Result<v1::SyncExecutorResponse, Status> {

@@ -29,9 +29,7 @@ impl UpgradeService for Service {
         let targets = done(self.app.upgrade_targets(&caller, &name).await)?;
         let blocked = targets.blocked.as_ref();
         Ok(Response::new(v1::ListUpgradeTargetsResponse {
-            blocked_reason: blocked
-                .map(|refusal| refusal.reason.as_str().to_owned())
-                .unwrap_or_default(),
+            blocked_reason: blocked.map(|refusal| refusal.reason.as_str().to_owned()).unwrap_or_default(),
             blocked_message: blocked.map(|refusal| refusal.message.clone()).unwrap_or_default(),
             targets: targets.rows.into_iter().map(Into::into).collect(),
         }))
@@ -56,11 +54,7 @@ impl UpgradeService for Service {
         let parent = organization("parent", &request.parent)?;
         // Before a thousand and one are looked at one by one.
         if request.requests.len() > batch::MAX {
-            let rule = format!(
-                "has {} entries; at most {} are taken at once",
-                request.requests.len(),
-                batch::MAX
-            );
+            let rule = format!("has {} entries; at most {} are taken at once", request.requests.len(), batch::MAX);
             return Err(error::field("requests", rule));
         }
         let asked = request
@@ -118,9 +112,7 @@ impl UpgradeService for Service {
         let caller = access::caller(&request)?;
         let name = field(attempt_name("name", &request.get_ref().name))?;
         let rows = done(self.app.attempt_watch(caller, name).await)?;
-        let encode = |row| v1::WatchAttemptResponse {
-            attempt: Some(attempt(&row, LogTail::With)),
-        };
+        let encode = |row| v1::WatchAttemptResponse { attempt: Some(attempt(&row, LogTail::With)) };
         Ok(Response::new(self.watch(rows, encode)))
     }
 
@@ -151,11 +143,7 @@ fn ask(wire: v1::RequestUpgradeRequest) -> Result<Ask, convert::Error> {
         ttl: convert::field::duration("ttl", wire.ttl)?,
         replace: if wire.replace { Replace::Yes } else { Replace::No },
         request_id: request_id(&wire.request_id)?,
-        mode: if wire.validate_only {
-            Mode::ValidateOnly
-        } else {
-            Mode::Write
-        },
+        mode: if wire.validate_only { Mode::ValidateOnly } else { Mode::Write },
     })
 }
 
@@ -193,10 +181,7 @@ fn result(outcome: Outcome) -> v1::batch_request_upgrade_response::Result {
             })
         }
     };
-    v1::batch_request_upgrade_response::Result {
-        name: outcome.name.to_string(),
-        result: Some(result),
-    }
+    v1::batch_request_upgrade_response::Result { name: outcome.name.to_string(), result: Some(result) }
 }
 
 fn explained(explanation: Explanation) -> v1::ExplainUpgradeResponse {
@@ -216,10 +201,7 @@ fn finding(finding: Finding) -> v1::explain_upgrade_response::Finding {
     };
     v1::explain_upgrade_response::Finding {
         severity: severity.into(),
-        reason: finding
-            .reason
-            .map(|reason| reason.as_str().to_owned())
-            .unwrap_or_default(),
+        reason: finding.reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
         message: finding.message,
         remedy: finding.remedy,
         since: finding.since.map(to_timestamp),

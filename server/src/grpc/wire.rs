@@ -54,11 +54,9 @@ impl Service {
             Err(failed) => Err(error::status(&failed)),
         });
         let farewell = futures_util::stream::once(async move {
-            ended.is_cancelled().then(|| {
-                Err(error::unavailable(
-                    "the server is going away; watch again from where you are",
-                ))
-            })
+            ended
+                .is_cancelled()
+                .then(|| Err(error::unavailable("the server is going away; watch again from where you are")))
         });
         let farewell = farewell.filter_map(|said| async move { said });
         Box::pin(rows.take_until(draining).chain(farewell))
@@ -100,19 +98,13 @@ pub(super) fn place(name: &'static str, value: &str) -> Result<Option<Organizati
 
 /// A page that was asked for.
 pub(super) fn page(size: i32, token: &str) -> PageRequest {
-    PageRequest {
-        size,
-        token: token.to_owned(),
-    }
+    PageRequest { size, token: token.to_owned() }
 }
 
 /// An executor as the API shows it.
 pub(super) fn executor(view: &View, settings: &Settings) -> v1::Executor {
     let around = Surroundings {
-        presence: Presence {
-            online: view.presence.online,
-            last_seen: view.presence.last_seen,
-        },
+        presence: Presence { online: view.presence.online, last_seen: view.presence.last_seen },
         control_plane: &settings.server_version,
         pending: view.pending.as_ref().map(|(attempt, spec)| (attempt, spec.as_ref())),
     };

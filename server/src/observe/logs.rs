@@ -15,25 +15,15 @@ pub enum Format {
 
 /// Begins to log. A program that embeds us and logs by itself goes on doing so.
 pub fn install(level: tracing::Level, format: Option<Format>) {
-    let format = format.unwrap_or(if io::stderr().is_terminal() {
-        Format::Text
-    } else {
-        Format::Json
-    });
+    let format = format.unwrap_or(if io::stderr().is_terminal() { Format::Text } else { Format::Json });
     // What libraries say below a warning is about themselves.
     let directives = format!("warn,server={level},novacula_server={level},store={level},novacula_store={level}");
     let filter = EnvFilter::new(directives);
-    let fmt = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
+    let fmt = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let installed = match format {
         Format::Text => tracing::subscriber::set_global_default(fmt.finish()),
         Format::Json => {
-            let json = fmt
-                .json()
-                .flatten_event(true)
-                .with_current_span(true)
-                .with_span_list(false);
+            let json = fmt.json().flatten_event(true).with_current_span(true).with_span_list(false);
             tracing::subscriber::set_global_default(json.finish())
         }
     };

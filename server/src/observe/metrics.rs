@@ -9,9 +9,8 @@ use metrics::Label;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Upper bounds, in seconds. A delivery on one machine takes 0.1 ms, and a reconnect 60 s.
-const BUCKETS: &[f64] = &[
-    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
-];
+const BUCKETS: &[f64] =
+    &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 macro_rules! metrics {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $kind:ident;)*) => {
@@ -85,15 +84,13 @@ pub fn install() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE
         .get_or_init(|| {
-            let builder = Metric::ALL
-                .iter()
-                .filter(|metric| metric.kind() == Kind::Histogram)
-                .fold(PrometheusBuilder::new(), |builder, metric| {
+            let builder = Metric::ALL.iter().filter(|metric| metric.kind() == Kind::Histogram).fold(
+                PrometheusBuilder::new(),
+                |builder, metric| {
                     let matcher = Matcher::Full(metric.name().to_owned());
-                    builder
-                        .set_buckets_for_metric(matcher, BUCKETS)
-                        .expect("the buckets are not empty")
-                });
+                    builder.set_buckets_for_metric(matcher, BUCKETS).expect("the buckets are not empty")
+                },
+            );
             let recorder = builder.build_recorder();
             let handle = recorder.handle();
             // Another recorder is there only when a program that embeds us installed its own: it then counts.
@@ -138,10 +135,7 @@ pub fn observe(metric: Metric, labels: &[(&'static str, &'static str)], took: Du
 }
 
 fn label(labels: &[(&'static str, &'static str)]) -> Vec<Label> {
-    labels
-        .iter()
-        .map(|(name, value)| Label::from_static_parts(name, value))
-        .collect()
+    labels.iter().map(|(name, value)| Label::from_static_parts(name, value)).collect()
 }
 
 #[cfg(test)]
@@ -154,13 +148,7 @@ mod tests {
         count(Metric::StreamsClosed, &[("reason", "test")]);
         observe(Metric::Delivery, &[], Duration::from_micros(300));
         let text = handle.render();
-        assert!(
-            text.contains("novacula_streams_closed_total{reason=\"test\"} 1"),
-            "{text}"
-        );
-        assert!(
-            text.contains("novacula_delivery_seconds_bucket{le=\"0.0005\"}"),
-            "{text}"
-        );
+        assert!(text.contains("novacula_streams_closed_total{reason=\"test\"} 1"), "{text}");
+        assert!(text.contains("novacula_delivery_seconds_bucket{le=\"0.0005\"}"), "{text}");
     }
 }

@@ -60,22 +60,14 @@ fn open_blocking(
         Authority::load(&data_dir, &config.authority, &config.trust_domain, now).context("load the authority")?;
     let authority = Arc::new(authority);
     let artifacts = ArtifactStorage::open(&data_dir.join("artifacts")).context("open the artifact storage")?;
-    let endpoint = config
-        .settings
-        .executor_endpoint
-        .get_or_insert(endpoint(executor_addr)?);
+    let endpoint = config.settings.executor_endpoint.get_or_insert(endpoint(executor_addr)?);
     let mut names = server_names(&config.server_names);
     names.push(server_name(endpoint.host()));
     names.sort();
     names.dedup();
-    let api_certificate =
-        config
-            .server_certificate
-            .as_ref()
-            .map_or(ApiCertificate::Own, |given| ApiCertificate::Given {
-                certificate: given.certificate.clone(),
-                key: given.key.clone(),
-            });
+    let api_certificate = config.server_certificate.as_ref().map_or(ApiCertificate::Own, |given| {
+        ApiCertificate::Given { certificate: given.certificate.clone(), key: given.key.clone() }
+    });
     let tls = TlsConfigs::new(Arc::clone(&authority), names, api_certificate, Arc::clone(&world.clock));
     let tls = Arc::new(tls.context("configure TLS")?);
     let parts = Parts {
@@ -97,9 +89,7 @@ fn endpoint(address: SocketAddr) -> anyhow::Result<Endpoint> {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
-    format!("{host}:{}", address.port())
-        .parse()
-        .context("name the executor listener")
+    format!("{host}:{}", address.port()).parse().context("name the executor listener")
 }
 
 fn server_names(names: &[String]) -> Vec<ServerName> {
@@ -107,8 +97,7 @@ fn server_names(names: &[String]) -> Vec<ServerName> {
 }
 
 fn server_name(name: &str) -> ServerName {
-    name.parse()
-        .map_or_else(|_| ServerName::Dns(name.to_owned()), ServerName::Ip)
+    name.parse().map_or_else(|_| ServerName::Dns(name.to_owned()), ServerName::Ip)
 }
 
 fn release_keys(path: Option<&Path>) -> anyhow::Result<Vec<ReleaseKey>> {

@@ -56,12 +56,7 @@ pub struct Admission {
 #[must_use]
 pub fn new(app: Arc<App>, registry: Arc<Registry>) -> (Door, Admission) {
     let (sender, queue) = mpsc::channel(QUEUE);
-    let admission = Admission {
-        app,
-        registry,
-        queue,
-        next: Vec::new(),
-    };
+    let admission = Admission { app, registry, queue, next: Vec::new() };
     (Door { queue: sender }, admission)
 }
 
@@ -75,12 +70,7 @@ impl Door {
     /// Why not; a `reconnect` is in the outbox where there is a time to come back.
     pub async fn knock(&self, hello: Hello, not_after: Timestamp, outbox: &Arc<Outbox>) -> Result<Box<Opened>, Close> {
         let (answer, answered) = oneshot::channel();
-        let knock = Knock {
-            hello,
-            not_after,
-            outbox: Arc::clone(outbox),
-            answer,
-        };
+        let knock = Knock { hello, not_after, outbox: Arc::clone(outbox), answer };
         if self.queue.try_send(knock).is_err() {
             return Err(turn_away(outbox));
         }
@@ -91,10 +81,7 @@ impl Door {
 /// Tells a peer to come back at a time of its own.
 pub fn turn_away(outbox: &Outbox) -> Close {
     let after = rand::random_range(COME_BACK / 10..COME_BACK);
-    outbox.say(Response::Reconnect {
-        after,
-        reason: Reason::Unavailable.as_str().to_owned(),
-    });
+    outbox.say(Response::Reconnect { after, reason: Reason::Unavailable.as_str().to_owned() });
     Close::Unavailable
 }
 
@@ -127,22 +114,14 @@ impl Admission {
         let (hellos, waiting): (Vec<Hello>, Vec<Waiting>) = batch
             .into_iter()
             .map(|knock| {
-                let waiting = Waiting {
-                    not_after: knock.not_after,
-                    outbox: knock.outbox,
-                    answer: knock.answer,
-                };
+                let waiting = Waiting { not_after: knock.not_after, outbox: knock.outbox, answer: knock.answer };
                 (knock.hello, waiting)
             })
             .unzip();
         let admitted = match self.app.sync_admit(&hellos).await {
             Ok(admitted) => admitted,
             Err(error) => {
-                tracing::warn!(
-                    error = crate::observe::chain(&error),
-                    hellos = hellos.len(),
-                    "nobody can be admitted"
-                );
+                tracing::warn!(error = crate::observe::chain(&error), hellos = hellos.len(), "nobody can be admitted");
                 hellos.iter().map(|_| Admitted::Later).collect()
             }
         };
@@ -198,10 +177,7 @@ impl Admission {
         let mut wanted = match self.app.sync_desired(&uids).await {
             Ok(wanted) => wanted,
             Err(error) => {
-                tracing::warn!(
-                    error = crate::observe::chain(&error),
-                    "what is desired of newcomers cannot be read"
-                );
+                tracing::warn!(error = crate::observe::chain(&error), "what is desired of newcomers cannot be read");
                 for (uid, opened, waiting) in open {
                     self.registry.leave(uid, opened.epoch);
                     let close = turn_away(&waiting.outbox);

@@ -213,19 +213,11 @@ impl Dispatcher {
     async fn fail(&mut self, slice: Vec<(ExecutorUid, Woken)>, error: &Error) {
         let executors = slice.len();
         if is_retryable(error) {
-            tracing::warn!(
-                error = observe::chain(error),
-                executors,
-                "what is desired cannot be read; trying again"
-            );
+            tracing::warn!(error = observe::chain(error), executors, "what is desired cannot be read; trying again");
             self.waiting.put_back(slice);
             tokio::time::sleep(TRY_AGAIN).await;
         } else {
-            tracing::error!(
-                error = observe::chain(error),
-                executors,
-                "what is desired cannot be read"
-            );
+            tracing::error!(error = observe::chain(error), executors, "what is desired cannot be read");
         }
     }
 }
@@ -251,10 +243,7 @@ impl Waiting {
                 woken.number = woken.number.max(change.number);
             }
             Entry::Vacant(vacant) => {
-                vacant.insert(Woken {
-                    number: change.number,
-                    since: now,
-                });
+                vacant.insert(Woken { number: change.number, since: now });
                 self.order.push_back(change.executor);
             }
         }
@@ -263,11 +252,7 @@ impl Waiting {
     fn take_slice(&mut self) -> Vec<(ExecutorUid, Woken)> {
         let mut slice = Vec::with_capacity(SLICE.min(self.order.len()));
         while slice.len() < SLICE {
-            let next = if slice.len() < NEWEST {
-                self.order.pop_back()
-            } else {
-                self.order.pop_front()
-            };
+            let next = if slice.len() < NEWEST { self.order.pop_back() } else { self.order.pop_front() };
             let Some(uid) = next else { break };
             if let Some(woken) = self.woken.remove(&uid) {
                 slice.push((uid, woken));
@@ -317,10 +302,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_executor_waits_once_with_its_newest_change() {
         let mut waiting = Waiting::default();
-        let newer = Change {
-            number: ChangeNumber(9),
-            ..change(1)
-        };
+        let newer = Change { number: ChangeNumber(9), ..change(1) };
         for change in [change(1), newer, change(2)] {
             waiting.add(change, Instant::now());
         }

@@ -211,16 +211,11 @@ where
 
     /// When something has to be looked at, unless something happens before.
     fn wake(&self) -> Instant {
-        let slow = self
-            .outbox
-            .waiting_since()
-            .map(|since| since + self.sessions.limits.slow_after);
+        let slow = self.outbox.waiting_since().map(|since| since + self.sessions.limits.slow_after);
         let certificate = if self.noticed {
             self.certificate_end
         } else {
-            self.certificate_end
-                .checked_sub(self.sessions.limits.certificate_notice)
-                .unwrap_or(self.certificate_end)
+            self.certificate_end.checked_sub(self.sessions.limits.certificate_notice).unwrap_or(self.certificate_end)
         };
         // What is put into the outbox meanwhile is looked at no later than this: no wake-up is needed for it.
         let look = Instant::now() + self.sessions.limits.slow_after;
@@ -328,9 +323,7 @@ async fn carry_out(app: Arc<App>, uid: ExecutorUid, outbox: Arc<Outbox>, action:
         },
         Action::Report(report) => {
             app.sync_reported(uid, &report).await?;
-            outbox.say(Response::ReportAck {
-                attempt: report.attempt,
-            });
+            outbox.say(Response::ReportAck { attempt: report.attempt });
         }
         Action::Inventory(inventory) => app.sync_inventory(uid, inventory).await?,
     }
@@ -353,10 +346,7 @@ async fn drain(sessions: Arc<Sessions>, outbox: Arc<Outbox>) -> Close {
     let spread = sessions.limits.drain_spread;
     let share = |rng: f64| spread.mul_f64(rng);
     tokio::time::sleep(share(rand::random())).await;
-    outbox.say(Response::Reconnect {
-        after: share(rand::random()),
-        reason: DRAINING.to_owned(),
-    });
+    outbox.say(Response::Reconnect { after: share(rand::random()), reason: DRAINING.to_owned() });
     tokio::time::sleep(sessions.limits.drain_patience).await;
     Close::Draining
 }

@@ -101,11 +101,7 @@ impl Unidentified {
     /// A stream of the executor that its certificate says.
     #[must_use]
     pub fn new(uid: ExecutorUid, limits: &Limits, now: Instant) -> Self {
-        Self {
-            uid,
-            limit: limits.hello_deadline,
-            deadline: now + limits.hello_deadline,
-        }
+        Self { uid, limit: limits.hello_deadline, deadline: now + limits.hello_deadline }
     }
 
     /// Until when it has to say who it is.
@@ -128,10 +124,9 @@ impl Unidentified {
         match request {
             None => Ok(First::StillUnidentified(self)),
             Some(Request::Hello(hello)) if hello.uid == self.uid => Ok(First::Introduced(Introduced { hello })),
-            Some(Request::Hello(_)) => Err(nonsense(
-                Some("hello.uid"),
-                "the hello names another executor than the certificate",
-            )),
+            Some(Request::Hello(_)) => {
+                Err(nonsense(Some("hello.uid"), "the hello names another executor than the certificate"))
+            }
             Some(
                 Request::Heartbeat { .. }
                 | Request::Progress(_)
@@ -243,12 +238,7 @@ impl Open {
 impl Bucket {
     fn new(limits: &Limits, now: Instant) -> Self {
         let burst = f64::from(limits.message_burst);
-        Self {
-            left: burst,
-            burst,
-            per_second: f64::from(limits.messages_per_second),
-            filled: now,
-        }
+        Self { left: burst, burst, per_second: f64::from(limits.messages_per_second), filled: now }
     }
 
     fn take(&mut self, now: Instant) -> bool {
@@ -264,10 +254,7 @@ impl Bucket {
 }
 
 fn nonsense(field: Option<&str>, message: &str) -> Close {
-    Close::Nonsense {
-        field: field.map(str::to_owned),
-        message: message.to_owned(),
-    }
+    Close::Nonsense { field: field.map(str::to_owned), message: message.to_owned() }
 }
 
 #[cfg(test)]

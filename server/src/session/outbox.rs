@@ -95,10 +95,7 @@ impl Outbox {
     #[must_use]
     pub fn new() -> (Arc<Self>, Reader) {
         let outbox = Arc::new(Self::default());
-        let reader = Reader {
-            outbox: Arc::clone(&outbox),
-            finished: false,
-        };
+        let reader = Reader { outbox: Arc::clone(&outbox), finished: false };
         (outbox, reader)
     }
 
@@ -133,11 +130,7 @@ impl Outbox {
             return;
         }
         inner.newest = Some(desired.generation);
-        inner.desired = Some(Push {
-            desired: Box::new(desired),
-            rollback_to,
-            woken,
-        });
+        inner.desired = Some(Push { desired: Box::new(desired), rollback_to, woken });
         inner.wait();
         drop(inner);
         self.reader.wake();
@@ -218,10 +211,7 @@ impl Inner {
                 metric::delivered(woken.elapsed());
                 self.written = Some((push.desired.generation, woken));
             }
-            Some(Said::Desired {
-                desired: push.desired,
-                rollback_to: push.rollback_to,
-            })
+            Some(Said::Desired { desired: push.desired, rollback_to: push.rollback_to })
         } else {
             self.close.clone().map(Said::Close)
         };

@@ -32,10 +32,7 @@ impl Registry {
             outbox.close(Close::Replaced);
             return;
         }
-        let entry = Entry {
-            epoch,
-            outbox: Arc::clone(outbox),
-        };
+        let entry = Entry { epoch, outbox: Arc::clone(outbox) };
         let older = sessions.insert(uid, entry);
         metric::streams(sessions.len());
         drop(sessions);

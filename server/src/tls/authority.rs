@@ -89,9 +89,7 @@ pub struct Authority {
 
 impl std::fmt::Debug for Authority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Authority")
-            .field("public_key_sha256", &self.public_key_sha256)
-            .finish_non_exhaustive()
+        f.debug_struct("Authority").field("public_key_sha256", &self.public_key_sha256).finish_non_exhaustive()
     }
 }
 
@@ -136,17 +134,11 @@ impl Authority {
         key: &[u8],
         trust_domain: &str,
     ) -> Result<Self, Error> {
-        let wrong = |path: &Path, rule| Error::Content {
-            path: path.to_owned(),
-            rule,
-        };
+        let wrong = |path: &Path, rule| Error::Content { path: path.to_owned(), rule };
         let trusted = CertificateDer::pem_slice_iter(certificates)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| wrong(certificate_path, "is not PEM"))?;
-        let certificate = trusted
-            .first()
-            .ok_or_else(|| wrong(certificate_path, "holds no certificate"))?
-            .clone();
+        let certificate = trusted.first().ok_or_else(|| wrong(certificate_path, "holds no certificate"))?.clone();
         let parsed = certificate_of(&certificate)
             .ok_or_else(|| wrong(certificate_path, "holds a certificate that cannot be read"))?;
         if !parsed.is_ca() {
@@ -157,20 +149,15 @@ impl Authority {
         }
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| wrong(key_path, "holds no private key in PEM"))?;
         let key = KeyPair::try_from(&key).map_err(|_| {
-            wrong(
-                key_path,
-                "holds a key of a kind that is not supported; use P-256, P-384 or Ed25519 in PKCS#8",
-            )
+            wrong(key_path, "holds a key of a kind that is not supported; use P-256, P-384 or Ed25519 in PKCS#8")
         })?;
         let public_key = rcgen::PublicKeyData::subject_public_key_info(&key);
         if public_key != parsed.public_key().raw {
             return Err(wrong(key_path, "is not the key of the certificate"));
         }
         let not_after = timestamp(parsed.validity().not_after.timestamp());
-        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|source| Error::Crypto {
-            operation: "read the authority's certificate",
-            source,
-        })?;
+        let issuer = Issuer::from_ca_cert_der(&certificate, key)
+            .map_err(|source| Error::Crypto { operation: "read the authority's certificate", source })?;
         let bundle = trusted.iter().map(|der| pem("CERTIFICATE", der)).collect();
         let public_key_sha256 = sha256(&public_key);
         Ok(Self {
@@ -217,26 +204,20 @@ impl Authority {
 
 /// A new authority: key and certificate in one PEM text.
 fn make(now: Timestamp) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|source| Error::Crypto {
-        operation: "make the authority's key",
-        source,
-    })?;
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
+        .map_err(|source| Error::Crypto { operation: "make the authority's key", source })?;
     let serial = issue::serial()?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     // A name of its own, so that two authorities in one bundle are told apart.
-    params.distinguished_name.push(
-        DnType::CommonName,
-        format!("novacula authority {}", hex::encode(&serial[..4])),
-    );
+    params.distinguished_name.push(DnType::CommonName, format!("novacula authority {}", hex::encode(&serial[..4])));
     params.serial_number = Some(rcgen::SerialNumber::from_slice(&serial));
     issue::set_validity(&mut params, now.minus(SKEW), now.plus(LIFE));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let certificate = params.self_signed(&key).map_err(|source| Error::Crypto {
-        operation: "sign the authority's certificate",
-        source,
-    })?;
+    let certificate = params
+        .self_signed(&key)
+        .map_err(|source| Error::Crypto { operation: "sign the authority's certificate", source })?;
     let key = Zeroizing::new(key.serialize_pem());
     Ok(Zeroizing::new([key.as_bytes(), certificate.pem().as_bytes()].concat()))
 }

@@ -132,15 +132,7 @@ impl TlsConfigs {
             verifier: &verifier,
         };
         let current = ArcSwap::from_pointee(parts.build()?);
-        Ok(Self {
-            authority,
-            names,
-            api_certificate,
-            clock,
-            provider,
-            verifier,
-            current,
-        })
+        Ok(Self { authority, names, api_certificate, clock, provider, verifier, current })
     }
 
     /// What a listener shows now.
@@ -156,10 +148,7 @@ impl TlsConfigs {
     /// The verifier of executor certificates, and the time to verify by.
     #[must_use]
     pub fn verifier(&self) -> (&ExecutorVerifier, UnixTime) {
-        (
-            &self.verifier,
-            UnixTime::since_unix_epoch(self.clock.now().since(Timestamp::EPOCH)),
-        )
+        (&self.verifier, UnixTime::since_unix_epoch(self.clock.now().since(Timestamp::EPOCH)))
     }
 
     /// Makes everything anew, given files included. Blocks on the disk.
@@ -217,26 +206,17 @@ impl Parts<'_> {
             }
         };
         let versions: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
-        let mut api = self
-            .builder(versions)?
-            .with_no_client_auth()
-            .with_cert_resolver(resolver(api_key));
+        let mut api = self.builder(versions)?.with_no_client_auth().with_cert_resolver(resolver(api_key));
         api.alpn_protocols = alpn();
         let verifier: Arc<dyn rustls::server::danger::ClientCertVerifier> =
             Arc::<ExecutorVerifier>::clone(self.verifier);
         // Every executor is ours and speaks TLS 1.3.
-        let mut executors = self
-            .builder(&[&TLS13])?
-            .with_client_cert_verifier(verifier)
-            .with_cert_resolver(resolver(own_key));
+        let mut executors =
+            self.builder(&[&TLS13])?.with_client_cert_verifier(verifier).with_cert_resolver(resolver(own_key));
         executors.alpn_protocols = alpn();
         executors.send_tls13_tickets = 0;
         executors.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Current {
-            api: Arc::new(api),
-            executors: Arc::new(executors),
-            renew_after,
-        })
+        Ok(Current { api: Arc::new(api), executors: Arc::new(executors), renew_after })
     }
 
     fn builder(
@@ -248,10 +228,7 @@ impl Parts<'_> {
     }
 
     fn read_given(&self, certificate: &PathBuf, key: &PathBuf) -> Result<(CertifiedKey, Timestamp), Error> {
-        let wrong = |path: &PathBuf, rule| Error::Content {
-            path: path.clone(),
-            rule,
-        };
+        let wrong = |path: &PathBuf, rule| Error::Content { path: path.clone(), rule };
         let chain = CertificateDer::pem_slice_iter(&files::read(certificate)?)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| wrong(certificate, "is not PEM"))?;

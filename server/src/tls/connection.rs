@@ -58,10 +58,7 @@ pub struct Certificate {
 impl Certificate {
     pub(super) fn of(der: &CertificateDer<'_>) -> Option<Self> {
         let not_after = certificate_of(der)?.validity().not_after.timestamp();
-        Some(Self {
-            fingerprint: sha256(der),
-            not_after: timestamp(not_after),
-        })
+        Some(Self { fingerprint: sha256(der), not_after: timestamp(not_after) })
     }
 }
 
@@ -70,11 +67,7 @@ pub(super) async fn serve(shared: Arc<Shared>, tls: TlsStream<TcpStream>, peer: 
     let anonymous = shared.kind == Listener::Executors && peer.certificate.is_none();
     let h2_chosen = tls.get_ref().1.alpn_protocol() == Some(b"h2");
     let activity = Arc::new(Activity::default());
-    let requests = Requests {
-        router: shared.router.clone(),
-        peer: Arc::new(peer),
-        activity: Arc::clone(&activity),
-    };
+    let requests = Requests { router: shared.router.clone(), peer: Arc::new(peer), activity: Arc::clone(&activity) };
     let life = Life::new(&shared, anonymous, activity);
     let io = TokioIo::new(tls);
     // Boxed: otherwise the task is as large as the larger of the two, beside the handshake's state.
@@ -309,10 +302,7 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         let answer = self.router.clone().call(request);
         Box::pin(async move {
             let answer = answer.await?;
-            Ok(answer.map(|body| Counted {
-                body,
-                _running: running,
-            }))
+            Ok(answer.map(|body| Counted { body, _running: running }))
         })
     }
 }

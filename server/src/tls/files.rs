@@ -47,16 +47,9 @@ pub fn replace(path: &Path, content: &[u8], mode: Mode) -> Result<(), Error> {
     let sibling = PathBuf::from(sibling);
     let failed = |operation, path: &Path| {
         let path = path.to_owned();
-        move |source| Error {
-            operation,
-            path,
-            source,
-        }
+        move |source| Error { operation, path, source }
     };
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match fs::remove_file(&sibling) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -69,14 +62,11 @@ pub fn replace(path: &Path, content: &[u8], mode: Mode) -> Result<(), Error> {
         .open(&sibling)
         .map_err(failed("create", &sibling))?;
     // The process's umask may have taken bits away.
-    file.set_permissions(Permissions::from_mode(mode.bits()))
-        .map_err(failed("set mode of", &sibling))?;
+    file.set_permissions(Permissions::from_mode(mode.bits())).map_err(failed("set mode of", &sibling))?;
     file.write_all(content).map_err(failed("write", &sibling))?;
     file.sync_all().map_err(failed("fsync", &sibling))?;
     fs::rename(&sibling, path).map_err(failed("rename to", path))?;
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed("fsync", folder))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("fsync", folder))
 }
 
 /// Reads a file that may be absent.
@@ -87,11 +77,7 @@ pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     match fs::read(path) {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error {
-            operation: "read",
-            path: path.to_owned(),
-            source,
-        }),
+        Err(source) => Err(Error { operation: "read", path: path.to_owned(), source }),
     }
 }
 
@@ -100,11 +86,7 @@ pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 /// # Errors
 /// Why it cannot be read.
 pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|source| Error {
-        operation: "read",
-        path: path.to_owned(),
-        source,
-    })
+    fs::read(path).map_err(|source| Error { operation: "read", path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -120,10 +102,7 @@ mod tests {
         replace(&path, b"one", Mode::Private).expect("replaced");
         replace(&path, b"two", Mode::Private).expect("replaced");
         assert_eq!(fs::read(&path).expect("read"), b"two");
-        assert_eq!(
-            fs::metadata(&path).expect("metadata").permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1);
     }
 }

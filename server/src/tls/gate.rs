@@ -74,11 +74,7 @@ async fn identify(gate: &Gate, peer: &Peer, proof: Proof) -> Result<Option<Execu
         Proof::LateCertificate => true,
     };
     let certificate = peer.certificate.ok_or_else(error::no_certificate)?;
-    let identity = gate
-        .enrolment
-        .identify(certificate.fingerprint)
-        .await
-        .map_err(|error| told(&error))?;
+    let identity = gate.enrolment.identify(certificate.fingerprint).await.map_err(|error| told(&error))?;
     match identity.standing {
         Standing::Late if !late_will_do => Err(error::late_certificate()),
         Standing::Late | Standing::Valid => Ok(Some(identity)),
@@ -91,10 +87,7 @@ fn told(error: &Error) -> Status {
 
 /// In gRPC to gRPC, in HTTP to HTTP.
 fn refuse(request: &Request, status: &Status) -> http::Response<Body> {
-    let grpc = request
-        .headers()
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    let grpc = request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     if grpc {
         return status.clone().into_http();
     }

@@ -35,9 +35,5 @@ pub enum Standing {
 /// # Errors
 /// UNAUTHENTICATED when the request came without one: the gate is not in front of this handler.
 pub fn executor<T>(request: &tonic::Request<T>) -> Result<ExecutorIdentity, Status> {
-    request
-        .extensions()
-        .get::<ExecutorIdentity>()
-        .cloned()
-        .ok_or_else(error::no_certificate)
+    request.extensions().get::<ExecutorIdentity>().cloned().ok_or_else(error::no_certificate)
 }

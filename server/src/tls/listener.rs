@@ -162,10 +162,7 @@ impl Listener {
             connections: Arc::new(Semaphore::new(limits.connections)),
             anonymous: Arc::new(Semaphore::new(limits.anonymous)),
         };
-        Self {
-            socket,
-            shared: Arc::new(shared),
-        }
+        Self { socket, shared: Arc::new(shared) }
     }
 
     /// Accepts until the supervisor stops; connections are tasks of their own.
@@ -233,16 +230,12 @@ async fn admit(
             if session.handshake_kind() == Some(rustls::HandshakeKind::Resumed) {
                 use rustls::server::danger::ClientCertVerifier as _;
                 let (verifier, now) = shared.tls.verifier();
-                verifier
-                    .verify_client_cert(leaf, rest, now)
-                    .map_err(Rejected::Resumed)?;
+                verifier.verify_client_cert(leaf, rest, now).map_err(Rejected::Resumed)?;
             }
             Some(Certificate::of(leaf).ok_or(Rejected::Certificate)?)
         }
     };
-    let connection = Arc::clone(&shared.connections)
-        .try_acquire_owned()
-        .map_err(|_| Rejected::Full)?;
+    let connection = Arc::clone(&shared.connections).try_acquire_owned().map_err(|_| Rejected::Full)?;
     let anonymous = match (shared.kind, &certificate) {
         (access::Listener::Executors, None) => {
             // A burst of enrolments is over in no time; a crowd that stays is not waited for.
@@ -253,24 +246,12 @@ async fn admit(
         }
         (access::Listener::Executors, Some(_)) | (access::Listener::Api, _) => None,
     };
-    Ok((
-        tls,
-        Peer { address, certificate },
-        Slots {
-            _connection: connection,
-            _anonymous: anonymous,
-        },
-    ))
+    Ok((tls, Peer { address, certificate }, Slots { _connection: connection, _anonymous: anonymous }))
 }
 
 async fn handshake(shared: &Shared, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Rejected> {
     // Nothing is computed, and no slot is held, until the client has said hello.
-    let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp)
-        .await
-        .map_err(Rejected::Handshake)?;
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await.map_err(Rejected::Handshake)?;
     let _slot = shared.handshakes.acquire().await.map_err(|_| Rejected::Stopping)?;
-    hello
-        .into_stream(shared.tls.current(shared.kind))
-        .await
-        .map_err(Rejected::Handshake)
+    hello.into_stream(shared.tls.current(shared.kind)).await.map_err(Rejected::Handshake)
 }

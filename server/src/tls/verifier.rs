@@ -38,9 +38,7 @@ impl ExecutorVerifier {
     pub fn new(trusted: &[CertificateDer<'static>], provider: Arc<CryptoProvider>) -> Result<Self, BuildError> {
         let mut roots = RootCertStore::empty();
         for certificate in trusted {
-            roots
-                .add(certificate.clone())
-                .map_err(|error| BuildError(error.into()))?;
+            roots.add(certificate.clone()).map_err(|error| BuildError(error.into()))?;
         }
         let webpki = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
             .allow_unauthenticated()
@@ -134,9 +132,7 @@ mod tests {
         let request = KeyRequest::parse(csr.der()).expect("fine");
         let acme = OrganizationId::new("acme").expect("a label");
         let uid = ExecutorUid::new(uuid::Uuid::from_u128(1));
-        let issued = authority
-            .issue_executor(&request, &acme, uid, 30 * DAY, NOW)
-            .expect("issued");
+        let issued = authority.issue_executor(&request, &acme, uid, 30 * DAY, NOW).expect("issued");
         CertificateDer::from_pem_slice(issued.chain_pem.as_bytes()).expect("PEM")
     }
 
@@ -151,14 +147,7 @@ mod tests {
     fn an_executor_is_let_through_up_to_180_days_late() {
         let authority = authority();
         let leaf = executor(&authority);
-        for (days, passes) in [
-            (0, true),
-            (29, true),
-            (31, true),
-            (209, true),
-            (211, false),
-            (3000, false),
-        ] {
+        for (days, passes) in [(0, true), (29, true), (31, true), (209, true), (211, false), (3000, false)] {
             assert_eq!(verdict(&authority, &leaf, days * DAY).is_ok(), passes, "{days} days");
         }
     }
@@ -176,10 +165,7 @@ mod tests {
         let authority = authority();
         let server = authority.issue_server(&[], NOW).expect("issued");
         for days in [0, 31] {
-            assert!(
-                verdict(&authority, &server.chain[0], days * DAY).is_err(),
-                "{days} days"
-            );
+            assert!(verdict(&authority, &server.chain[0], days * DAY).is_err(), "{days} days");
         }
     }
 }

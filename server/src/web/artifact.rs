@@ -19,9 +19,7 @@ use crate::app::App;
 
 /// The routes.
 pub fn routes(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/artifacts/{sha256}", get(artifact))
-        .with_state(app)
+    Router::new().route("/artifacts/{sha256}", get(artifact)).with_state(app)
 }
 
 async fn artifact(State(app): State<Arc<App>>, Path(sha256): Path<String>, mut request: Request) -> Response<Body> {
@@ -43,16 +41,10 @@ async fn artifact(State(app): State<Arc<App>>, Path(sha256): Path<String>, mut r
         return tagged(answer(StatusCode::NOT_MODIFIED, ""), &tag);
     }
     if headers.get(IF_MATCH).is_some_and(|tags| !names(tags, &tag)) {
-        return tagged(
-            answer(StatusCode::PRECONDITION_FAILED, "the artifact has other bytes\n"),
-            &tag,
-        );
+        return tagged(answer(StatusCode::PRECONDITION_FAILED, "the artifact has other bytes\n"), &tag);
     }
     // RFC 9110, 13.1.5: a range of other bytes is worth nothing, so the whole is answered. A date is no strong validator.
-    if headers
-        .remove(IF_RANGE)
-        .is_some_and(|given| given.as_bytes() != tag.as_bytes())
-    {
+    if headers.remove(IF_RANGE).is_some_and(|given| given.as_bytes() != tag.as_bytes()) {
         headers.remove(RANGE);
     }
     match ServeFile::new(app.artifacts.path(&sha256)).oneshot(request).await {
@@ -71,9 +63,7 @@ async fn artifact(State(app): State<Arc<App>>, Path(sha256): Path<String>, mut r
 /// Whether a list of entity tags names this one (or any).
 fn names(tags: &HeaderValue, tag: &str) -> bool {
     let Ok(tags) = tags.to_str() else { return false };
-    tags.split(',')
-        .map(str::trim)
-        .any(|given| given == "*" || given.trim_start_matches("W/") == tag)
+    tags.split(',').map(str::trim).any(|given| given == "*" || given.trim_start_matches("W/") == tag)
 }
 
 fn tagged(mut answer: Response<Body>, tag: &str) -> Response<Body> {

@@ -32,10 +32,7 @@ fn ended(mut attempt: Attempt, seconds: u64) -> AttemptWrite {
         time: at(seconds),
     });
     attempt.end_time = Some(at(seconds));
-    AttemptWrite {
-        attempt,
-        deadline: None,
-    }
+    AttemptWrite { attempt, deadline: None }
 }
 
 pub(super) async fn every_field_reads_back(subject: &dyn Subject) {
@@ -44,13 +41,7 @@ pub(super) async fn every_field_reads_back(subject: &dyn Subject) {
     let plain = attempt(1, &row);
     let row = world.write(&row, vec![plain.clone()]).await;
     let read = world.attempt(1).await;
-    assert_eq!(
-        read,
-        Attempt {
-            revision: Revision(1),
-            ..plain.attempt
-        }
-    );
+    assert_eq!(read, Attempt { revision: Revision(1), ..plain.attempt });
     let full = Attempt {
         phase: Phase::Confirming,
         generation: Generation(9),
@@ -77,18 +68,8 @@ pub(super) async fn every_field_reads_back(subject: &dyn Subject) {
     };
     let full = ended(full, 6);
     let row = world.write(&row, vec![full.clone()]).await;
-    assert_eq!(
-        world.attempt(1).await,
-        Attempt {
-            revision: Revision(2),
-            ..full.attempt
-        }
-    );
-    let actors = [
-        Actor::Executor(uid(1)),
-        Actor::Token(TokenId::new("t").expect("a label")),
-        Actor::Console,
-    ];
+    assert_eq!(world.attempt(1).await, Attempt { revision: Revision(2), ..full.attempt });
+    let actors = [Actor::Executor(uid(1)), Actor::Token(TokenId::new("t").expect("a label")), Actor::Console];
     let mut row = row;
     for (n, actor) in (2..).zip(actors) {
         let mut write = attempt(n, &row);
@@ -103,28 +84,13 @@ pub(super) async fn an_older_revision_undoes_the_whole_commit(subject: &dyn Subj
     let row = world.enrol(1, "web-1").await;
     let row = world.write(&row, vec![attempt(1, &row), attempt(2, &row)]).await;
     let read = world.attempt(1).await;
-    let moved = AttemptWrite {
-        attempt: Attempt {
-            phase: Phase::Delivered,
-            ..read.clone()
-        },
-        deadline: None,
-    };
+    let moved = AttemptWrite { attempt: Attempt { phase: Phase::Delivered, ..read.clone() }, deadline: None };
     let row = world.write(&row, vec![moved]).await;
     let late = ExecutorCommit {
-        executor: Executor {
-            pinned: Some("late".to_owned()),
-            ..row.clone()
-        },
+        executor: Executor { pinned: Some("late".to_owned()), ..row.clone() },
         attempts: vec![
             ended(world.attempt(2).await, 5),
-            AttemptWrite {
-                attempt: Attempt {
-                    phase: Phase::Verifying,
-                    ..read
-                },
-                deadline: None,
-            },
+            AttemptWrite { attempt: Attempt { phase: Phase::Verifying, ..read }, deadline: None },
         ],
         events: vec![event(EventKind::AttemptPhaseChanged, "late")],
         ..commit(&row)
@@ -141,16 +107,10 @@ pub(super) async fn an_unknown_one_is_missing_and_a_taken_id_stale(subject: &dyn
     let row = world.enrol(1, "web-1").await;
     let mut unknown = attempt(9, &row);
     unknown.attempt.revision = Revision(3);
-    let unknown = ExecutorCommit {
-        attempts: vec![unknown],
-        ..commit(&row)
-    };
+    let unknown = ExecutorCommit { attempts: vec![unknown], ..commit(&row) };
     assert_eq!(refusal(world.store.executor_commit(unknown).await), "missing attempt");
     let row = world.write(&row, vec![attempt(1, &row)]).await;
-    let again = ExecutorCommit {
-        attempts: vec![attempt(1, &row)],
-        ..commit(&row)
-    };
+    let again = ExecutorCommit { attempts: vec![attempt(1, &row)], ..commit(&row) };
     assert_eq!(refusal(world.store.executor_commit(again).await), "stale attempt");
     assert_eq!(world.store.attempt_get(attempt_id(9)).await.expect("a read"), None);
 }
@@ -158,33 +118,20 @@ pub(super) async fn an_unknown_one_is_missing_and_a_taken_id_stale(subject: &dyn
 pub(super) async fn a_request_id_is_taken_once_per_organization(subject: &dyn Subject) {
     let world = World::new(subject).await;
     world.organization("other").await;
-    let token = JoinTokenRecord {
-        organization: organization("other"),
-        ..join_token("other", 9)
-    };
-    world
-        .store
-        .join_token_insert(&token, &[])
-        .await
-        .expect("a new join token");
+    let token = JoinTokenRecord { organization: organization("other"), ..join_token("other", 9) };
+    world.store.join_token_insert(&token, &[]).await.expect("a new join token");
     let enrolment = super::fixture::enrolment(3, name_in("other", "web-1"), "other");
     world.store.enrolment_commit(enrolment).await.expect("an enrolment");
     let one = world.enrol(1, "web-1").await;
     let two = world.enrol(2, "web-2").await;
     let three = world.executor(3).await;
     world.write(&one, vec![with_request(attempt(1, &one), "r")]).await;
-    let taken = ExecutorCommit {
-        attempts: vec![with_request(attempt(2, &two), "r")],
-        ..commit(&two)
-    };
+    let taken = ExecutorCommit { attempts: vec![with_request(attempt(2, &two), "r")], ..commit(&two) };
     assert_eq!(refusal(world.store.executor_commit(taken).await), "exists request");
     world.write(&three, vec![with_request(attempt(3, &three), "r")]).await;
     let find = async |organization: &str, id: &str| {
         let organization = super::fixture::organization(organization);
-        let found = world
-            .store
-            .attempt_find_by_request(&organization, &request_id(id))
-            .await;
+        let found = world.store.attempt_find_by_request(&organization, &request_id(id)).await;
         found.expect("a read").map(|attempt| attempt.id)
     };
     assert_eq!(find("acme", "r").await, Some(attempt_id(1)));

@@ -20,10 +20,7 @@ fn ended(mut attempt: Attempt, seconds: u64) -> AttemptWrite {
         time: at(seconds),
     });
     attempt.end_time = Some(at(seconds));
-    AttemptWrite {
-        attempt,
-        deadline: None,
-    }
+    AttemptWrite { attempt, deadline: None }
 }
 
 fn ids(attempts: &[Attempt]) -> Vec<AttemptId> {
@@ -31,10 +28,7 @@ fn ids(attempts: &[Attempt]) -> Vec<AttemptId> {
 }
 
 fn page(after: Option<u128>, limit: usize) -> Page<AttemptId> {
-    Page {
-        after: after.map(attempt_id),
-        limit,
-    }
+    Page { after: after.map(attempt_id), limit }
 }
 
 pub(super) async fn lists_are_newest_first(subject: &dyn Subject) {
@@ -56,10 +50,7 @@ pub(super) async fn lists_are_newest_first(subject: &dyn Subject) {
     };
     assert_eq!(list(page(None, 3)).await, [40, 30, 20].map(attempt_id));
     assert_eq!(list(page(Some(20), 3)).await, [10].map(attempt_id));
-    let nobody = world
-        .store
-        .attempt_list_by_organization(&organization("x"), page(None, 3))
-        .await;
+    let nobody = world.store.attempt_list_by_organization(&organization("x"), page(None, 3)).await;
     assert_eq!(nobody.expect("a page"), []);
 }
 
@@ -71,10 +62,7 @@ pub(super) async fn open_ones_are_found_by_release(subject: &dyn Subject) {
     let row = world.write(&row, vec![attempt(1, &row), attempt(2, &row), other]).await;
     world.write(&row, vec![ended(world.attempt(1).await, 5)]).await;
     let list = async |release: &str, limit| {
-        let found = world
-            .store
-            .attempt_list_open_by_release(&release_id(release), limit)
-            .await;
+        let found = world.store.attempt_list_open_by_release(&release_id(release), limit).await;
         ids(&found.expect("a list"))
     };
     assert_eq!(list("agent-1.1.0", 10).await, [attempt_id(2)]);
@@ -86,20 +74,14 @@ pub(super) async fn open_ones_are_found_by_release(subject: &dyn Subject) {
 pub(super) async fn due_ones_are_found_by_deadline(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let row = world.enrol(1, "web-1").await;
-    let due = |n: u128, deadline: Option<u64>| AttemptWrite {
-        deadline: deadline.map(at),
-        ..attempt(n, &row)
-    };
+    let due = |n: u128, deadline: Option<u64>| AttemptWrite { deadline: deadline.map(at), ..attempt(n, &row) };
     let writes = vec![due(1, Some(30)), due(2, Some(10)), due(3, None), due(4, Some(20))];
     let row = world.write(&row, writes).await;
     let list = async |now, limit| ids(&world.store.attempt_list_due(at(now), limit).await.expect("a list"));
     assert_eq!(list(9, 10).await, []);
     assert_eq!(list(20, 10).await, [2, 4].map(attempt_id));
     assert_eq!(list(99, 2).await, [2, 4].map(attempt_id));
-    let done = AttemptWrite {
-        attempt: world.attempt(2).await,
-        deadline: None,
-    };
+    let done = AttemptWrite { attempt: world.attempt(2).await, deadline: None };
     world.write(&row, vec![done]).await;
     assert_eq!(list(99, 10).await, [4, 1].map(attempt_id));
 }
@@ -110,24 +92,8 @@ pub(super) async fn pending_ones_are_counted(subject: &dyn Subject) {
     assert_eq!(count().await, 0);
     let one = world.enrol(1, "web-1").await;
     let two = world.enrol(2, "web-2").await;
-    let one = world
-        .write(
-            &Executor {
-                pending: Some(attempt_id(1)),
-                ..one
-            },
-            Vec::new(),
-        )
-        .await;
-    let two = world
-        .write(
-            &Executor {
-                pending: Some(attempt_id(2)),
-                ..two
-            },
-            Vec::new(),
-        )
-        .await;
+    let one = world.write(&Executor { pending: Some(attempt_id(1)), ..one }, Vec::new()).await;
+    let two = world.write(&Executor { pending: Some(attempt_id(2)), ..two }, Vec::new()).await;
     assert_eq!(count().await, 2);
     world.write(&Executor { pending: None, ..one }, Vec::new()).await;
     assert_eq!(count().await, 1);
@@ -144,15 +110,7 @@ pub(super) async fn pruning_forgets_ended_ones_only(subject: &dyn Subject) {
     for (n, seconds) in [(1, 10), (2, 20), (3, 30)] {
         writes.push(ended(world.attempt(n).await, seconds));
     }
-    world
-        .write(
-            &Executor {
-                pending: Some(attempt_id(2)),
-                ..row
-            },
-            writes,
-        )
-        .await;
+    world.write(&Executor { pending: Some(attempt_id(2)), ..row }, writes).await;
     assert_eq!(world.store.attempt_prune(at(30), 10).await.expect("pruned"), 1);
     assert_eq!(world.store.attempt_get(attempt_id(1)).await.expect("a read"), None);
     // 2 is what its executor still points at, 3 is too young, 4 is open.

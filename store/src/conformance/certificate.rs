@@ -7,30 +7,18 @@ use crate::{CertificateRecord, EnrolmentCommit};
 pub(super) async fn the_same_key_finds_its_enrolment_again(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let commit = enrolment(1, name("web-1"), "many");
-    world
-        .store
-        .enrolment_commit(commit.clone())
-        .await
-        .expect("an enrolment");
+    world.store.enrolment_commit(commit.clone()).await.expect("an enrolment");
     let find = async |key| {
         let found = world.store.enrolment_find(&join_token_id("many"), &key).await;
         found.expect("a read")
     };
-    let found = find(commit.certificate.public_key_sha256)
-        .await
-        .expect("what was enrolled");
+    let found = find(commit.certificate.public_key_sha256).await.expect("what was enrolled");
     assert_eq!(found.executor.uid, uid(1));
     assert_eq!(found.certificate, commit.certificate);
     assert_eq!(find(digest(42)).await, None);
-    let other = world
-        .store
-        .enrolment_find(&join_token_id("x"), &digest(1_000_001))
-        .await;
+    let other = world.store.enrolment_find(&join_token_id("x"), &digest(1_000_001)).await;
     assert_eq!(other.expect("a read"), None);
-    let again = EnrolmentCommit {
-        replaces: Some(uid(1)),
-        ..enrolment(2, name("web-1"), "many")
-    };
+    let again = EnrolmentCommit { replaces: Some(uid(1)), ..enrolment(2, name("web-1"), "many") };
     world.store.enrolment_commit(again).await.expect("a replacement");
     let gone = find(commit.certificate.public_key_sha256).await;
     assert_eq!(gone, None, "the deleted is not given again");
@@ -55,10 +43,7 @@ pub(super) async fn ended_certificates_are_pruned(subject: &dyn Subject) {
     world.enrol(1, "web-1").await;
     for n in 2..=5 {
         let not_after = at(u64::try_from(n).expect("small") * 100);
-        let row = CertificateRecord {
-            not_after,
-            ..certificate(n, uid(1))
-        };
+        let row = CertificateRecord { not_after, ..certificate(n, uid(1)) };
         world.store.certificate_insert(&row, &[]).await.expect("a renewal");
     }
     assert_eq!(world.store.certificate_prune(at(400), 1).await.expect("pruned"), 1);

@@ -20,25 +20,10 @@ async fn revoked(world: &World<'_>, n: u128) -> Option<Timestamp> {
 pub(super) async fn an_enrolment_writes_everything(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let commit = enrolment(1, name("web-1"), "many");
-    world
-        .store
-        .enrolment_commit(commit.clone())
-        .await
-        .expect("an enrolment");
-    let row = world
-        .store
-        .executor_get(&name("web-1"))
-        .await
-        .expect("a read")
-        .expect("enrolled");
+    world.store.enrolment_commit(commit.clone()).await.expect("an enrolment");
+    let row = world.store.executor_get(&name("web-1")).await.expect("a read").expect("enrolled");
     assert_eq!(row.revision, Revision(1));
-    assert_eq!(
-        row,
-        domain::Executor {
-            revision: Revision(1),
-            ..commit.executor
-        }
-    );
+    assert_eq!(row, domain::Executor { revision: Revision(1), ..commit.executor });
     let read = world.store.certificate_get(&commit.certificate.fingerprint).await;
     assert_eq!(read.expect("a read"), Some(commit.certificate));
     assert_eq!(uses(&world, "many").await, 1);
@@ -47,11 +32,7 @@ pub(super) async fn an_enrolment_writes_everything(subject: &dyn Subject) {
 
 pub(super) async fn a_token_is_used_up(subject: &dyn Subject) {
     let world = World::new(subject).await;
-    world
-        .store
-        .join_token_insert(&join_token("two", 2), &[])
-        .await
-        .expect("a new join token");
+    world.store.join_token_insert(&join_token("two", 2), &[]).await.expect("a new join token");
     for n in 1..=2 {
         let commit = enrolment(n, name(&format!("web-{n}")), "two");
         world.store.enrolment_commit(commit).await.expect("a use that is left");
@@ -65,19 +46,13 @@ pub(super) async fn a_token_is_used_up(subject: &dyn Subject) {
 
 pub(super) async fn an_expired_or_revoked_token_enrols_nobody(subject: &dyn Subject) {
     let world = World::new(subject).await;
-    let late = EnrolmentCommit {
-        time: at(3600),
-        ..enrolment(1, name("web-1"), "many")
-    };
+    let late = EnrolmentCommit { time: at(3600), ..enrolment(1, name("web-1"), "many") };
     assert_eq!(refusal(world.store.enrolment_commit(late).await), "stale join token");
     let revoke = world.store.join_token_revoke(&join_token_id("many"), at(5), &[]).await;
     revoke.expect("a revocation");
     let revoked = world.store.enrolment_commit(enrolment(1, name("web-1"), "many")).await;
     assert_eq!(refusal(revoked), "stale join token");
-    let unknown = world
-        .store
-        .enrolment_commit(enrolment(1, name("web-1"), "unknown"))
-        .await;
+    let unknown = world.store.enrolment_commit(enrolment(1, name("web-1"), "unknown")).await;
     assert_eq!(refusal(unknown), "stale join token");
     assert_eq!(uses(&world, "many").await, 0);
 }
@@ -85,43 +60,25 @@ pub(super) async fn an_expired_or_revoked_token_enrols_nobody(subject: &dyn Subj
 pub(super) async fn a_token_for_one_name_enrols_no_other(subject: &dyn Subject) {
     let world = World::new(subject).await;
     world.organization("other").await;
-    let token = JoinTokenRecord {
-        executor: Some(ExecutorId::new("web-1").expect("a label")),
-        ..join_token("named", 5)
-    };
-    world
-        .store
-        .join_token_insert(&token, &[])
-        .await
-        .expect("a new join token");
+    let token =
+        JoinTokenRecord { executor: Some(ExecutorId::new("web-1").expect("a label")), ..join_token("named", 5) };
+    world.store.join_token_insert(&token, &[]).await.expect("a new join token");
     let other = world.store.enrolment_commit(enrolment(2, name("web-2"), "named")).await;
     assert_eq!(refusal(other), "stale join token");
     let elsewhere = super::fixture::name_in("other", "web-1");
     let elsewhere = world.store.enrolment_commit(enrolment(3, elsewhere, "named")).await;
     assert_eq!(refusal(elsewhere), "stale join token");
-    world
-        .store
-        .enrolment_commit(enrolment(1, name("web-1"), "named"))
-        .await
-        .expect("its name");
+    world.store.enrolment_commit(enrolment(1, name("web-1"), "named")).await.expect("its name");
 }
 
 pub(super) async fn two_enrolments_race_for_one_use(subject: &dyn Subject) {
     let world = World::new(subject).await;
-    world
-        .store
-        .join_token_insert(&join_token("one", 1), &[])
-        .await
-        .expect("a new join token");
+    world.store.join_token_insert(&join_token("one", 1), &[]).await.expect("a new join token");
     let (left, right) = tokio::join!(
         world.store.enrolment_commit(enrolment(1, name("web-1"), "one")),
         world.store.enrolment_commit(enrolment(2, name("web-2"), "one")),
     );
-    assert_eq!(
-        usize::from(left.is_ok()) + usize::from(right.is_ok()),
-        1,
-        "{left:?} {right:?}"
-    );
+    assert_eq!(usize::from(left.is_ok()) + usize::from(right.is_ok()), 1, "{left:?} {right:?}");
     assert_eq!(uses(&world, "one").await, 1);
     assert_eq!(world.events().await.len(), 1);
 }
@@ -131,10 +88,7 @@ pub(super) async fn a_taken_name_exists_and_uses_nothing(subject: &dyn Subject) 
     world.enrol(1, "web-1").await;
     let newcomer = world.store.enrolment_commit(enrolment(2, name("web-1"), "many")).await;
     assert_eq!(refusal(newcomer), "exists executor");
-    let wrong = EnrolmentCommit {
-        replaces: Some(uid(9)),
-        ..enrolment(2, name("web-1"), "many")
-    };
+    let wrong = EnrolmentCommit { replaces: Some(uid(9)), ..enrolment(2, name("web-1"), "many") };
     assert_eq!(refusal(world.store.enrolment_commit(wrong).await), "exists executor");
     assert_eq!(uses(&world, "many").await, 1, "the refused did not count");
     assert_eq!(world.store.certificate_get(&digest(2)).await.expect("a read"), None);
@@ -145,16 +99,9 @@ pub(super) async fn a_replacement_ends_what_it_replaces(subject: &dyn Subject) {
     let world = World::new(subject).await;
     world.enrol(1, "web-1").await;
     let sessions = [(uid(1), instance(1))];
-    world
-        .store
-        .session_open_batch(world.replica, &sessions)
-        .await
-        .expect("a session");
+    world.store.session_open_batch(world.replica, &sessions).await.expect("a session");
     let mut changes = world.store.change_subscribe();
-    let commit = EnrolmentCommit {
-        replaces: Some(uid(1)),
-        ..enrolment(2, name("web-1"), "many")
-    };
+    let commit = EnrolmentCommit { replaces: Some(uid(1)), ..enrolment(2, name("web-1"), "many") };
     world.store.enrolment_commit(commit).await.expect("a replacement");
     let holder = world.store.executor_get(&name("web-1")).await.expect("a read");
     assert_eq!(holder.expect("the newcomer").uid, uid(2));
@@ -172,10 +119,7 @@ pub(super) async fn a_replacement_ends_open_attempts(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let old = world.enrol(1, "web-1").await;
     world.write(&old, vec![attempt(1, &old)]).await;
-    let commit = EnrolmentCommit {
-        replaces: Some(uid(1)),
-        ..enrolment(2, name("web-1"), "many")
-    };
+    let commit = EnrolmentCommit { replaces: Some(uid(1)), ..enrolment(2, name("web-1"), "many") };
     let forgotten = world.store.enrolment_commit(commit.clone()).await;
     assert_eq!(refusal(forgotten), "stale attempt");
     let mut open = world.attempt(1).await;
@@ -191,14 +135,8 @@ pub(super) async fn a_replacement_ends_open_attempts(subject: &dyn Subject) {
         time: at(10),
     });
     open.end_time = Some(at(10));
-    let ended = AttemptWrite {
-        attempt: open,
-        deadline: None,
-    };
-    let commit = EnrolmentCommit {
-        replaced_attempts: vec![ended],
-        ..commit
-    };
+    let ended = AttemptWrite { attempt: open, deadline: None };
+    let commit = EnrolmentCommit { replaced_attempts: vec![ended], ..commit };
     world.store.enrolment_commit(commit).await.expect("a replacement");
     assert!(world.attempt(1).await.is_ended());
     let page = Page { after: None, limit: 10 };
@@ -208,10 +146,7 @@ pub(super) async fn a_replacement_ends_open_attempts(subject: &dyn Subject) {
 
 pub(super) async fn a_replacement_of_the_gone_is_stale(subject: &dyn Subject) {
     let world = World::new(subject).await;
-    let commit = EnrolmentCommit {
-        replaces: Some(uid(1)),
-        ..enrolment(2, name("web-1"), "many")
-    };
+    let commit = EnrolmentCommit { replaces: Some(uid(1)), ..enrolment(2, name("web-1"), "many") };
     assert_eq!(refusal(world.store.enrolment_commit(commit).await), "stale executor");
     assert_eq!(world.store.executor_get(&name("web-1")).await.expect("a read"), None);
 }

@@ -10,11 +10,7 @@ use super::fixture::{World, at, commit, event, executor, name, organization, ref
 use crate::{EventQuery, ExecutorCommit};
 
 fn acme() -> EventQuery {
-    EventQuery {
-        organization: Some(organization("acme")),
-        limit: 100,
-        ..EventQuery::default()
-    }
+    EventQuery { organization: Some(organization("acme")), limit: 100, ..EventQuery::default() }
 }
 
 async fn targets(world: &World<'_>, query: EventQuery) -> String {
@@ -23,11 +19,7 @@ async fn targets(world: &World<'_>, query: EventQuery) -> String {
 }
 
 async fn append(world: &World<'_>, kind: EventKind, target: &str) {
-    world
-        .store
-        .event_append(&[event(kind, target)])
-        .await
-        .expect("appended");
+    world.store.event_append(&[event(kind, target)]).await.expect("appended");
 }
 
 pub(super) async fn pages_go_both_ways(subject: &dyn Subject) {
@@ -38,53 +30,24 @@ pub(super) async fn pages_go_both_ways(subject: &dyn Subject) {
         details: vec![("why", "\"no\"".to_owned()), ("what", String::new())],
         ..event(EventKind::AttemptEnded, "a")
     };
-    world
-        .store
-        .event_append(&[full, event(EventKind::AttemptEnded, "b")])
-        .await
-        .expect("appended");
+    world.store.event_append(&[full, event(EventKind::AttemptEnded, "b")]).await.expect("appended");
     append(&world, EventKind::AttemptEnded, "c").await;
     let rows = world.events().await;
     let numbers: Vec<u64> = rows.iter().map(|row| row.sequence).collect();
     assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
-    assert_eq!(
-        (rows[0].kind.as_str(), rows[0].actor.as_str()),
-        ("attempt.ended", "system/expiry")
-    );
-    assert_eq!(
-        (&rows[0].organization, rows[0].time),
-        (&Some(organization("acme")), at(9))
-    );
-    let details = BTreeMap::from([
-        ("what".to_owned(), String::new()),
-        ("why".to_owned(), "\"no\"".to_owned()),
-    ]);
+    assert_eq!((rows[0].kind.as_str(), rows[0].actor.as_str()), ("attempt.ended", "system/expiry"));
+    assert_eq!((&rows[0].organization, rows[0].time), (&Some(organization("acme")), at(9)));
+    let details = BTreeMap::from([("what".to_owned(), String::new()), ("why".to_owned(), "\"no\"".to_owned())]);
     assert_eq!(rows[0].details, details);
-    let from = |after| EventQuery {
-        after: Some(after),
-        ..acme()
-    };
+    let from = |after| EventQuery { after: Some(after), ..acme() };
     assert_eq!(targets(&world, from(0)).await, "a b c");
     assert_eq!(targets(&world, from(numbers[0])).await, "b c");
     assert_eq!(targets(&world, from(u64::MAX)).await, "");
-    let back = |query| EventQuery {
-        newest_first: true,
-        ..query
-    };
+    let back = |query| EventQuery { newest_first: true, ..query };
     assert_eq!(targets(&world, back(acme())).await, "c b a");
     assert_eq!(targets(&world, back(from(numbers[2]))).await, "b a");
     assert_eq!(targets(&world, back(from(u64::MAX))).await, "c b a");
-    assert_eq!(
-        targets(
-            &world,
-            EventQuery {
-                limit: 1,
-                ..back(acme())
-            }
-        )
-        .await,
-        "c"
-    );
+    assert_eq!(targets(&world, EventQuery { limit: 1, ..back(acme()) }).await, "c");
 }
 
 pub(super) async fn kinds_and_families_filter(subject: &dyn Subject) {
@@ -93,42 +56,18 @@ pub(super) async fn kinds_and_families_filter(subject: &dyn Subject) {
     append(&world, EventKind::AttemptEnded, "b").await;
     append(&world, EventKind::ExecutorDeleted, "c").await;
     append(&world, EventKind::ExecutorConnected, "d").await;
-    let of = |kinds: &[&str]| EventQuery {
-        kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
-        ..acme()
-    };
+    let of = |kinds: &[&str]| EventQuery { kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(), ..acme() };
     assert_eq!(targets(&world, of(&["executor.connected"])).await, "a d");
     assert_eq!(targets(&world, of(&["executor.*"])).await, "a c d");
     assert_eq!(targets(&world, of(&["executor.deleted", "attempt.*"])).await, "b c");
     assert_eq!(targets(&world, of(&["exec.*"])).await, "", "a family is a whole word");
     assert_eq!(targets(&world, of(&["executor"])).await, "");
-    assert_eq!(
-        targets(&world, of(&["*"])).await,
-        "",
-        "nothing but a family is a pattern"
-    );
+    assert_eq!(targets(&world, of(&["*"])).await, "", "nothing but a family is a pattern");
     assert_eq!(targets(&world, of(&["[ae]*.*"])).await, "");
-    let of_target = EventQuery {
-        target: Some("d".to_owned()),
-        ..of(&["executor.*"])
-    };
+    let of_target = EventQuery { target: Some("d".to_owned()), ..of(&["executor.*"]) };
     assert_eq!(targets(&world, of_target.clone()).await, "d");
-    assert_eq!(
-        targets(
-            &world,
-            EventQuery {
-                newest_first: true,
-                ..of_target
-            }
-        )
-        .await,
-        "d"
-    );
-    let last = EventQuery {
-        newest_first: true,
-        limit: 1,
-        ..of(&["executor.*"])
-    };
+    assert_eq!(targets(&world, EventQuery { newest_first: true, ..of_target }).await, "d");
+    let last = EventQuery { newest_first: true, limit: 1, ..of(&["executor.*"]) };
     assert_eq!(targets(&world, last).await, "d");
 }
 
@@ -141,36 +80,11 @@ pub(super) async fn feeds_are_kept_apart(subject: &dyn Subject) {
     let told = [of(Some("acme"), "a"), of(None, "b"), of(Some("other"), "a")];
     world.store.event_append(&told).await.expect("appended");
     assert_eq!(targets(&world, acme()).await, "a");
-    assert_eq!(
-        targets(
-            &world,
-            EventQuery {
-                organization: None,
-                ..acme()
-            }
-        )
-        .await,
-        "b"
-    );
+    assert_eq!(targets(&world, EventQuery { organization: None, ..acme() }).await, "b");
     let target = Some("a".to_owned());
-    let query = EventQuery {
-        target: target.clone(),
-        organization: Some(organization("other")),
-        ..acme()
-    };
+    let query = EventQuery { target: target.clone(), organization: Some(organization("other")), ..acme() };
     assert_eq!(world.store.event_list(&query).await.expect("a page").len(), 1);
-    assert_eq!(
-        targets(
-            &world,
-            EventQuery {
-                target,
-                organization: None,
-                ..acme()
-            }
-        )
-        .await,
-        ""
-    );
+    assert_eq!(targets(&world, EventQuery { target, organization: None, ..acme() }).await, "");
 }
 
 pub(super) async fn the_head_follows_commits(subject: &dyn Subject) {
@@ -182,16 +96,8 @@ pub(super) async fn the_head_follows_commits(subject: &dyn Subject) {
     let newest = world.events().await.last().expect("written").sequence;
     assert_eq!(*head.borrow_and_update(), newest);
     let row = world.enrol(1, "web-1").await;
-    let told = vec![
-        event(EventKind::ExecutorUpdated, "b"),
-        event(EventKind::ExecutorUpdated, "c"),
-    ];
-    world
-        .commit(ExecutorCommit {
-            events: told,
-            ..commit(&row)
-        })
-        .await;
+    let told = vec![event(EventKind::ExecutorUpdated, "b"), event(EventKind::ExecutorUpdated, "c")];
+    world.commit(ExecutorCommit { events: told, ..commit(&row) }).await;
     let newest = world.events().await.last().expect("written").sequence;
     head.wait_for(|head| *head == newest).await.expect("the store is open");
 }
@@ -199,10 +105,7 @@ pub(super) async fn the_head_follows_commits(subject: &dyn Subject) {
 pub(super) async fn pruned_numbers_are_not_given_again(subject: &dyn Subject) {
     let world = World::new(subject).await;
     for seconds in [1, 2, 3] {
-        let row = Event {
-            time: at(seconds),
-            ..event(EventKind::AttemptEnded, "a")
-        };
+        let row = Event { time: at(seconds), ..event(EventKind::AttemptEnded, "a") };
         world.store.event_append(&[row]).await.expect("appended");
     }
     let newest = world.events().await.last().expect("written").sequence;
@@ -218,10 +121,7 @@ pub(super) async fn refused_writes_tell_nothing(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let head = *world.store.event_head().borrow();
     let told = vec![event(EventKind::ExecutorUpdated, "a")];
-    let unknown = ExecutorCommit {
-        events: told,
-        ..commit(&executor(9, name("web-9")))
-    };
+    let unknown = ExecutorCommit { events: told, ..commit(&executor(9, name("web-9"))) };
     assert_eq!(refusal(world.store.executor_commit(unknown).await), "missing executor");
     assert_eq!(world.events().await, []);
     assert_eq!(*world.store.event_head().borrow(), head);

@@ -11,10 +11,7 @@ use super::fixture::{World, at, attempt, attempt_id, commit, digest, event, exec
 use crate::{ExecutorCommit, ExecutorFate, NodeChange, Page};
 
 fn deletion(executor: &Executor) -> ExecutorCommit {
-    ExecutorCommit {
-        fate: ExecutorFate::Delete,
-        ..commit(executor)
-    }
+    ExecutorCommit { fate: ExecutorFate::Delete, ..commit(executor) }
 }
 
 pub(super) async fn every_field_reads_back(subject: &dyn Subject) {
@@ -33,10 +30,7 @@ pub(super) async fn every_field_reads_back(subject: &dyn Subject) {
         platform: Some("linux/arm64".parse().expect("a platform")),
         channel: Channel::Dev,
         channel_ceiling: Some(Channel::Beta),
-        labels: BTreeMap::from([
-            ("zone".to_owned(), "\u{e4}'\"".to_owned()),
-            ("empty".to_owned(), String::new()),
-        ]),
+        labels: BTreeMap::from([("zone".to_owned(), "\u{e4}'\"".to_owned()), ("empty".to_owned(), String::new())]),
         pinned: Some("by hand".to_owned()),
         floor: Some(version("0.9.0")),
         holds: vec![hold],
@@ -48,27 +42,11 @@ pub(super) async fn every_field_reads_back(subject: &dyn Subject) {
         ..enrolled
     };
     let now = world.write(&full, Vec::new()).await;
-    assert_eq!(
-        now,
-        Executor {
-            revision: Revision(2),
-            ..full
-        }
-    );
-    let emptied = Executor {
-        kind: now.kind,
-        generation: now.generation,
-        revision: now.revision,
-        ..executor(1, name("web-1"))
-    };
+    assert_eq!(now, Executor { revision: Revision(2), ..full });
+    let emptied =
+        Executor { kind: now.kind, generation: now.generation, revision: now.revision, ..executor(1, name("web-1")) };
     let now = world.write(&emptied, Vec::new()).await;
-    assert_eq!(
-        now,
-        Executor {
-            revision: Revision(3),
-            ..emptied
-        }
-    );
+    assert_eq!(now, Executor { revision: Revision(3), ..emptied });
 }
 
 pub(super) async fn an_older_revision_is_stale_and_writes_nothing(subject: &dyn Subject) {
@@ -76,23 +54,14 @@ pub(super) async fn an_older_revision_is_stale_and_writes_nothing(subject: &dyn 
     let first = world.enrol(1, "web-1").await;
     let second = world.write(&first, Vec::new()).await;
     let late = ExecutorCommit {
-        executor: Executor {
-            pinned: Some("late".to_owned()),
-            ..first.clone()
-        },
+        executor: Executor { pinned: Some("late".to_owned()), ..first.clone() },
         attempts: vec![attempt(1, &first)],
         events: vec![event(EventKind::AttemptRequested, "late")],
         fate: ExecutorFate::Keep,
     };
     assert_eq!(refusal(world.store.executor_commit(late).await), "stale executor");
-    let future = Executor {
-        revision: Revision(9),
-        ..second.clone()
-    };
-    assert_eq!(
-        refusal(world.store.executor_commit(commit(&future)).await),
-        "stale executor"
-    );
+    let future = Executor { revision: Revision(9), ..second.clone() };
+    assert_eq!(refusal(world.store.executor_commit(commit(&future)).await), "stale executor");
     assert_eq!(world.executor(1).await, second);
     assert_eq!(world.store.attempt_get(attempt_id(1)).await.expect("a read"), None);
     assert_eq!(world.events().await, []);
@@ -104,18 +73,9 @@ pub(super) async fn unknown_and_deleted_are_missing(subject: &dyn Subject) {
     assert_eq!(refusal(unknown), "missing executor");
     let row = world.enrol(1, "web-1").await;
     world.commit(deletion(&row)).await;
-    let later = Executor {
-        revision: row.revision.next(),
-        ..row
-    };
-    assert_eq!(
-        refusal(world.store.executor_commit(commit(&later)).await),
-        "missing executor"
-    );
-    assert_eq!(
-        refusal(world.store.executor_commit(deletion(&later)).await),
-        "missing executor"
-    );
+    let later = Executor { revision: row.revision.next(), ..row };
+    assert_eq!(refusal(world.store.executor_commit(commit(&later)).await), "missing executor");
+    assert_eq!(refusal(world.store.executor_commit(deletion(&later)).await), "missing executor");
 }
 
 pub(super) async fn deletion_frees_the_name_and_revokes(subject: &dyn Subject) {
@@ -124,12 +84,7 @@ pub(super) async fn deletion_frees_the_name_and_revokes(subject: &dyn Subject) {
     let row = world.write(&row, vec![attempt(1, &row)]).await;
     world.commit(deletion(&row)).await;
     assert_eq!(world.store.executor_get(&name("web-1")).await.expect("a read"), None);
-    let old = world
-        .store
-        .certificate_get(&digest(1))
-        .await
-        .expect("a read")
-        .expect("kept");
+    let old = world.store.certificate_get(&digest(1)).await.expect("a read").expect("kept");
     assert!(old.revoke_time.is_some());
     assert_eq!(world.attempt(1).await.executor, uid(1), "its attempts stay");
     let heir = world.enrol(2, "web-1").await;
@@ -147,24 +102,13 @@ pub(super) async fn each_commit_of_a_batch_stands_alone(subject: &dyn Subject) {
     let three = world.enrol(3, "web-3").await;
     let told = |row: &Executor, name: &str| ExecutorCommit {
         events: vec![event(EventKind::ExecutorUpdated, name)],
-        ..commit(&Executor {
-            pinned: Some(name.to_owned()),
-            ..row.clone()
-        })
+        ..commit(&Executor { pinned: Some(name.to_owned()), ..row.clone() })
     };
-    let stale = Executor {
-        revision: Revision(0),
-        ..two
-    };
+    let stale = Executor { revision: Revision(0), ..two };
     let mut refused = told(&stale, "two");
     refused.attempts = vec![attempt(2, &stale)];
     let unknown = executor(9, name("web-9"));
-    let batch = vec![
-        told(&one, "one"),
-        refused,
-        told(&unknown, "nine"),
-        told(&three, "three"),
-    ];
+    let batch = vec![told(&one, "one"), refused, told(&unknown, "nine"), told(&three, "three")];
     let results = world.store.executor_commit_batch(batch).await.expect("a batch");
     let results: Vec<String> = results
         .into_iter()
@@ -177,33 +121,16 @@ pub(super) async fn each_commit_of_a_batch_stands_alone(subject: &dyn Subject) {
     assert_eq!(pinned(3).await.as_deref(), Some("three"));
     let told: Vec<String> = world.events().await.into_iter().map(|row| row.target).collect();
     assert_eq!(told, ["one", "three"]);
-    let changes = world
-        .store
-        .change_list_since(crate::ChangeNumber(0), 10)
-        .await
-        .expect("a list");
-    assert_eq!(
-        changes.iter().map(|change| change.executor).collect::<Vec<_>>(),
-        [uid(2), uid(1), uid(3)]
-    );
-    assert!(
-        world
-            .store
-            .executor_commit_batch(Vec::new())
-            .await
-            .expect("nothing")
-            .is_empty()
-    );
+    let changes = world.store.change_list_since(crate::ChangeNumber(0), 10).await.expect("a list");
+    assert_eq!(changes.iter().map(|change| change.executor).collect::<Vec<_>>(), [uid(2), uid(1), uid(3)]);
+    assert!(world.store.executor_commit_batch(Vec::new()).await.expect("nothing").is_empty());
 }
 
 pub(super) async fn of_two_writers_one_wins(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let row = world.enrol(1, "web-1").await;
     let write = async |who: &str| {
-        let mine = Executor {
-            pinned: Some(who.to_owned()),
-            ..row.clone()
-        };
+        let mine = Executor { pinned: Some(who.to_owned()), ..row.clone() };
         world.store.executor_commit(commit(&mine)).await.map(|_| who.to_owned())
     };
     let results = tokio::join!(write("a"), write("b"), write("c"), write("d"));
@@ -217,35 +144,16 @@ pub(super) async fn of_two_writers_one_wins(subject: &dyn Subject) {
 pub(super) async fn generation_and_kind_never_go_back(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let row = world.enrol(1, "web-1").await;
-    let row = Executor {
-        generation: Generation(5),
-        kind: Some(Kind::Agent),
-        ..row
-    };
+    let row = Executor { generation: Generation(5), kind: Some(Kind::Agent), ..row };
     let row = world.write(&row, Vec::new()).await;
     let told = vec![event(EventKind::ExecutorUpdated, "web-1")];
     for broken in [
-        Executor {
-            generation: Generation(4),
-            ..row.clone()
-        },
-        Executor {
-            kind: Some(Kind::Operator),
-            ..row.clone()
-        },
-        Executor {
-            kind: None,
-            ..row.clone()
-        },
-        Executor {
-            name: name("web-2"),
-            ..row.clone()
-        },
+        Executor { generation: Generation(4), ..row.clone() },
+        Executor { kind: Some(Kind::Operator), ..row.clone() },
+        Executor { kind: None, ..row.clone() },
+        Executor { name: name("web-2"), ..row.clone() },
     ] {
-        let commit = ExecutorCommit {
-            events: told.clone(),
-            ..commit(&broken)
-        };
+        let commit = ExecutorCommit { events: told.clone(), ..commit(&broken) };
         assert_eq!(refusal(world.store.executor_commit(commit).await), "corrupt executor");
     }
     assert_eq!(world.executor(1).await, row);
@@ -256,26 +164,14 @@ pub(super) async fn generation_and_kind_never_go_back(subject: &dyn Subject) {
 pub(super) async fn numbers_past_63_bits_are_refused(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let row = world.enrol(1, "web-1").await;
-    let told = Executor {
-        generation: Generation(u64::MAX),
-        ..row.clone()
-    };
-    assert_eq!(
-        refusal(world.store.executor_commit(commit(&told)).await),
-        "corrupt executor"
-    );
+    let told = Executor { generation: Generation(u64::MAX), ..row.clone() };
+    assert_eq!(refusal(world.store.executor_commit(commit(&told)).await), "corrupt executor");
     let mut huge = attempt(1, &row);
     huge.attempt.bytes_total = u64::MAX;
-    let huge = ExecutorCommit {
-        attempts: vec![huge],
-        ..commit(&row)
-    };
+    let huge = ExecutorCommit { attempts: vec![huge], ..commit(&row) };
     assert_eq!(refusal(world.store.executor_commit(huge).await), "corrupt attempt");
     assert_eq!(world.executor(1).await, row);
-    let largest = Executor {
-        generation: Generation(i64::MAX.unsigned_abs()),
-        ..row
-    };
+    let largest = Executor { generation: Generation(i64::MAX.unsigned_abs()), ..row };
     let largest = world.write(&largest, Vec::new()).await;
     assert_eq!(largest.generation, Generation(i64::MAX.unsigned_abs()));
 }

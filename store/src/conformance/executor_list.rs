@@ -9,24 +9,15 @@ use super::fixture::{World, commit, join_token, name_in, organization, uid, vers
 use crate::{ExecutorCommit, ExecutorFate, ExecutorQuery, JoinTokenRecord, Page};
 
 fn page(after: Option<&str>, limit: usize) -> Page<ExecutorId> {
-    Page {
-        after: after.map(|after| ExecutorId::new(after).expect("a label")),
-        limit,
-    }
+    Page { after: after.map(|after| ExecutorId::new(after).expect("a label")), limit }
 }
 
 fn names(executors: &[Executor]) -> Vec<&str> {
-    executors
-        .iter()
-        .map(|executor| executor.name.executor.as_str())
-        .collect()
+    executors.iter().map(|executor| executor.name.executor.as_str()).collect()
 }
 
 fn deletion(executor: &Executor) -> ExecutorCommit {
-    ExecutorCommit {
-        fate: ExecutorFate::Delete,
-        ..commit(executor)
-    }
+    ExecutorCommit { fate: ExecutorFate::Delete, ..commit(executor) }
 }
 
 pub(super) async fn a_deleted_one_is_left_out_of_lists(subject: &dyn Subject) {
@@ -34,16 +25,10 @@ pub(super) async fn a_deleted_one_is_left_out_of_lists(subject: &dyn Subject) {
     let row = world.enrol(1, "web-1").await;
     world.enrol(2, "web-2").await;
     world.commit(deletion(&row)).await;
-    let list = world
-        .store
-        .executor_list_by_uid(&[uid(1), uid(2), uid(3), uid(2)])
-        .await;
+    let list = world.store.executor_list_by_uid(&[uid(1), uid(2), uid(3), uid(2)]).await;
     assert_eq!(names(&list.expect("a list")), ["web-2"]);
     assert_eq!(world.store.executor_list_by_uid(&[]).await.expect("a list"), []);
-    let query = ExecutorQuery {
-        organization: Some(organization("acme")),
-        ..ExecutorQuery::default()
-    };
+    let query = ExecutorQuery { organization: Some(organization("acme")), ..ExecutorQuery::default() };
     let list = world.store.executor_list(&query, page(None, 10)).await.expect("a page");
     assert_eq!(names(&list), ["web-2"]);
 }
@@ -53,23 +38,12 @@ pub(super) async fn lists_are_paged_by_name(subject: &dyn Subject) {
     for (n, name) in ["web-2", "db-1", "web-10", "a"].into_iter().enumerate() {
         world.enrol(n as u128 + 1, name).await;
     }
-    let query = ExecutorQuery {
-        organization: Some(organization("acme")),
-        ..ExecutorQuery::default()
-    };
+    let query = ExecutorQuery { organization: Some(organization("acme")), ..ExecutorQuery::default() };
     let list = world.store.executor_list(&query, page(None, 3)).await.expect("a page");
     assert_eq!(names(&list), ["a", "db-1", "web-10"]);
-    let list = world
-        .store
-        .executor_list(&query, page(Some("web-10"), 3))
-        .await
-        .expect("a page");
+    let list = world.store.executor_list(&query, page(Some("web-10"), 3)).await.expect("a page");
     assert_eq!(names(&list), ["web-2"]);
-    let list = world
-        .store
-        .executor_list(&query, page(Some("zzz"), 3))
-        .await
-        .expect("a page");
+    let list = world.store.executor_list(&query, page(Some("zzz"), 3)).await.expect("a page");
     assert_eq!(names(&list), [""; 0]);
 }
 
@@ -90,33 +64,18 @@ async fn furnished(subject: &dyn Subject) -> World<'_> {
 }
 
 fn acme() -> ExecutorQuery {
-    ExecutorQuery {
-        organization: Some(organization("acme")),
-        ..ExecutorQuery::default()
-    }
+    ExecutorQuery { organization: Some(organization("acme")), ..ExecutorQuery::default() }
 }
 
 pub(super) async fn lists_filter(subject: &dyn Subject) {
     let world = furnished(subject).await;
-    let by_version = ExecutorQuery {
-        version: Some("1.1.0".to_owned()),
-        ..acme()
-    };
-    let by_name = |part: &str| ExecutorQuery {
-        name_contains: Some(part.to_owned()),
-        ..acme()
-    };
+    let by_version = ExecutorQuery { version: Some("1.1.0".to_owned()), ..acme() };
+    let by_name = |part: &str| ExecutorQuery { name_contains: Some(part.to_owned()), ..acme() };
     let by_label = |labels: &[(&str, &str)]| ExecutorQuery {
-        labels: labels
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect(),
+        labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         ..acme()
     };
-    let elsewhere = ExecutorQuery {
-        organization: Some(organization("other")),
-        ..acme()
-    };
+    let elsewhere = ExecutorQuery { organization: Some(organization("other")), ..acme() };
     for (query, expected) in [
         (by_version, "db-1 web-2"),
         (by_name("b-1"), "db-1 web-1"),
@@ -136,15 +95,8 @@ pub(super) async fn lists_filter(subject: &dyn Subject) {
 pub(super) async fn lists_without_an_organization_lose_nobody(subject: &dyn Subject) {
     let world = World::new(subject).await;
     world.organization("other").await;
-    let token = JoinTokenRecord {
-        organization: organization("other"),
-        ..join_token("other", 9)
-    };
-    world
-        .store
-        .join_token_insert(&token, &[])
-        .await
-        .expect("a new join token");
+    let token = JoinTokenRecord { organization: organization("other"), ..join_token("other", 9) };
+    world.store.join_token_insert(&token, &[]).await.expect("a new join token");
     world.enrol(1, "web-1").await;
     world.enrol(2, "web-2").await;
     for (n, executor) in [(3, "web-1"), (4, "web-2"), (5, "web-3")] {
@@ -155,11 +107,7 @@ pub(super) async fn lists_without_an_organization_lose_nobody(subject: &dyn Subj
     let mut after: Option<String> = None;
     loop {
         let page = page(after.as_deref(), 1);
-        let found = world
-            .store
-            .executor_list(&ExecutorQuery::default(), page)
-            .await
-            .expect("a page");
+        let found = world.store.executor_list(&ExecutorQuery::default(), page).await.expect("a page");
         let Some(last) = found.last() else { break };
         after = Some(last.name.executor.as_str().to_owned());
         seen.extend(found.iter().map(|executor| executor.uid));
@@ -172,19 +120,12 @@ pub(super) async fn many_are_found_by_name_at_once(subject: &dyn Subject) {
     let row = world.enrol(1, "web-1").await;
     world.enrol(2, "web-2").await;
     world.enrol(3, "web-3").await;
-    let deletion = ExecutorCommit {
-        fate: ExecutorFate::Delete,
-        ..commit(&row)
-    };
+    let deletion = ExecutorCommit { fate: ExecutorFate::Delete, ..commit(&row) };
     world.commit(deletion).await;
     let wanted = ["web-3", "web-1", "web-9", "web-2", "web-3"].map(|name| ExecutorId::new(name).expect("a label"));
     let list = async |organization: &str, names: &[ExecutorId]| {
         let organization = super::fixture::organization(organization);
-        let found = world
-            .store
-            .executor_list_by_name(&organization, names)
-            .await
-            .expect("a list");
+        let found = world.store.executor_list_by_name(&organization, names).await.expect("a list");
         let mut found: Vec<String> = names_of(&found);
         found.sort();
         found

@@ -137,10 +137,7 @@ pub(super) fn attempt(n: u128, executor: &Executor) -> AttemptWrite {
         requested_by: Actor::Console,
         request_id: None,
     };
-    AttemptWrite {
-        attempt,
-        deadline: Some(at(900)),
-    }
+    AttemptWrite { attempt, deadline: Some(at(900)) }
 }
 
 pub(super) fn certificate(n: u128, executor: ExecutorUid) -> CertificateRecord {
@@ -179,10 +176,7 @@ pub(super) fn enrolment(n: u128, name: ExecutorName, token: &str) -> EnrolmentCo
         executor: executor(n, name),
         replaces: None,
         replaced_attempts: Vec::new(),
-        certificate: CertificateRecord {
-            join_token: Some(join_token_id(token)),
-            ..certificate(n, uid(n))
-        },
+        certificate: CertificateRecord { join_token: Some(join_token_id(token)), ..certificate(n, uid(n)) },
         events: vec![event(EventKind::ExecutorEnrolled, "enrolled")],
         time: at(10),
     }
@@ -190,12 +184,7 @@ pub(super) fn enrolment(n: u128, name: ExecutorName, token: &str) -> EnrolmentCo
 
 /// A commit of `executor` alone.
 pub(super) fn commit(executor: &Executor) -> ExecutorCommit {
-    ExecutorCommit {
-        executor: executor.clone(),
-        attempts: Vec::new(),
-        events: Vec::new(),
-        fate: ExecutorFate::Keep,
-    }
+    ExecutorCommit { executor: executor.clone(), attempts: Vec::new(), events: Vec::new(), fate: ExecutorFate::Keep }
 }
 
 /// How a call was refused: `stale executor`.
@@ -212,32 +201,17 @@ pub(super) fn refusal<T: Debug>(result: Result<T, Error>) -> String {
 
 impl<'a> World<'a> {
     pub(super) async fn new(subject: &'a dyn Subject) -> Self {
-        let world = Self {
-            store: subject.store(),
-            subject,
-            replica: ReplicaId(Uuid::from_u128(1)),
-        };
+        let world = Self { store: subject.store(), subject, replica: ReplicaId(Uuid::from_u128(1)) };
         world.organization("acme").await;
         let token = join_token("many", 1000);
-        world
-            .store
-            .join_token_insert(&token, &[])
-            .await
-            .expect("a new join token");
+        world.store.join_token_insert(&token, &[]).await.expect("a new join token");
         world.store.replica_renew(world.replica, LEASE).await.expect("a lease");
         world
     }
 
     pub(super) async fn organization(&self, id: &str) {
-        let organization = Organization {
-            id: organization(id),
-            display_name: id.to_uppercase(),
-            create_time: at(0),
-        };
-        self.store
-            .organization_insert(&organization, &[])
-            .await
-            .expect("a new organization");
+        let organization = Organization { id: organization(id), display_name: id.to_uppercase(), create_time: at(0) };
+        self.store.organization_insert(&organization, &[]).await.expect("a new organization");
     }
 
     /// Enrols executor `n` under `name`; its row as it was written.
@@ -260,11 +234,7 @@ impl<'a> World<'a> {
 
     /// Writes attempts with their executor; its row as it is now.
     pub(super) async fn write(&self, executor: &Executor, attempts: Vec<AttemptWrite>) -> Executor {
-        self.commit(ExecutorCommit {
-            attempts,
-            ..commit(executor)
-        })
-        .await;
+        self.commit(ExecutorCommit { attempts, ..commit(executor) }).await;
         let found = self.store.executor_get(&executor.name).await.expect("a read");
         found.expect("an executor that exists")
     }
@@ -276,11 +246,7 @@ impl<'a> World<'a> {
 
     /// All events of `acme`, oldest first.
     pub(super) async fn events(&self) -> Vec<EventRow> {
-        let query = EventQuery {
-            organization: Some(organization("acme")),
-            limit: 1000,
-            ..EventQuery::default()
-        };
+        let query = EventQuery { organization: Some(organization("acme")), limit: 1000, ..EventQuery::default() };
         self.store.event_list(&query).await.expect("a list")
     }
 }

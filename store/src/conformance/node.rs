@@ -17,17 +17,7 @@ fn node(name: &str, seconds: u64) -> NodeRecord {
 }
 
 async fn list(world: &World<'_>, executor: u128) -> Vec<NodeRecord> {
-    world
-        .store
-        .node_list(
-            uid(executor),
-            Page {
-                after: None,
-                limit: 100,
-            },
-        )
-        .await
-        .expect("a page")
+    world.store.node_list(uid(executor), Page { after: None, limit: 100 }).await.expect("a page")
 }
 
 pub(super) async fn a_full_report_replaces(subject: &dyn Subject) {
@@ -35,16 +25,8 @@ pub(super) async fn a_full_report_replaces(subject: &dyn Subject) {
     world.enrol(1, "web-1").await;
     world.enrol(2, "web-2").await;
     let full = |nodes: &[NodeRecord]| NodeChange::Full(nodes.to_vec());
-    world
-        .store
-        .node_apply(uid(1), &full(&[node("b", 1), node("a", 2)]))
-        .await
-        .expect("applied");
-    world
-        .store
-        .node_apply(uid(2), &full(&[node("a", 9)]))
-        .await
-        .expect("applied");
+    world.store.node_apply(uid(1), &full(&[node("b", 1), node("a", 2)])).await.expect("applied");
+    world.store.node_apply(uid(2), &full(&[node("a", 9)])).await.expect("applied");
     let second = full(&[node("c", 3), node("b", 4)]);
     for _ in 0..2 {
         world.store.node_apply(uid(1), &second).await.expect("applied");
@@ -76,10 +58,7 @@ pub(super) async fn lists_are_paged_by_name(subject: &dyn Subject) {
     let full = NodeChange::Full(["d", "a", "c", "b"].map(|name| node(name, 1)).to_vec());
     world.store.node_apply(uid(1), &full).await.expect("applied");
     let page = async |after: Option<&str>, limit| {
-        let page = Page {
-            after: after.map(str::to_owned),
-            limit,
-        };
+        let page = Page { after: after.map(str::to_owned), limit };
         let rows = world.store.node_list(uid(1), page).await.expect("a page");
         rows.into_iter().map(|row| row.name).collect::<String>()
     };
@@ -90,9 +69,6 @@ pub(super) async fn lists_are_paged_by_name(subject: &dyn Subject) {
 pub(super) async fn unknown_executors_have_none(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let change = NodeChange::Full(vec![node("a", 1)]);
-    assert_eq!(
-        refusal(world.store.node_apply(uid(9), &change).await),
-        "missing executor"
-    );
+    assert_eq!(refusal(world.store.node_apply(uid(9), &change).await), "missing executor");
     assert_eq!(list(&world, 9).await, []);
 }

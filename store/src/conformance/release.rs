@@ -38,19 +38,8 @@ pub(super) async fn every_field_reads_back(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let written = draft("agent-1.1.0-rc.1");
     world.store.release_insert(&written, &[]).await.expect("a new release");
-    let read = world
-        .store
-        .release_get(&written.id)
-        .await
-        .expect("a read")
-        .expect("it exists");
-    assert_eq!(
-        read,
-        Release {
-            revision: Revision(1),
-            ..written
-        }
-    );
+    let read = world.store.release_get(&written.id).await.expect("a read").expect("it exists");
+    assert_eq!(read, Release { revision: Revision(1), ..written });
     let full = Release {
         channel: Channel::Beta,
         status: Status::Yanked,
@@ -72,13 +61,7 @@ pub(super) async fn every_field_reads_back(subject: &dyn Subject) {
     };
     world.store.release_commit(&full, &[]).await.expect("a commit");
     let read = world.store.release_get(&full.id).await.expect("a read");
-    assert_eq!(
-        read,
-        Some(Release {
-            revision: Revision(2),
-            ..full
-        })
-    );
+    assert_eq!(read, Some(Release { revision: Revision(2), ..full }));
 }
 
 pub(super) async fn an_older_revision_is_stale(subject: &dyn Subject) {
@@ -86,32 +69,13 @@ pub(super) async fn an_older_revision_is_stale(subject: &dyn Subject) {
     let told = [event(EventKind::ReleaseCreated, "releases/agent-1.1.0")];
     let first = draft("agent-1.1.0");
     world.store.release_insert(&first, &told).await.expect("a new release");
-    assert_eq!(
-        refusal(world.store.release_insert(&first, &told).await),
-        "exists release"
-    );
-    assert_eq!(
-        refusal(world.store.release_commit(&first, &told).await),
-        "stale release"
-    );
+    assert_eq!(refusal(world.store.release_insert(&first, &told).await), "exists release");
+    assert_eq!(refusal(world.store.release_commit(&first, &told).await), "stale release");
     let unknown = draft("agent-9.0.0");
-    assert_eq!(
-        refusal(world.store.release_commit(&unknown, &told).await),
-        "missing release"
-    );
-    let read = Release {
-        revision: Revision(1),
-        notes: "a".to_owned(),
-        ..first
-    };
-    let other = Release {
-        notes: "b".to_owned(),
-        ..read.clone()
-    };
-    let (a, b) = tokio::join!(
-        world.store.release_commit(&read, &told),
-        world.store.release_commit(&other, &told)
-    );
+    assert_eq!(refusal(world.store.release_commit(&unknown, &told).await), "missing release");
+    let read = Release { revision: Revision(1), notes: "a".to_owned(), ..first };
+    let other = Release { notes: "b".to_owned(), ..read.clone() };
+    let (a, b) = tokio::join!(world.store.release_commit(&read, &told), world.store.release_commit(&other, &told));
     assert_eq!(usize::from(a.is_ok()) + usize::from(b.is_ok()), 1, "{a:?} {b:?}");
     assert_eq!(world.events().await.len(), 2);
 }
@@ -119,11 +83,7 @@ pub(super) async fn an_older_revision_is_stale(subject: &dyn Subject) {
 pub(super) async fn lists_are_by_kind(subject: &dyn Subject) {
     let world = World::new(subject).await;
     for id in ["agent-1.1.0", "operator-1.1.0", "agent-1.0.0"] {
-        world
-            .store
-            .release_insert(&draft(id), &[])
-            .await
-            .expect("a new release");
+        world.store.release_insert(&draft(id), &[]).await.expect("a new release");
     }
     let list = async |kind| {
         let rows = world.store.release_list(kind).await.expect("a list");
@@ -133,12 +93,5 @@ pub(super) async fn lists_are_by_kind(subject: &dyn Subject) {
     };
     assert_eq!(list(Kind::Agent).await, ["agent-1.0.0", "agent-1.1.0"]);
     assert_eq!(list(Kind::Operator).await, ["operator-1.1.0"]);
-    assert_eq!(
-        world
-            .store
-            .release_get(&release_id("agent-2.0.0"))
-            .await
-            .expect("a read"),
-        None
-    );
+    assert_eq!(world.store.release_get(&release_id("agent-2.0.0")).await.expect("a read"), None);
 }

@@ -44,21 +44,11 @@ pub(super) async fn every_role_reads_back(subject: &dyn Subject) {
 pub(super) async fn a_taken_id_exists_and_an_unknown_organization_is_missing(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let told = [event(EventKind::TokenCreated, "tokens/a")];
-    world
-        .store
-        .token_insert(&token("a", Role::Publisher), &told)
-        .await
-        .expect("a new token");
-    let again = world
-        .store
-        .token_insert(&token("a", Role::InstallationAdmin), &told)
-        .await;
+    world.store.token_insert(&token("a", Role::Publisher), &told).await.expect("a new token");
+    let again = world.store.token_insert(&token("a", Role::InstallationAdmin), &told).await;
     assert_eq!(refusal(again), "exists token");
     let nowhere = token("b", Role::Owner(organization("nobody")));
-    assert_eq!(
-        refusal(world.store.token_insert(&nowhere, &told).await),
-        "missing organization"
-    );
+    assert_eq!(refusal(world.store.token_insert(&nowhere, &told).await), "missing organization");
     assert_eq!(world.events().await.len(), 1);
 }
 
@@ -89,17 +79,9 @@ pub(super) async fn lists_keep_organizations_apart(subject: &dyn Subject) {
 pub(super) async fn the_first_revocation_stays(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let told = [event(EventKind::TokenRevoked, "tokens/a")];
-    world
-        .store
-        .token_insert(&token("a", Role::Publisher), &[])
-        .await
-        .expect("a new token");
+    world.store.token_insert(&token("a", Role::Publisher), &[]).await.expect("a new token");
     for time in [at(50), at(60)] {
-        let row = world
-            .store
-            .token_revoke(&id("a"), time, &told)
-            .await
-            .expect("a revocation");
+        let row = world.store.token_revoke(&id("a"), time, &told).await.expect("a revocation");
         assert_eq!(row.revoke_time, Some(at(50)));
     }
     assert_eq!(world.events().await.len(), 1, "the second revocation changed nothing");
@@ -115,19 +97,12 @@ pub(super) async fn join_tokens_read_back(subject: &dyn Subject) {
         replace: true,
         ..join_token("a", u32::MAX)
     };
-    world
-        .store
-        .join_token_insert(&token, &[])
-        .await
-        .expect("a new join token");
+    world.store.join_token_insert(&token, &[]).await.expect("a new join token");
     let again = world.store.join_token_insert(&token, &[]).await;
     assert_eq!(refusal(again), "exists join token");
     let read = world.store.join_token_get(&token.id).await.expect("a read");
     assert_eq!(read, Some(token));
-    let nowhere = JoinTokenRecord {
-        organization: organization("nobody"),
-        ..join_token("b", 1)
-    };
+    let nowhere = JoinTokenRecord { organization: organization("nobody"), ..join_token("b", 1) };
     let result = world.store.join_token_insert(&nowhere, &[]).await;
     assert_eq!(refusal(result), "missing organization");
 }
@@ -135,22 +110,12 @@ pub(super) async fn join_tokens_read_back(subject: &dyn Subject) {
 pub(super) async fn join_tokens_are_listed_by_organization(subject: &dyn Subject) {
     let world = World::new(subject).await;
     world.organization("other").await;
-    let other = JoinTokenRecord {
-        organization: organization("other"),
-        ..join_token("c", 1)
-    };
+    let other = JoinTokenRecord { organization: organization("other"), ..join_token("c", 1) };
     for token in [join_token("b", 1), other, join_token("a", 1)] {
-        world
-            .store
-            .join_token_insert(&token, &[])
-            .await
-            .expect("a new join token");
+        world.store.join_token_insert(&token, &[]).await.expect("a new join token");
     }
     let list = async |after: Option<&str>, limit| {
-        let page = Page {
-            after: after.map(join_token_id),
-            limit,
-        };
+        let page = Page { after: after.map(join_token_id), limit };
         let rows = world.store.join_token_list(&organization("acme"), page).await;
         let rows = rows.expect("a page").into_iter();
         rows.map(|row| row.id.as_str().to_owned()).collect::<Vec<_>>()
@@ -164,11 +129,7 @@ pub(super) async fn the_first_revocation_of_a_join_token_stays(subject: &dyn Sub
     let told = [event(EventKind::JoinTokenRevoked, "joinTokens/many")];
     let many = join_token_id("many");
     for time in [at(50), at(60)] {
-        let row = world
-            .store
-            .join_token_revoke(&many, time, &told)
-            .await
-            .expect("a revocation");
+        let row = world.store.join_token_revoke(&many, time, &told).await.expect("a revocation");
         assert_eq!(row.revoke_time, Some(at(50)));
     }
     assert_eq!(world.events().await.len(), 1);

@@ -149,10 +149,7 @@ fn read(row: &Row<'_>) -> Result<Attempt, Failure> {
     Ok(Attempt {
         id: row.text("id")?,
         executor: row.text("executor")?,
-        executor_name: ExecutorName {
-            organization: row.text("organization")?,
-            executor: row.text("executor_name")?,
-        },
+        executor_name: ExecutorName { organization: row.text("organization")?, executor: row.text("executor_name")? },
         revision: Revision(row.number("revision")?),
         release: row.text("release")?,
         from_version: row.text("from_version")?,
@@ -160,10 +157,7 @@ fn read(row: &Row<'_>) -> Result<Attempt, Failure> {
         phase: row.word("phase", Phase::parse)?,
         refused: {
             let shape: Option<ReportShape> = row.json_or_null("refused")?;
-            shape
-                .map(Report::try_from)
-                .transpose()
-                .map_err(|error| row.refuse("refused", error))?
+            shape.map(Report::try_from).transpose().map_err(|error| row.refuse("refused", error))?
         },
         rollback_requested: row.take("rollback_requested")?,
         ending: read_ending(&mut row)?,
@@ -182,9 +176,7 @@ fn read(row: &Row<'_>) -> Result<Attempt, Failure> {
         },
         request_id: {
             let id: Option<String> = row.take("request_id")?;
-            id.map(|id| RequestId::new(&id))
-                .transpose()
-                .map_err(|error| row.refuse("request_id", error))?
+            id.map(|id| RequestId::new(&id)).transpose().map_err(|error| row.refuse("request_id", error))?
         },
     })
 }
@@ -195,10 +187,9 @@ fn read_ending(row: &mut Columns<'_, '_>) -> Result<Option<Ending>, Failure> {
     let shape: Option<EndingShape> = row.json_or_null("ending")?;
     match (outcome, source, shape) {
         (None, None, None) => Ok(None),
-        (Some(outcome), Some(source), Some(shape)) => shape
-            .with(outcome, source)
-            .map(Some)
-            .map_err(|error| row.refuse("ending", error)),
+        (Some(outcome), Some(source), Some(shape)) => {
+            shape.with(outcome, source).map(Some).map_err(|error| row.refuse("ending", error))
+        }
         _ => Err(row.refuse("ending", "outcome, outcome_source and ending are not set together")),
     }
 }
@@ -279,10 +270,8 @@ impl AttemptStore for SqliteStore {
         request_id: &RequestId,
     ) -> Result<Option<Attempt>, Error> {
         let (organization, request_id) = (organization.clone(), request_id.clone());
-        self.read("attempt_find_by_request", move |connection| {
-            find_by_request(connection, &organization, &request_id)
-        })
-        .await
+        self.read("attempt_find_by_request", move |connection| find_by_request(connection, &organization, &request_id))
+            .await
     }
 
     async fn attempt_list(&self, executor: ExecutorUid, page: Page<AttemptId>) -> Result<Vec<Attempt>, Error> {

@@ -47,22 +47,14 @@ impl SqliteStore {
         let copied = tokio::task::spawn_blocking(move || copy(&database, &target)).await;
         copied
             .unwrap_or_else(|error| Err(BackupError::Task(error)))
-            .map_err(|error| Error::Unavailable {
-                operation: "store_backup",
-                source: Box::new(error),
-            })
+            .map_err(|error| Error::Unavailable { operation: "store_backup", source: Box::new(error) })
     }
 }
 
 fn copy(database: &Path, target: &Path) -> Result<(), BackupError> {
-    let io = |source| BackupError::Io {
-        path: target.to_owned(),
-        source,
-    };
+    let io = |source| BackupError::Io { path: target.to_owned(), source };
     if target.try_exists().map_err(io)? {
-        return Err(BackupError::Exists {
-            path: target.to_owned(),
-        });
+        return Err(BackupError::Exists { path: target.to_owned() });
     }
     let mut partial = target.as_os_str().to_owned();
     partial.push(".partial");
@@ -77,29 +69,15 @@ fn copy(database: &Path, target: &Path) -> Result<(), BackupError> {
 }
 
 fn vacuum(connection: &Connection, partial: &Path, target: &Path) -> Result<(), BackupError> {
-    let io = |source| BackupError::Io {
-        path: target.to_owned(),
-        source,
-    };
+    let io = |source| BackupError::Io { path: target.to_owned(), source };
     // VACUUM INTO takes an empty file, and this way nobody else could ever read it.
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(partial)
-        .map_err(io)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(partial).map_err(io)?;
     let name = partial.to_string_lossy();
     connection
         .execute(VACUUM_INTO, [name.as_ref()])
-        .map_err(|source| BackupError::Copy {
-            path: target.to_owned(),
-            source,
-        })?;
+        .map_err(|source| BackupError::Copy { path: target.to_owned(), source })?;
     file.sync_all().map_err(io)?;
     fs::rename(partial, target).map_err(io)?;
     let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(directory.unwrap_or_else(|| Path::new(".")))
-        .and_then(|directory| directory.sync_all())
-        .map_err(io)
+    File::open(directory.unwrap_or_else(|| Path::new("."))).and_then(|directory| directory.sync_all()).map_err(io)
 }

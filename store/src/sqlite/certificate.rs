@@ -113,8 +113,7 @@ fn find_enrolment(
 #[async_trait]
 impl CertificateStore for SqliteStore {
     async fn enrolment_commit(&self, commit: EnrolmentCommit) -> Result<(), Error> {
-        self.write("enrolment_commit", move |tx| enrolment::commit_in_tx(tx, &commit))
-            .await
+        self.write("enrolment_commit", move |tx| enrolment::commit_in_tx(tx, &commit)).await
     }
 
     async fn enrolment_find(
@@ -123,10 +122,7 @@ impl CertificateStore for SqliteStore {
         public_key_sha256: &Sha256,
     ) -> Result<Option<Enrolled>, Error> {
         let (join_token, public_key_sha256) = (join_token.clone(), *public_key_sha256);
-        self.read("enrolment_find", move |connection| {
-            find_enrolment(connection, &join_token, &public_key_sha256)
-        })
-        .await
+        self.read("enrolment_find", move |connection| find_enrolment(connection, &join_token, &public_key_sha256)).await
     }
 
     async fn certificate_insert(&self, certificate: &CertificateRecord, events: &[Event]) -> Result<(), Error> {

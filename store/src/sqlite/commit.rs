@@ -10,12 +10,7 @@ use crate::executor::{AttemptWrite, Committed, ExecutorCommit, ExecutorFate};
 
 /// Writes one decision.
 pub(super) fn commit_in_tx(tx: &WriteTx<'_>, commit: &ExecutorCommit) -> Result<Committed, Failure> {
-    let ExecutorCommit {
-        executor,
-        attempts,
-        events,
-        fate,
-    } = commit;
+    let ExecutorCommit { executor, attempts, events, fate } = commit;
     let delete_time = match fate {
         ExecutorFate::Keep => None,
         ExecutorFate::Delete => Some(tx.now()),
@@ -43,14 +38,12 @@ pub(super) fn commit_each_in_tx(
     tx: &WriteTx<'_>,
     commits: &[ExecutorCommit],
 ) -> Result<Vec<Result<Committed, crate::Error>>, Failure> {
-    let each = commits
-        .iter()
-        .map(|commit| match tx.part(|tx| commit_in_tx(tx, commit)) {
-            Ok(committed) => Ok(Ok(committed)),
-            Err(Failure::Told(refusal)) => Ok(Err(refusal)),
-            // The engine's failures are not about one decision: nothing of the batch is written.
-            Err(engine) => Err(engine),
-        });
+    let each = commits.iter().map(|commit| match tx.part(|tx| commit_in_tx(tx, commit)) {
+        Ok(committed) => Ok(Ok(committed)),
+        Err(Failure::Told(refusal)) => Ok(Err(refusal)),
+        // The engine's failures are not about one decision: nothing of the batch is written.
+        Err(engine) => Err(engine),
+    });
     each.collect()
 }
 

@@ -39,10 +39,7 @@ pub(super) enum OpenError {
 
 /// Creates the file, for nobody but us, where there is none. SQLite gives `-wal` and `-shm` the same mode.
 pub(super) fn create_private(path: &Path) -> Result<(), OpenError> {
-    let create = |source| OpenError::Create {
-        path: path.to_owned(),
-        source,
-    };
+    let create = |source| OpenError::Create { path: path.to_owned(), source };
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         // The name is durable before anything in it is.
         Ok(_) => {
@@ -65,17 +62,12 @@ pub(super) fn create_private(path: &Path) -> Result<(), OpenError> {
 
 /// The connection that writes.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
-    let open = |source| OpenError::Open {
-        path: path.to_owned(),
-        source,
-    };
+    let open = |source| OpenError::Open { path: path.to_owned(), source };
     let connection = open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(open)?;
     setting(&connection, path, "journal_mode=WAL", "wal")?;
     // FULL: an answered write survives power loss, not only a crash of the process.
     connection.pragma_update(None, "synchronous", "FULL").map_err(open)?;
-    connection
-        .pragma_update(None, "journal_size_limit", LOG_KEPT_BYTES)
-        .map_err(open)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_KEPT_BYTES).map_err(open)?;
     expect(&connection, path, "synchronous", "2")?;
     expect(&connection, path, "foreign_keys", "1")?;
     Ok(connection)
@@ -83,10 +75,8 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
 
 /// A connection that reads.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
-    open_with(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(|source| OpenError::Open {
-        path: path.to_owned(),
-        source,
-    })
+    open_with(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .map_err(|source| OpenError::Open { path: path.to_owned(), source })
 }
 
 fn open_with(path: &Path, mode: OpenFlags) -> rusqlite::Result<Connection> {
@@ -105,30 +95,13 @@ fn setting(connection: &Connection, path: &Path, setting: &'static str, wanted: 
     let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
     let answer: String = connection
         .pragma_update_and_check(None, name, value, |row| row.get(0))
-        .map_err(|source| OpenError::Open {
-            path: path.to_owned(),
-            source,
-        })?;
-    if answer == wanted {
-        Ok(())
-    } else {
-        Err(OpenError::Setting { setting, answer })
-    }
+        .map_err(|source| OpenError::Open { path: path.to_owned(), source })?;
+    if answer == wanted { Ok(()) } else { Err(OpenError::Setting { setting, answer }) }
 }
 
 fn expect(connection: &Connection, path: &Path, setting: &'static str, wanted: &str) -> Result<(), OpenError> {
     let answer: i64 = connection
         .pragma_query_value(None, setting, |row| row.get(0))
-        .map_err(|source| OpenError::Open {
-            path: path.to_owned(),
-            source,
-        })?;
-    if answer.to_string() == wanted {
-        Ok(())
-    } else {
-        Err(OpenError::Setting {
-            setting,
-            answer: answer.to_string(),
-        })
-    }
+        .map_err(|source| OpenError::Open { path: path.to_owned(), source })?;
+    if answer.to_string() == wanted { Ok(()) } else { Err(OpenError::Setting { setting, answer: answer.to_string() }) }
 }

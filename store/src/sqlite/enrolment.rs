@@ -61,12 +61,9 @@ fn delete_replaced(tx: &WriteTx<'_>, replaced: ExecutorUid, commit: &EnrolmentCo
     for attempt in &commit.replaced_attempts {
         write_attempt(tx, replaced, attempt)?;
     }
-    let open = first(
-        tx.connection(),
-        OPEN_ATTEMPT,
-        named_params! { ":executor": replaced.to_string() },
-        |row| Columns::of("attempt", row).text::<AttemptId>("id"),
-    )?;
+    let open = first(tx.connection(), OPEN_ATTEMPT, named_params! { ":executor": replaced.to_string() }, |row| {
+        Columns::of("attempt", row).text::<AttemptId>("id")
+    })?;
     if let Some(open) = open {
         return Err(Failure::stale("attempt", open));
     }
@@ -83,15 +80,10 @@ fn delete_replaced(tx: &WriteTx<'_>, replaced: ExecutorUid, commit: &EnrolmentCo
 }
 
 fn generation(connection: &Connection, uid: ExecutorUid) -> Result<Generation, Failure> {
-    let found = first(
-        connection,
-        GENERATION,
-        named_params! { ":uid": uid.to_string() },
-        |row| {
-            let mut row = Columns::of("executor", row);
-            row.take::<String>("uid")?;
-            row.number("generation")
-        },
-    )?;
+    let found = first(connection, GENERATION, named_params! { ":uid": uid.to_string() }, |row| {
+        let mut row = Columns::of("executor", row);
+        row.take::<String>("uid")?;
+        row.number("generation")
+    })?;
     Ok(Generation(found.unwrap_or_default()))
 }

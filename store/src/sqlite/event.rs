@@ -125,11 +125,7 @@ fn read(row: &Row<'_>) -> Result<EventRow, Failure> {
 /// Writes events with what they tell about.
 pub(super) fn insert_in_tx(tx: &WriteTx<'_>, events: &[Event]) -> Result<(), Failure> {
     for event in events {
-        let details: BTreeMap<&str, &str> = event
-            .details
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
+        let details: BTreeMap<&str, &str> = event.details.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let params = named_params! {
             ":kind": event.kind.as_str(),
             ":actor": actor_text(&event.actor),
@@ -165,11 +161,7 @@ fn list(connection: &Connection, query: &EventQuery) -> Result<Vec<EventRow>, Fa
             all(connection, sql, params, read)
         }
         Some(target) => {
-            let sql = if query.newest_first {
-                LIST_OF_TARGET_NEWEST_FIRST
-            } else {
-                LIST_OF_TARGET
-            };
+            let sql = if query.newest_first { LIST_OF_TARGET_NEWEST_FIRST } else { LIST_OF_TARGET };
             let params = named_params! {
                 ":organization": organization,
                 ":target": target,
@@ -191,8 +183,7 @@ impl EventStore for SqliteStore {
 
     async fn event_list(&self, query: &EventQuery) -> Result<Vec<EventRow>, Error> {
         let query = query.clone();
-        self.read("event_list", move |connection| list(connection, &query))
-            .await
+        self.read("event_list", move |connection| list(connection, &query)).await
     }
 
     fn event_head(&self) -> watch::Receiver<u64> {

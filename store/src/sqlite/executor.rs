@@ -145,10 +145,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Executor, Failure> {
     let mut row = Columns::of("executor", row);
     Ok(Executor {
         uid: row.text("uid")?,
-        name: ExecutorName {
-            organization: row.text("organization")?,
-            executor: row.text("name")?,
-        },
+        name: ExecutorName { organization: row.text("organization")?, executor: row.text("name")? },
         revision: Revision(row.number("revision")?),
         state: row.word("state", state_parse)?,
         kind: row.text_or_null::<Kind>("kind")?,
@@ -217,12 +214,7 @@ pub(super) fn get(connection: &Connection, name: &ExecutorName) -> Result<Option
 
 /// [`Error::Missing`] unless the executor exists and is not deleted.
 pub(super) fn require(connection: &Connection, uid: ExecutorUid) -> Result<(), Failure> {
-    let found = first(
-        connection,
-        EXISTS,
-        named_params! { ":uid": uid.to_string() },
-        |_| Ok(()),
-    )?;
+    let found = first(connection, EXISTS, named_params! { ":uid": uid.to_string() }, |_| Ok(()))?;
     found.ok_or_else(|| Failure::missing("executor", uid))
 }
 
@@ -274,12 +266,7 @@ fn list_everywhere(
     let mut found = walk(after, LAST, LAST, limit(at_most))?;
     if let Some(last) = found.last().filter(|_| found.len() == at_most) {
         let name = last.name.clone();
-        found.extend(walk(
-            name.executor.as_str(),
-            name.organization.as_str(),
-            name.executor.as_str(),
-            i64::MAX,
-        )?);
+        found.extend(walk(name.executor.as_str(), name.organization.as_str(), name.executor.as_str(), i64::MAX)?);
     }
     Ok(found)
 }
@@ -288,14 +275,12 @@ fn list_everywhere(
 impl ExecutorStore for SqliteStore {
     async fn executor_get(&self, name: &ExecutorName) -> Result<Option<Executor>, Error> {
         let name = name.clone();
-        self.read("executor_get", move |connection| get(connection, &name))
-            .await
+        self.read("executor_get", move |connection| get(connection, &name)).await
     }
 
     async fn executor_list_by_uid(&self, uids: &[ExecutorUid]) -> Result<Vec<Executor>, Error> {
         let uids = uids.to_vec();
-        self.read("executor_list_by_uid", move |connection| list_by_uid(connection, &uids))
-            .await
+        self.read("executor_list_by_uid", move |connection| list_by_uid(connection, &uids)).await
     }
 
     async fn executor_list_by_name(
@@ -313,22 +298,17 @@ impl ExecutorStore for SqliteStore {
 
     async fn executor_list(&self, query: &ExecutorQuery, page: Page<ExecutorId>) -> Result<Vec<Executor>, Error> {
         let query = query.clone();
-        self.read("executor_list", move |connection| list(connection, &query, &page))
-            .await
+        self.read("executor_list", move |connection| list(connection, &query, &page)).await
     }
 
     async fn executor_commit(&self, commit: ExecutorCommit) -> Result<Committed, Error> {
-        self.write("executor_commit", move |tx| commit::commit_in_tx(tx, &commit))
-            .await
+        self.write("executor_commit", move |tx| commit::commit_in_tx(tx, &commit)).await
     }
 
     async fn executor_commit_batch(
         &self,
         commits: Vec<ExecutorCommit>,
     ) -> Result<Vec<Result<Committed, Error>>, Error> {
-        self.write("executor_commit_batch", move |tx| {
-            commit::commit_each_in_tx(tx, &commits)
-        })
-        .await
+        self.write("executor_commit_batch", move |tx| commit::commit_each_in_tx(tx, &commits)).await
     }
 }

@@ -44,24 +44,15 @@ impl From<rusqlite::Error> for Failure {
 
 impl Failure {
     pub(super) fn stale(noun: &'static str, key: impl ToString) -> Self {
-        Self::Told(Error::Stale {
-            noun,
-            key: key.to_string(),
-        })
+        Self::Told(Error::Stale { noun, key: key.to_string() })
     }
 
     pub(super) fn exists(noun: &'static str, key: impl ToString) -> Self {
-        Self::Told(Error::Exists {
-            noun,
-            key: key.to_string(),
-        })
+        Self::Told(Error::Exists { noun, key: key.to_string() })
     }
 
     pub(super) fn missing(noun: &'static str, key: impl ToString) -> Self {
-        Self::Told(Error::Missing {
-            noun,
-            key: key.to_string(),
-        })
+        Self::Told(Error::Missing { noun, key: key.to_string() })
     }
 
     pub(super) fn corrupt(
@@ -69,11 +60,7 @@ impl Failure {
         key: impl ToString,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self::Told(Error::Corrupt {
-            noun,
-            key: key.to_string(),
-            source: source.into(),
-        })
+        Self::Told(Error::Corrupt { noun, key: key.to_string(), source: source.into() })
     }
 
     /// What the caller of `operation` is told.
@@ -99,18 +86,13 @@ pub(super) fn refused_row(noun: &'static str, key: impl ToString) -> impl FnOnce
 
 /// Whether a constraint of another table stopped the write: what it refers to does not exist.
 pub(super) fn is_dangling(error: &rusqlite::Error) -> bool {
-    error
-        .sqlite_error()
-        .is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY)
+    error.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY)
 }
 
 /// Whether a row of the same key was in the way.
 pub(super) fn is_duplicate(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|e| {
-        matches!(
-            e.extended_code,
-            rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY | rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE
-        )
+        matches!(e.extended_code, rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY | rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE)
     })
 }
 
@@ -133,15 +115,8 @@ fn engine_error(source: rusqlite::Error, operation: &'static str) -> Error {
     };
     if lasting {
         tracing::error!(operation, error = %source, "the store's file or a statement is defective");
-        Error::Corrupt {
-            noun: "database",
-            key: format!("({operation})"),
-            source: Box::new(source),
-        }
+        Error::Corrupt { noun: "database", key: format!("({operation})"), source: Box::new(source) }
     } else {
-        Error::Unavailable {
-            operation,
-            source: Box::new(source),
-        }
+        Error::Unavailable { operation, source: Box::new(source) }
     }
 }

@@ -99,11 +99,7 @@ pub(super) fn use_in_tx(
         ":executor": name.executor.as_str(),
         ":time": time.as_micros(),
     };
-    if write(connection, USE, params)? == 0 {
-        Err(Failure::stale("join token", id))
-    } else {
-        Ok(())
-    }
+    if write(connection, USE, params)? == 0 { Err(Failure::stale("join token", id)) } else { Ok(()) }
 }
 
 #[async_trait]
@@ -119,8 +115,7 @@ impl JoinTokenStore for SqliteStore {
 
     async fn join_token_get(&self, id: &JoinTokenId) -> Result<Option<JoinTokenRecord>, Error> {
         let id = id.clone();
-        self.read("join_token_get", move |connection| get(connection, &id))
-            .await
+        self.read("join_token_get", move |connection| get(connection, &id)).await
     }
 
     async fn join_token_list(

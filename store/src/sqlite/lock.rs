@@ -33,10 +33,7 @@ impl Lock {
         let mut path = database.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
-        let io = |source| LockError::Io {
-            path: path.clone(),
-            source,
-        };
+        let io = |source| LockError::Io { path: path.clone(), source };
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -52,28 +49,16 @@ impl Lock {
                 // Best effort: the holder may be writing it right now.
                 let read = file.take(200).read_to_string(&mut holder);
                 let known = read.is_ok() && !holder.trim().is_empty();
-                let holder = if known {
-                    holder.trim().to_owned()
-                } else {
-                    "another process".to_owned()
-                };
-                return Err(LockError::Held {
-                    path: database.to_owned(),
-                    holder,
-                });
+                let holder = if known { holder.trim().to_owned() } else { "another process".to_owned() };
+                return Err(LockError::Held { path: database.to_owned(), holder });
             }
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
         let program = std::env::current_exe().ok();
-        let program = program
-            .as_deref()
-            .and_then(Path::file_name)
-            .unwrap_or_default()
-            .to_string_lossy();
+        let program = program.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
         file.set_len(0).map_err(io)?;
         file.rewind().map_err(io)?;
-        file.write_all(format!("process {} ({program})\n", std::process::id()).as_bytes())
-            .map_err(io)?;
+        file.write_all(format!("process {} ({program})\n", std::process::id()).as_bytes()).map_err(io)?;
         Ok(Self { _file: file })
     }
 }

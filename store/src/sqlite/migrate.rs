@@ -22,11 +22,8 @@ pub(super) struct Migration {
 }
 
 /// Every step, oldest first. A step that was released is never edited: its checksum is in every file that took it.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "0001-initial",
-    sql: include_str!("../../migrations/sqlite/0001-initial.sql"),
-}];
+pub(super) const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "0001-initial", sql: include_str!("../../migrations/sqlite/0001-initial.sql") }];
 
 const CREATE_HISTORY: &str = "
 CREATE TABLE IF NOT EXISTS migrations (
@@ -59,13 +56,7 @@ pub(super) enum MigrateError {
         "Novacula {build} has brought it to schema {found} ({name}), and this build ({ours}) knows only up to {known}: \
          run Novacula {build} or newer, or restore the backup made before that upgrade"
     )]
-    Newer {
-        found: u32,
-        name: String,
-        build: String,
-        ours: &'static str,
-        known: u32,
-    },
+    Newer { found: u32, name: String, build: String, ours: &'static str, known: u32 },
     #[error(
         "schema step {name} was applied with other contents than this build's: this is no released build, or the file was edited"
     )]
@@ -96,10 +87,7 @@ pub(super) fn migrate(
     let applied = history(connection)?;
     check(&applied, migrations)?;
     for migration in &migrations[applied.len()..] {
-        apply(connection, migration, now).map_err(|source| MigrateError::Step {
-            name: migration.name,
-            source,
-        })?;
+        apply(connection, migration, now).map_err(|source| MigrateError::Step { name: migration.name, source })?;
         tracing::info!(step = migration.name, "the store's schema took a step");
     }
     Ok(())
@@ -119,35 +107,23 @@ fn check(applied: &[Applied], migrations: &[Migration]) -> Result<(), MigrateErr
             });
         };
         if done.version != migration.version || done.sha256 != checksum(migration) {
-            return Err(MigrateError::Edited {
-                name: done.name.clone(),
-            });
+            return Err(MigrateError::Edited { name: done.name.clone() });
         }
     }
     Ok(())
 }
 
 fn history(connection: &Connection) -> Result<Vec<Applied>, MigrateError> {
-    let found: i64 = connection
-        .pragma_query_value(None, "application_id", |row| row.get(0))
-        .map_err(MigrateError::History)?;
+    let found: i64 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(MigrateError::History)?;
     let n_tables = first(connection, COUNT_TABLES, [], |row| Ok(row.get::<_, i64>(0)?)).map_err(history_error)?;
     if found != APPLICATION_ID && n_tables != Some(0) {
         return Err(MigrateError::Foreign { found });
     }
-    connection
-        .pragma_update(None, "application_id", APPLICATION_ID)
-        .map_err(MigrateError::History)?;
-    connection
-        .execute_batch(CREATE_HISTORY)
-        .map_err(MigrateError::History)?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(MigrateError::History)?;
+    connection.execute_batch(CREATE_HISTORY).map_err(MigrateError::History)?;
     all(connection, LIST_HISTORY, [], |row| {
-        Ok(Applied {
-            version: row.get(0)?,
-            name: row.get(1)?,
-            sha256: row.get(2)?,
-            build: row.get(3)?,
-        })
+        Ok(Applied { version: row.get(0)?, name: row.get(1)?, sha256: row.get(2)?, build: row.get(3)? })
     })
     .map_err(history_error)
 }
@@ -191,11 +167,8 @@ mod tests {
 
     use super::*;
 
-    const SECOND: Migration = Migration {
-        version: 2,
-        name: "0002-second",
-        sql: "ALTER TABLE organizations ADD COLUMN motto TEXT",
-    };
+    const SECOND: Migration =
+        Migration { version: 2, name: "0002-second", sql: "ALTER TABLE organizations ADD COLUMN motto TEXT" };
 
     fn migrated(connection: &mut Connection, migrations: &[Migration]) -> Result<(), MigrateError> {
         migrate(connection, migrations, Timestamp::EPOCH)
@@ -221,11 +194,7 @@ mod tests {
     fn steps_are_numbered_without_gaps() {
         for (at, migration) in MIGRATIONS.iter().enumerate() {
             assert_eq!(migration.version as usize, at + 1);
-            assert!(
-                migration.name.starts_with(&format!("{:04}-", migration.version)),
-                "{}",
-                migration.name
-            );
+            assert!(migration.name.starts_with(&format!("{:04}-", migration.version)), "{}", migration.name);
         }
     }
 
@@ -261,19 +230,13 @@ mod tests {
         migrated(&mut connection, &[MIGRATIONS, &[SECOND]].concat()).expect("a newer schema");
         let error = migrated(&mut connection, MIGRATIONS).expect_err("an older build");
         let text = error.to_string();
-        assert!(
-            text.contains("0002-second") && text.contains(env!("CARGO_PKG_VERSION")),
-            "{text}"
-        );
+        assert!(text.contains("0002-second") && text.contains(env!("CARGO_PKG_VERSION")), "{text}");
     }
 
     #[test]
     fn an_edited_step_is_refused() {
         let mut connection = empty();
-        let edited = Migration {
-            sql: "CREATE TABLE counters (name TEXT)",
-            ..MIGRATIONS[0]
-        };
+        let edited = Migration { sql: "CREATE TABLE counters (name TEXT)", ..MIGRATIONS[0] };
         migrated(&mut connection, &[edited]).expect("another schema");
         let error = migrated(&mut connection, MIGRATIONS).expect_err("not what was released");
         assert!(matches!(error, MigrateError::Edited { .. }), "{error}");
@@ -284,30 +247,16 @@ mod tests {
         let mut connection = empty();
         migrated(&mut connection, MIGRATIONS).expect("a schema");
         let before = dump(&connection);
-        let broken = Migration {
-            sql: "CREATE TABLE left_over (a TEXT); NONSENSE;",
-            ..SECOND
-        };
+        let broken = Migration { sql: "CREATE TABLE left_over (a TEXT); NONSENSE;", ..SECOND };
         let error = migrated(&mut connection, &[MIGRATIONS, &[broken]].concat()).expect_err("nonsense");
-        assert!(
-            matches!(
-                error,
-                MigrateError::Step {
-                    name: "0002-second",
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, MigrateError::Step { name: "0002-second", .. }), "{error}");
         assert_eq!(dump(&connection), before);
     }
 
     #[test]
     fn a_strangers_database_is_refused() {
         let mut connection = empty();
-        connection
-            .execute_batch("CREATE TABLE theirs (a TEXT)")
-            .expect("a table");
+        connection.execute_batch("CREATE TABLE theirs (a TEXT)").expect("a table");
         let error = migrated(&mut connection, MIGRATIONS).expect_err("not ours");
         assert!(matches!(error, MigrateError::Foreign { found: 0 }), "{error}");
         assert_eq!(dump(&connection).len(), 1, "nothing was written into it");

@@ -76,11 +76,7 @@ fn apply(connection: &Connection, executor: &str, change: &NodeChange) -> Result
         }
         NodeChange::Delta { present, removed } => (present, REMOVE, keys(removed)),
     };
-    write(
-        connection,
-        removal,
-        named_params! { ":executor": executor, ":names": names },
-    )?;
+    write(connection, removal, named_params! { ":executor": executor, ":names": names })?;
     present.iter().try_for_each(|node| put(connection, executor, node))
 }
 

@@ -67,12 +67,7 @@ impl OrganizationStore for SqliteStore {
     async fn organization_list(&self, page: Page<OrganizationId>) -> Result<Vec<Organization>, Error> {
         self.read("organization_list", move |connection| {
             let after = page.after.as_ref().map_or("", OrganizationId::as_str);
-            all(
-                connection,
-                LIST,
-                named_params! { ":after": after, ":limit": limit(page.limit) },
-                read,
-            )
+            all(connection, LIST, named_params! { ":after": after, ":limit": limit(page.limit) }, read)
         })
         .await
     }

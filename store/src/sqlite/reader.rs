@@ -36,10 +36,7 @@ struct Borrowed {
 impl Readers {
     pub(super) fn new(connections: Vec<Connection>) -> Self {
         let places = Arc::new(Semaphore::new(connections.len()));
-        Self {
-            idle: Arc::new(Mutex::new(connections)),
-            places,
-        }
+        Self { idle: Arc::new(Mutex::new(connections)), places }
     }
 
     /// Runs `work` on one snapshot of the store.
@@ -48,14 +45,8 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     {
-        let lost = |why: Lost| Error::Unavailable {
-            operation,
-            source: Box::new(why),
-        };
-        let place = Arc::clone(&self.places)
-            .acquire_owned()
-            .await
-            .map_err(|_| lost(Lost::Closed))?;
+        let lost = |why: Lost| Error::Unavailable { operation, source: Box::new(why) };
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| lost(Lost::Closed))?;
         let idle = Arc::clone(&self.idle);
         let read = tokio::task::spawn_blocking(move || {
             let result = Borrowed::take(idle).map_or(Err(None), |borrowed| borrowed.run(work).map_err(Some));
@@ -74,10 +65,7 @@ impl Readers {
 impl Borrowed {
     fn take(idle: Arc<Mutex<Vec<Connection>>>) -> Option<Self> {
         let connection = idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
-        Some(Self {
-            connection: Some(connection),
-            idle,
-        })
+        Some(Self { connection: Some(connection), idle })
     }
 
     fn run<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Failure>) -> Result<T, Failure> {
@@ -93,10 +81,7 @@ impl Borrowed {
 impl Drop for Borrowed {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
-            self.idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(connection);
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
     }
 }

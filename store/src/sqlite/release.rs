@@ -73,10 +73,7 @@ fn get(connection: &Connection, id: &ReleaseId) -> Result<Option<Release>, Failu
 /// Runs `sql` with all columns of a release under its next revision.
 fn put(connection: &Connection, sql: &str, release: &Release) -> Result<usize, Failure> {
     let id = release.id.to_string();
-    let sequence = release
-        .sequence
-        .map(|sequence| integer("release", &id, "sequence", sequence))
-        .transpose()?;
+    let sequence = release.sequence.map(|sequence| integer("release", &id, "sequence", sequence)).transpose()?;
     let artifacts: Vec<ArtifactShape> = release.artifacts.iter().map(ArtifactShape::from).collect();
     let params = named_params! {
         ":id": id,

@@ -32,23 +32,11 @@ impl<'r, 'stmt> Columns<'r, 'stmt> {
                 _ => "?".to_owned(),
             },
         );
-        Self {
-            row,
-            noun,
-            key,
-            next: 0,
-        }
+        Self { row, noun, key, next: 0 }
     }
 
     fn defect(&self, column: &'static str, source: impl Into<AnyError>) -> Failure {
-        Failure::corrupt(
-            self.noun,
-            &self.key,
-            Defect::Column {
-                column,
-                source: source.into(),
-            },
-        )
+        Failure::corrupt(self.noun, &self.key, Defect::Column { column, source: source.into() })
     }
 
     /// The next column, which the SELECT calls `column`.
@@ -57,12 +45,7 @@ impl<'r, 'stmt> Columns<'r, 'stmt> {
         self.next += 1;
         #[cfg(test)]
         super::statements::read(self.noun, column);
-        debug_assert_eq!(
-            self.row.as_ref().column_name(at).ok(),
-            Some(column),
-            "{} column {at}",
-            self.noun
-        );
+        debug_assert_eq!(self.row.as_ref().column_name(at).ok(), Some(column), "{} column {at}", self.noun);
         self.row.get(at).map_err(|error| self.defect(column, error))
     }
 
@@ -83,9 +66,7 @@ impl<'r, 'stmt> Columns<'r, 'stmt> {
         T::Err: Into<AnyError>,
     {
         let text: Option<String> = self.take(column)?;
-        text.map(|text| text.parse())
-            .transpose()
-            .map_err(|error: T::Err| self.defect(column, error))
+        text.map(|text| text.parse()).transpose().map_err(|error: T::Err| self.defect(column, error))
     }
 
     /// One of a closed set of words.
@@ -103,9 +84,7 @@ impl<'r, 'stmt> Columns<'r, 'stmt> {
         let Some(value) = self.take::<Option<String>>(column)? else {
             return Ok(None);
         };
-        parse(&value)
-            .map(Some)
-            .ok_or_else(|| self.defect(column, Defect::Word { value }))
+        parse(&value).map(Some).ok_or_else(|| self.defect(column, Defect::Word { value }))
     }
 
     /// A number that is never negative.
@@ -117,10 +96,7 @@ impl<'r, 'stmt> Columns<'r, 'stmt> {
     /// A number that is never negative, or null.
     pub(super) fn number_or_null(&mut self, column: &'static str) -> Result<Option<u64>, Failure> {
         let value: Option<i64> = self.take(column)?;
-        value
-            .map(u64::try_from)
-            .transpose()
-            .map_err(|error| self.defect(column, error))
+        value.map(u64::try_from).transpose().map_err(|error| self.defect(column, error))
     }
 
     pub(super) fn time(&mut self, column: &'static str) -> Result<Timestamp, Failure> {
@@ -138,9 +114,7 @@ impl<'r, 'stmt> Columns<'r, 'stmt> {
 
     pub(super) fn json_or_null<T: DeserializeOwned>(&mut self, column: &'static str) -> Result<Option<T>, Failure> {
         let text: Option<String> = self.take(column)?;
-        text.map(|text| serde_json::from_str(&text))
-            .transpose()
-            .map_err(|error| self.defect(column, error))
+        text.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| self.defect(column, error))
     }
 
     /// A value that was read from its column and is not what it should be.

@@ -142,11 +142,7 @@ fn open(
     let previous = first(tx.connection(), NEWEST, named_params! { ":executor": key }, read)?;
     let epoch = previous.as_ref().map_or(Epoch(1), |previous| previous.epoch.next());
     let now = tx.now().as_micros();
-    write(
-        tx.connection(),
-        SUPERSEDE,
-        named_params! { ":executor": key, ":now": now },
-    )?;
+    write(tx.connection(), SUPERSEDE, named_params! { ":executor": key, ":now": now })?;
     let params = named_params! {
         ":executor": key,
         ":epoch": integer("session", executor, "epoch", epoch.0)?,
@@ -163,11 +159,7 @@ fn open(
 
 /// Ends the newest session of an executor that goes away.
 pub(super) fn end_newest(connection: &Connection, executor: ExecutorUid, time: Timestamp) -> Result<(), Failure> {
-    write(
-        connection,
-        END_NEWEST,
-        named_params! { ":executor": executor.to_string(), ":now": time.as_micros() },
-    )?;
+    write(connection, END_NEWEST, named_params! { ":executor": executor.to_string(), ":now": time.as_micros() })?;
     Ok(())
 }
 
@@ -204,10 +196,7 @@ impl SessionStore for SqliteStore {
     ) -> Result<Vec<SessionOpened>, Error> {
         let sessions = sessions.to_vec();
         self.write("session_open_batch", move |tx| {
-            sessions
-                .iter()
-                .map(|(executor, instance)| open(tx, replica, *executor, *instance))
-                .collect()
+            sessions.iter().map(|(executor, instance)| open(tx, replica, *executor, *instance)).collect()
         })
         .await
     }
@@ -232,9 +221,7 @@ impl SessionStore for SqliteStore {
     async fn presence_list(&self, executors: &[ExecutorUid]) -> Result<Vec<Presence>, Error> {
         let (executors, now) = (keys(executors), self.inner.clock.now());
         self.read("presence_list", move |connection| {
-            all(connection, PRESENCE, named_params! { ":executors": executors }, |row| {
-                read_presence(row, now)
-            })
+            all(connection, PRESENCE, named_params! { ":executors": executors }, |row| read_presence(row, now))
         })
         .await
     }
@@ -253,11 +240,7 @@ impl SessionStore for SqliteStore {
             let ended_before = ended_before.as_micros();
             let params = named_params! { ":ended_before": ended_before, ":limit": limit(at_most) };
             let pruned = write(tx.connection(), PRUNE, params)?;
-            write(
-                tx.connection(),
-                PRUNE_REPLICAS,
-                named_params! { ":ended_before": ended_before },
-            )?;
+            write(tx.connection(), PRUNE_REPLICAS, named_params! { ":ended_before": ended_before })?;
             Ok(pruned)
         })
         .await

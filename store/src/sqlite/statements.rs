@@ -38,18 +38,12 @@ const MAPPINGS: &[(&str, &str, &[&str])] = &[
 
 /// Writes down a statement that was prepared.
 pub(super) fn ran(sql: &str) {
-    RAN.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(sql.to_owned());
+    RAN.lock().unwrap_or_else(PoisonError::into_inner).insert(sql.to_owned());
 }
 
 /// Writes down a column that a mapping read.
 pub(super) fn read(noun: &'static str, column: &'static str) {
-    READ.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .entry(noun)
-        .or_default()
-        .insert(column);
+    READ.lock().unwrap_or_else(PoisonError::into_inner).entry(noun).or_default().insert(column);
 }
 
 struct Sqlite(SqliteStore, Arc<ManualClock>);
@@ -67,10 +61,7 @@ impl Subject for Sqlite {
 
 /// Runs the whole suite once.
 static SUITE: LazyLock<()> = LazyLock::new(|| {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
     for case in CASES {
         let directory = tempfile::tempdir().expect("a directory");
@@ -97,9 +88,7 @@ fn schema() -> (Connection, tempfile::TempDir) {
 }
 
 fn plan(connection: &Connection, sql: &str) -> Vec<String> {
-    let mut statement = connection
-        .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
-        .expect("it was run before");
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("it was run before");
     // Unbound parameters are null: the plan is made before they are known, as for the cached statements.
     let mut rows = statement.raw_query();
     let mut steps = Vec::new();
@@ -110,9 +99,7 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
 }
 
 fn columns(connection: &Connection, table: &str) -> BTreeSet<String> {
-    let mut statement = connection
-        .prepare("SELECT name FROM pragma_table_info(?)")
-        .expect("a statement");
+    let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?)").expect("a statement");
     let rows = statement.query_map([table], |row| row.get(0)).expect("columns");
     rows.collect::<Result<_, _>>().expect("columns")
 }
@@ -156,24 +143,13 @@ fn columns_change_only_with_their_mapping() {
         let written: BTreeSet<String> = list.split(',').map(|column| column.trim().to_owned()).collect();
         // The engine numbers events.
         let numbered = BTreeSet::from(["sequence".to_owned()]);
-        let expected: BTreeSet<String> = if *table == "events" {
-            &columns - &numbered
-        } else {
-            columns.clone()
-        };
-        assert_eq!(
-            written, expected,
-            "{table}: what INSERT lists is not what the schema has"
-        );
+        let expected: BTreeSet<String> = if *table == "events" { &columns - &numbered } else { columns.clone() };
+        assert_eq!(written, expected, "{table}: what INSERT lists is not what the schema has");
         // A join's columns (a session's lease) are another table's.
         let read: BTreeSet<String> = read[noun].iter().map(|column| (*column).to_owned()).collect();
         let mapped: BTreeSet<String> = read.intersection(&columns).cloned().collect();
         let own: BTreeSet<String> = own.iter().map(|column| (*column).to_owned()).collect();
-        assert_eq!(
-            mapped,
-            &columns - &own,
-            "{table}: what the mapping reads is not what the schema has"
-        );
+        assert_eq!(mapped, &columns - &own, "{table}: what the mapping reads is not what the schema has");
     }
     let mut statement = connection
         .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")

@@ -38,11 +38,7 @@ pub(super) struct Effects {
 
 impl<'c> WriteTx<'c> {
     pub(super) fn new(connection: &'c Connection, now: Timestamp) -> Self {
-        Self {
-            connection,
-            now,
-            effects: RefCell::default(),
-        }
+        Self { connection, now, effects: RefCell::default() }
     }
 
     pub(super) fn into_effects(self) -> Effects {
@@ -64,11 +60,7 @@ impl<'c> WriteTx<'c> {
         let number = number.and_then(|number| u64::try_from(number).ok());
         let number = number.ok_or_else(|| Failure::corrupt("counter", "change", "it is missing or negative"))?;
         let number = ChangeNumber(number);
-        self.effects.borrow_mut().changes.push(Change {
-            number,
-            executor,
-            generation,
-        });
+        self.effects.borrow_mut().changes.push(Change { number, executor, generation });
         Ok(number)
     }
 

@@ -100,10 +100,7 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || write_groups(&connection, jobs, &*clock, &feeds))?;
-        Ok(Self {
-            queue: Some(queue),
-            thread: Some(thread),
-        })
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
     /// Runs `work` in a transaction and answers once it is durable. Dropping the future does not take back what was queued.
@@ -112,17 +109,9 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&WriteTx<'_>) -> Result<T, Failure> + Send + 'static,
     {
-        let unavailable = |why: Queue| Error::Unavailable {
-            operation,
-            source: Box::new(why),
-        };
+        let unavailable = |why: Queue| Error::Unavailable { operation, source: Box::new(why) };
         let (reply, answer) = oneshot::channel();
-        let job: Box<dyn Job> = Box::new(Task {
-            operation,
-            work: Some(work),
-            result: None,
-            reply,
-        });
+        let job: Box<dyn Job> = Box::new(Task { operation, work: Some(work), result: None, reply });
         let queue = self.queue.as_ref().ok_or_else(|| unavailable(Queue::Closed))?;
         match queue.try_send(job) {
             Ok(()) => {}
@@ -130,8 +119,7 @@ impl Writer {
             // The timer exists only on this path, so that paused clocks in tests never meet it.
             Err(mpsc::error::TrySendError::Full(job)) => {
                 let sent = tokio::time::timeout(QUEUE_DEADLINE, queue.send(job)).await;
-                sent.map_err(|_| unavailable(Queue::Full))?
-                    .map_err(|_| unavailable(Queue::Closed))?;
+                sent.map_err(|_| unavailable(Queue::Full))?.map_err(|_| unavailable(Queue::Closed))?;
             }
         }
         answer.await.unwrap_or_else(|_| Err(unavailable(Queue::Closed)))
@@ -165,10 +153,7 @@ where
             Err(panic) => {
                 let source = Box::new(Panicked(panic_text(&*panic)));
                 tracing::error!(operation = self.operation, error = %source, "a write panicked and was undone");
-                Err(Error::Unavailable {
-                    operation: self.operation,
-                    source,
-                })
+                Err(Error::Unavailable { operation: self.operation, source })
             }
         };
         let verdict = if result.is_ok() { Verdict::Keep } else { Verdict::Undo };
@@ -177,25 +162,16 @@ where
     }
 
     fn answer(self: Box<Self>, lost: Option<&Arc<rusqlite::Error>>) {
-        let Self {
-            operation,
-            result,
-            reply,
-            ..
-        } = *self;
+        let Self { operation, result, reply, .. } = *self;
         let answer = match (lost, result) {
             (None, Some(result)) => result,
             (Some(why), _) => Err(Failure::Engine(clone_of(why)).into_error(operation)).map_err(|error| match error {
-                Error::Unavailable { .. } => Error::Unavailable {
-                    operation,
-                    source: Box::new(NotCommitted(Arc::clone(why))),
-                },
+                Error::Unavailable { .. } => {
+                    Error::Unavailable { operation, source: Box::new(NotCommitted(Arc::clone(why))) }
+                }
                 lasting => lasting,
             }),
-            (None, None) => Err(Error::Unavailable {
-                operation,
-                source: Box::new(Queue::Closed),
-            }),
+            (None, None) => Err(Error::Unavailable { operation, source: Box::new(Queue::Closed) }),
         };
         // Whoever asked may be gone; the write stands all the same.
         drop(reply.send(answer));
@@ -215,8 +191,7 @@ fn clone_of(error: &rusqlite::Error) -> rusqlite::Error {
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "(no text)".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "(no text)".to_owned())
 }
 
 // === the thread ===
@@ -281,11 +256,7 @@ fn run_job(connection: &Connection, job: &mut dyn Job, clock: &dyn Clock) -> Res
         write(connection, ROLLBACK_TO, [])?;
     }
     write(connection, RELEASE, [])?;
-    Ok(if verdict == Verdict::Keep {
-        tx.into_effects()
-    } else {
-        Effects::default()
-    })
+    Ok(if verdict == Verdict::Keep { tx.into_effects() } else { Effects::default() })
 }
 
 #[cfg(test)]
@@ -320,10 +291,7 @@ mod tests {
     }
 
     async fn targets(store: &SqliteStore) -> Vec<String> {
-        let query = EventQuery {
-            limit: 100,
-            ..EventQuery::default()
-        };
+        let query = EventQuery { limit: 100, ..EventQuery::default() };
         let rows = store.event_list(&query).await.expect("a list");
         rows.into_iter().map(|row| row.target).collect()
     }
@@ -344,16 +312,7 @@ mod tests {
             })
         });
         let (panicked, other) = tokio::join!(panicked, append(&store, "other"));
-        assert!(
-            matches!(
-                panicked,
-                Err(Error::Unavailable {
-                    operation: "panicking",
-                    ..
-                })
-            ),
-            "{panicked:?}"
-        );
+        assert!(matches!(panicked, Err(Error::Unavailable { operation: "panicking", .. })), "{panicked:?}");
         other.expect("its neighbour in the group is not hurt");
         append(&store, "later").await.expect("the thread goes on");
         assert_eq!(targets(&store).await, ["other", "later"]);
@@ -387,13 +346,7 @@ mod tests {
         let store = open(directory.path());
         for _ in 0..2 * super::super::reader::READERS {
             let lost: Result<(), Error> = store.read("panicking", |_| panic!("on purpose")).await;
-            assert!(matches!(
-                lost,
-                Err(Error::Unavailable {
-                    operation: "panicking",
-                    ..
-                })
-            ));
+            assert!(matches!(lost, Err(Error::Unavailable { operation: "panicking", .. })));
         }
         assert_eq!(targets(&store).await, [""; 0]);
     }

@@ -41,52 +41,19 @@ pub(crate) struct Decision {
 /// One call.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
-    Advance {
-        seconds: u64,
-    },
-    Enrol {
-        executor: u8,
-        name: u8,
-        token: u8,
-        replaces: Option<u8>,
-    },
-    Revoke {
-        token: u8,
-    },
+    Advance { seconds: u64 },
+    Enrol { executor: u8, name: u8, token: u8, replaces: Option<u8> },
+    Revoke { token: u8 },
     Commit(Decision),
     Batch(Vec<Decision>),
-    Renew {
-        replica: u8,
-    },
-    End {
-        replica: u8,
-    },
-    Open {
-        replica: u8,
-        executors: Vec<u8>,
-    },
-    Close {
-        executor: u8,
-        epoch: u64,
-    },
-    Nodes {
-        executor: u8,
-        full: bool,
-        names: Vec<u8>,
-        removed: Vec<u8>,
-    },
-    PruneAttempts {
-        older_than: u64,
-        limit: usize,
-    },
-    PruneSessions {
-        older_than: u64,
-        limit: usize,
-    },
-    PruneEvents {
-        older_than: u64,
-        limit: usize,
-    },
+    Renew { replica: u8 },
+    End { replica: u8 },
+    Open { replica: u8, executors: Vec<u8> },
+    Close { executor: u8, epoch: u64 },
+    Nodes { executor: u8, full: bool, names: Vec<u8>, removed: Vec<u8> },
+    PruneAttempts { older_than: u64, limit: usize },
+    PruneSessions { older_than: u64, limit: usize },
+    PruneEvents { older_than: u64, limit: usize },
 }
 
 fn write() -> impl Strategy<Value = Write> {
@@ -109,19 +76,17 @@ fn decision() -> impl Strategy<Value = Decision> {
         prop::bool::weighted(0.1),
         0..50u64,
     )
-        .prop_map(
-            |(executor, honest, name, revision, generation, pending, attempts, delete, time)| Decision {
-                executor,
-                honest,
-                name,
-                revision,
-                generation,
-                pending,
-                attempts,
-                delete,
-                time,
-            },
-        )
+        .prop_map(|(executor, honest, name, revision, generation, pending, attempts, delete, time)| Decision {
+            executor,
+            honest,
+            name,
+            revision,
+            generation,
+            pending,
+            attempts,
+            delete,
+            time,
+        })
 }
 
 /// An executor; those past the last stand for some that is there ([`crate::state::Model::resolve`]).
@@ -157,31 +122,15 @@ impl Write {
     pub(crate) fn row(&self, decision: &Decision) -> AttemptWrite {
         let new = |id, request| row::attempt(id, decision.executor, row::name(decision.name), request);
         match *self {
-            Self::New { id, request } => AttemptWrite {
-                attempt: new(id, request),
-                deadline: Some(row::at(30)),
-            },
+            Self::New { id, request } => AttemptWrite { attempt: new(id, request), deadline: Some(row::at(30)) },
             Self::Again { id, revision, ended } => {
-                let attempt = Attempt {
-                    revision: Revision(revision),
-                    ..new(id, None)
-                };
+                let attempt = Attempt { revision: Revision(revision), ..new(id, None) };
                 if !ended {
-                    return AttemptWrite {
-                        attempt,
-                        deadline: Some(row::at(40)),
-                    };
+                    return AttemptWrite { attempt, deadline: Some(row::at(40)) };
                 }
                 let end_time = Some(row::at(decision.time));
                 let ending = Some(row::ending(decision.time));
-                AttemptWrite {
-                    attempt: Attempt {
-                        ending,
-                        end_time,
-                        ..attempt
-                    },
-                    deadline: None,
-                }
+                AttemptWrite { attempt: Attempt { ending, end_time, ..attempt }, deadline: None }
             }
         }
     }
@@ -208,11 +157,7 @@ impl Decision {
             executor: self.row(),
             attempts: self.attempts.iter().map(|write| write.row(self)).collect(),
             events: vec![self.event()],
-            fate: if self.delete {
-                ExecutorFate::Delete
-            } else {
-                ExecutorFate::Keep
-            },
+            fate: if self.delete { ExecutorFate::Delete } else { ExecutorFate::Keep },
         }
     }
 }
@@ -261,16 +206,11 @@ fn enrolment(executor: u8, name: u8, token: u8, replaces: Option<u8>) -> Enrolme
 async fn open(store: &dyn Store, replica: u8, executors: &[u8]) -> String {
     let instance = |n: &u8| (row::uid(*n), InstanceId::new(Uuid::from_u128(u128::from(*n))));
     let sessions: Vec<_> = executors.iter().map(instance).collect();
-    said(
-        store.session_open_batch(row::replica(replica), &sessions).await,
-        |opened| {
-            let told = |previous: &SessionRow| (previous.epoch.0, previous.end_time.is_some());
-            let opened = opened
-                .iter()
-                .map(|opened| (opened.epoch.0, opened.previous.as_ref().map(told)));
-            format!("{:?}", opened.collect::<Vec<_>>())
-        },
-    )
+    said(store.session_open_batch(row::replica(replica), &sessions).await, |opened| {
+        let told = |previous: &SessionRow| (previous.epoch.0, previous.end_time.is_some());
+        let opened = opened.iter().map(|opened| (opened.epoch.0, opened.previous.as_ref().map(told)));
+        format!("{:?}", opened.collect::<Vec<_>>())
+    })
 }
 
 impl Call {
@@ -281,69 +221,38 @@ impl Call {
                 clock.advance(Duration::from_secs(*seconds));
                 "done".to_owned()
             }
-            Self::Enrol {
-                executor,
-                name,
-                token,
-                replaces,
-            } => {
+            Self::Enrol { executor, name, token, replaces } => {
                 let commit = enrolment(*executor, *name, *token, *replaces);
                 said(store.enrolment_commit(commit).await, done)
             }
-            Self::Revoke { token } => said(
-                store.join_token_revoke(&row::token(*token), row::at(1), &[]).await,
-                done,
-            ),
+            Self::Revoke { token } => said(store.join_token_revoke(&row::token(*token), row::at(1), &[]).await, done),
             Self::Commit(decision) => said(store.executor_commit(decision.commit()).await, done),
             Self::Batch(decisions) => {
                 let commits = decisions.iter().map(Decision::commit).collect();
                 said(store.executor_commit_batch(commits).await, |results| {
-                    results
-                        .into_iter()
-                        .map(|result| said(result, done))
-                        .collect::<Vec<_>>()
-                        .join(", ")
+                    results.into_iter().map(|result| said(result, done)).collect::<Vec<_>>().join(", ")
                 })
             }
-            Self::Renew { replica } => said(
-                store
-                    .replica_renew(row::replica(*replica), Duration::from_secs(row::LEASE))
-                    .await,
-                done,
-            ),
+            Self::Renew { replica } => {
+                said(store.replica_renew(row::replica(*replica), Duration::from_secs(row::LEASE)).await, done)
+            }
             Self::End { replica } => said(store.replica_end(row::replica(*replica)).await, done),
             Self::Open { replica, executors } => open(store, *replica, executors).await,
             Self::Close { executor, epoch } => {
                 let told = [row::event(format!("close-{executor}"), 0)];
-                said(
-                    store.session_close(row::uid(*executor), Epoch(*epoch), &told).await,
-                    |closed| closed.to_string(),
-                )
+                said(store.session_close(row::uid(*executor), Epoch(*epoch), &told).await, |closed| closed.to_string())
             }
-            Self::Nodes {
-                executor,
-                full,
-                names,
-                removed,
-            } => {
+            Self::Nodes { executor, full, names, removed } => {
                 let present = names.iter().copied().map(node).collect();
                 let removed = removed.iter().map(|name| node(*name).name).collect();
-                let change = if *full {
-                    NodeChange::Full(present)
-                } else {
-                    NodeChange::Delta { present, removed }
-                };
+                let change = if *full { NodeChange::Full(present) } else { NodeChange::Delta { present, removed } };
                 said(store.node_apply(row::uid(*executor), &change).await, done)
             }
             Self::PruneAttempts { older_than, limit } => {
-                said(store.attempt_prune(row::at(*older_than), *limit).await, |n| {
-                    n.to_string()
-                })
+                said(store.attempt_prune(row::at(*older_than), *limit).await, |n| n.to_string())
             }
             Self::PruneSessions { older_than, limit } => {
-                said(store.session_prune(row::at(*older_than), *limit).await, |n| {
-                    n.to_string()
-                })
+                said(store.session_prune(row::at(*older_than), *limit).await, |n| n.to_string())
             }
             Self::PruneEvents { older_than, limit } => {
                 said(store.event_prune(row::at(*older_than), *limit).await, |n| n.to_string())

@@ -29,12 +29,7 @@ async fn compare(store: Arc<dyn Store>, clock: &ManualClock, calls: &[Call]) -> 
     let mut model = Model::new();
     row::prepare(&*store).await;
     // Somebody is there from the first.
-    let enrol = |n| Call::Enrol {
-        executor: n,
-        name: n,
-        token: 1,
-        replaces: None,
-    };
+    let enrol = |n| Call::Enrol { executor: n, name: n, token: 1, replaces: None };
     let calls = (0..row::NAMES).map(enrol).chain(calls.iter().cloned());
     for (at, call) in calls.enumerate() {
         let call = &model.resolve(&call);
@@ -48,10 +43,7 @@ async fn compare(store: Arc<dyn Store>, clock: &ManualClock, calls: &[Call]) -> 
 }
 
 fn config() -> Config {
-    let config = Config {
-        failure_persistence: None,
-        ..Config::default()
-    };
+    let config = Config { failure_persistence: None, ..Config::default() };
     match std::env::var_os("PROPTEST_CASES") {
         Some(_) => config,
         None => Config { cases: CASES, ..config },

@@ -46,9 +46,7 @@ pub(crate) fn replica(n: u8) -> ReplicaId {
 }
 
 pub(crate) fn name(n: u8) -> ExecutorName {
-    format!("organizations/acme/executors/web-{n}")
-        .parse()
-        .expect("a resource name")
+    format!("organizations/acme/executors/web-{n}").parse().expect("a resource name")
 }
 
 pub(crate) fn token(n: u8) -> JoinTokenId {
@@ -159,11 +157,7 @@ pub(crate) fn certificate(n: u8, join_token: u8) -> CertificateRecord {
 
 /// The rows that are there before the first call.
 pub(crate) async fn prepare(store: &dyn Store) {
-    let row = Organization {
-        id: organization(),
-        display_name: String::new(),
-        create_time: at(0),
-    };
+    let row = Organization { id: organization(), display_name: String::new(), create_time: at(0) };
     store.organization_insert(&row, &[]).await.expect("new");
     for n in 0..TOKENS {
         let row = JoinTokenRecord {
@@ -181,9 +175,6 @@ pub(crate) async fn prepare(store: &dyn Store) {
         store.join_token_insert(&row, &[]).await.expect("new");
     }
     for n in 0..REPLICAS {
-        store
-            .replica_renew(replica(n), Duration::from_secs(LEASE))
-            .await
-            .expect("a lease");
+        store.replica_renew(replica(n), Duration::from_secs(LEASE)).await.expect("a lease");
     }
 }

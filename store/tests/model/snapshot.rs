@@ -39,36 +39,17 @@ impl Snapshot {
     pub(crate) async fn of_store(store: &dyn Store) -> Self {
         let uids: Vec<_> = (0..row::EXECUTORS).map(row::uid).collect();
         let acme = row::organization();
-        let query = ExecutorQuery {
-            organization: Some(acme.clone()),
-            ..ExecutorQuery::default()
-        };
-        let executors = store
-            .executor_list(
-                &query,
-                Page {
-                    after: None,
-                    limit: 100,
-                },
-            )
-            .await
-            .expect("a page");
+        let query = ExecutorQuery { organization: Some(acme.clone()), ..ExecutorQuery::default() };
+        let executors = store.executor_list(&query, Page { after: None, limit: 100 }).await.expect("a page");
         let mut by_uid = store.executor_list_by_uid(&uids).await.expect("a list");
         by_uid.sort_by(|a, b| a.name.cmp(&b.name));
         assert_eq!(by_uid, executors, "both lists show the same");
-        let page = Page {
-            after: None,
-            limit: 100,
-        };
+        let page = Page { after: None, limit: 100 };
         let attempts = store.attempt_list_by_organization(&acme, page).await.expect("a page");
         let due = store.attempt_list_due(row::at(1_000), 100).await.expect("a list");
         let mut n_open = [0; 2];
         for (n, slot) in (0..2).zip(&mut n_open) {
-            *slot = store
-                .attempt_list_open_by_release(&row::release(n), 100)
-                .await
-                .expect("a list")
-                .len();
+            *slot = store.attempt_list_open_by_release(&row::release(n), 100).await.expect("a list").len();
         }
         let mut presence = store.presence_list(&uids).await.expect("a list");
         presence.sort_by_key(|presence| presence.executor);
@@ -84,13 +65,8 @@ impl Snapshot {
         shown.read_lists(store, &acme).await;
         for uid in uids {
             let rows = store.session_list_recent(uid, Timestamp::EPOCH).await.expect("a list");
-            shown
-                .sessions
-                .push(rows.iter().map(|row| (row.epoch.0, row.end_time)).collect());
-            let page = Page {
-                after: None,
-                limit: 100,
-            };
+            shown.sessions.push(rows.iter().map(|row| (row.epoch.0, row.end_time)).collect());
+            let page = Page { after: None, limit: 100 };
             let rows = store.node_list(uid, page).await.expect("a page");
             shown.nodes.push(rows.into_iter().map(|row| row.name).collect());
         }
@@ -98,26 +74,18 @@ impl Snapshot {
     }
 
     async fn read_lists(&mut self, store: &dyn Store, acme: &domain::OrganizationId) {
-        let query = EventQuery {
-            organization: Some(acme.clone()),
-            limit: 1_000,
-            ..EventQuery::default()
-        };
+        let query = EventQuery { organization: Some(acme.clone()), limit: 1_000, ..EventQuery::default() };
         let events = store.event_list(&query).await.expect("a list");
         self.events = events.into_iter().map(|event| event.target).collect();
         let changes = store.change_list_since(ChangeNumber(0), 1_000).await.expect("a list");
-        self.changes = changes
-            .iter()
-            .map(|change| (change.executor, change.generation.0))
-            .collect();
+        self.changes = changes.iter().map(|change| (change.executor, change.generation.0)).collect();
         for n in 0..row::TOKENS {
             let token = store.join_token_get(&row::token(n)).await.expect("a read");
             self.uses.push(token.expect("it is there").uses);
         }
         for n in 0..row::EXECUTORS {
             let certificate = store.certificate_get(&row::fingerprint(n)).await.expect("a read");
-            self.certificates
-                .push(certificate.map(|certificate| certificate.revoke_time.is_some()));
+            self.certificates.push(certificate.map(|certificate| certificate.revoke_time.is_some()));
         }
     }
 }

@@ -75,12 +75,8 @@ impl Model {
         let mut call = call.clone();
         match &mut call {
             Call::Commit(decision) => self.resolve_decision(decision),
-            Call::Batch(decisions) => decisions
-                .iter_mut()
-                .for_each(|decision| self.resolve_decision(decision)),
-            Call::Open { executors, .. } => executors
-                .iter_mut()
-                .for_each(|executor| *executor = self.some(*executor)),
+            Call::Batch(decisions) => decisions.iter_mut().for_each(|decision| self.resolve_decision(decision)),
+            Call::Open { executors, .. } => executors.iter_mut().for_each(|executor| *executor = self.some(*executor)),
             Call::Nodes { executor, .. } => *executor = self.some(*executor),
             Call::Close { executor, epoch } => {
                 *executor = self.some(*executor);
@@ -89,17 +85,10 @@ impl Model {
                 let behind = u64::from(*epoch == 3);
                 *epoch = newest.map_or(*epoch, |newest| newest - behind);
             }
-            Call::Enrol {
-                executor,
-                name,
-                replaces,
-                ..
-            } => {
+            Call::Enrol { executor, name, replaces, .. } => {
                 let known = |n: &u8| self.live.contains_key(n) || self.deleted.contains_key(n);
                 let unused = (0..row::EXECUTORS).find(|n| !known(n));
-                *executor = unused
-                    .filter(|_| *executor >= row::EXECUTORS)
-                    .unwrap_or(*executor % row::EXECUTORS);
+                *executor = unused.filter(|_| *executor >= row::EXECUTORS).unwrap_or(*executor % row::EXECUTORS);
                 let holder = self.live.iter().find(|(_, row)| row.name == row::name(*name));
                 *replaces = replaces.map(|other| match holder {
                     Some((holder, _)) if other >= row::EXECUTORS => *holder,
@@ -122,11 +111,7 @@ impl Model {
         if executor < row::EXECUTORS || self.live.is_empty() {
             return executor % row::EXECUTORS;
         }
-        *self
-            .live
-            .keys()
-            .nth(usize::from(executor) % self.live.len())
-            .expect("one of them")
+        *self.live.keys().nth(usize::from(executor) % self.live.len()).expect("one of them")
     }
 
     fn resolve_decision(&self, decision: &mut Decision) {
@@ -135,16 +120,10 @@ impl Model {
             return;
         };
         decision.revision = held.revision.0;
-        decision.name = (0..row::NAMES)
-            .find(|n| row::name(*n) == held.name)
-            .expect("a known name");
+        decision.name = (0..row::NAMES).find(|n| row::name(*n) == held.name).expect("a known name");
         decision.generation += held.generation.0;
-        let own: Vec<u8> = self
-            .attempts
-            .iter()
-            .filter(|(_, row)| row.executor == held.uid)
-            .map(|(id, _)| *id)
-            .collect();
+        let own: Vec<u8> =
+            self.attempts.iter().filter(|(_, row)| row.executor == held.uid).map(|(id, _)| *id).collect();
         let mut free = (0..row::ATTEMPTS).filter(|id| !self.attempts.contains_key(id));
         for write in &mut decision.attempts {
             match write {
@@ -174,18 +153,11 @@ impl Model {
     fn apply(&mut self, call: &Call) -> Said {
         match call {
             Call::Advance { seconds } => self.now = self.now.plus(Duration::from_secs(*seconds)),
-            Call::Enrol {
-                executor,
-                name,
-                token,
-                replaces,
-            } => return self.enrol(*executor, *name, *token, *replaces),
+            Call::Enrol { executor, name, token, replaces } => return self.enrol(*executor, *name, *token, *replaces),
             Call::Revoke { token } => drop(self.revoked.insert(*token)),
             Call::Commit(decision) => return self.commit(decision),
             Call::Batch(decisions) => {
-                let each = decisions
-                    .iter()
-                    .map(|decision| self.all_or_none(|model| model.commit(decision)));
+                let each = decisions.iter().map(|decision| self.all_or_none(|model| model.commit(decision)));
                 return Ok(each.collect::<Vec<_>>().join(", "));
             }
             Call::Renew { replica } => {
@@ -197,12 +169,7 @@ impl Model {
             Call::Close { executor, epoch } => {
                 return Ok(self.close(*executor, *epoch).to_string());
             }
-            Call::Nodes {
-                executor,
-                full,
-                names,
-                removed,
-            } => {
+            Call::Nodes { executor, full, names, removed } => {
                 self.require(*executor)?;
                 let nodes = self.nodes.entry(*executor).or_default();
                 nodes.retain(|name| !full && !removed.iter().any(|gone| node(*gone).name == *name));
@@ -222,11 +189,7 @@ impl Model {
     }
 
     fn require(&self, executor: u8) -> Result<(), String> {
-        if self.live.contains_key(&executor) {
-            Ok(())
-        } else {
-            refuse("missing executor")
-        }
+        if self.live.contains_key(&executor) { Ok(()) } else { refuse("missing executor") }
     }
 
     fn changed(&mut self, executor: u8) {
@@ -246,11 +209,7 @@ impl Model {
             return refuse("stale join token");
         }
         *self.uses.get_mut(&token).expect("it is there") += 1;
-        let holder = self
-            .live
-            .iter()
-            .find(|(_, row)| row.name == row::name(name))
-            .map(|(n, _)| *n);
+        let holder = self.live.iter().find(|(_, row)| row.name == row::name(name)).map(|(n, _)| *n);
         match (holder, replaces) {
             (None, None) => {}
             (Some(holder), Some(replaced)) if holder == replaced => {
@@ -261,11 +220,7 @@ impl Model {
                 self.delete(replaced);
                 self.changed(replaced);
                 let time = row::at(5);
-                if let Some((_, newest)) = self
-                    .sessions
-                    .get_mut(&replaced)
-                    .and_then(|of| of.iter_mut().next_back())
-                {
+                if let Some((_, newest)) = self.sessions.get_mut(&replaced).and_then(|of| of.iter_mut().next_back()) {
                     newest.end_time.get_or_insert(time);
                 }
             }
@@ -275,10 +230,7 @@ impl Model {
         if self.live.contains_key(&executor) || self.deleted.contains_key(&executor) {
             return refuse("exists executor");
         }
-        let row = Executor {
-            revision: Revision(1),
-            ..row::executor(executor, row::name(name))
-        };
+        let row = Executor { revision: Revision(1), ..row::executor(executor, row::name(name)) };
         self.live.insert(executor, row);
         self.changed(executor);
         self.certificates.insert(executor, false);
@@ -296,10 +248,7 @@ impl Model {
         if wanted.generation < held.generation || wanted.name != held.name {
             return refuse("corrupt executor");
         }
-        let row = Executor {
-            revision: wanted.revision.next(),
-            ..wanted
-        };
+        let row = Executor { revision: wanted.revision.next(), ..wanted };
         self.live.insert(decision.executor, row);
         for write in &decision.attempts {
             self.write(decision, write)?;
@@ -341,13 +290,7 @@ impl Model {
                 (id, revision + 1)
             }
         };
-        self.attempts.insert(
-            id,
-            Attempt {
-                revision: Revision(revision),
-                ..row
-            },
-        );
+        self.attempts.insert(id, Attempt { revision: Revision(revision), ..row });
         Ok(())
     }
 
@@ -377,24 +320,14 @@ impl Model {
             if !self.leases.contains_key(&replica) {
                 return refuse("missing replica");
             }
-            of.insert(
-                epoch,
-                Session {
-                    replica,
-                    open_time: self.now,
-                    end_time: None,
-                },
-            );
+            of.insert(epoch, Session { replica, open_time: self.now, end_time: None });
             opened.push((epoch, previous));
         }
         Ok(format!("{opened:?}"))
     }
 
     fn close(&mut self, executor: u8, epoch: u64) -> bool {
-        let newest = self
-            .sessions
-            .get_mut(&executor)
-            .and_then(|of| of.iter_mut().next_back());
+        let newest = self.sessions.get_mut(&executor).and_then(|of| of.iter_mut().next_back());
         let Some((newest, session)) = newest else {
             return false;
         };
@@ -423,23 +356,15 @@ impl Model {
         let open = |attempt: &&Attempt| !attempt.is_ended();
         let mut due: Vec<Timestamp> = self.attempts.values().filter(open).map(deadline).collect();
         due.sort();
-        let n_open = [0, 1].map(|n| {
-            self.attempts
-                .values()
-                .filter(open)
-                .filter(|attempt| attempt.release == row::release(n))
-                .count()
-        });
+        let n_open = [0, 1]
+            .map(|n| self.attempts.values().filter(open).filter(|attempt| attempt.release == row::release(n)).count());
         let generation = |executor: &u8| {
             let row = self.live.get(executor).or_else(|| self.deleted.get(executor));
             row.map_or(Generation(0), |row| row.generation).0
         };
         let sessions = |executor| {
             let of = self.sessions.get(&executor).into_iter().flatten();
-            of.map(|(epoch, session)| (*epoch, session.end_time))
-                .rev()
-                .take(16)
-                .collect()
+            of.map(|(epoch, session)| (*epoch, session.end_time)).rev().take(16).collect()
         };
         let all = || 0..row::EXECUTORS;
         Snapshot {
@@ -451,18 +376,10 @@ impl Model {
             presence: all().filter_map(|executor| self.presence(executor)).collect(),
             sessions: all().map(sessions).collect(),
             events: self.events.iter().map(|(target, _)| target.clone()).collect(),
-            changes: self
-                .changes
-                .iter()
-                .map(|executor| (row::uid(*executor), generation(executor)))
-                .collect(),
+            changes: self.changes.iter().map(|executor| (row::uid(*executor), generation(executor))).collect(),
             uses: self.uses.values().copied().collect(),
-            certificates: all()
-                .map(|executor| self.certificates.get(&executor).copied())
-                .collect(),
-            nodes: all()
-                .map(|executor| self.nodes.get(&executor).into_iter().flatten().cloned().collect())
-                .collect(),
+            certificates: all().map(|executor| self.certificates.get(&executor).copied()).collect(),
+            nodes: all().map(|executor| self.nodes.get(&executor).into_iter().flatten().cloned().collect()).collect(),
         }
     }
 }

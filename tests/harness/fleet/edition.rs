@@ -61,10 +61,7 @@ impl Edition {
     /// One that says it is `version`.
     #[must_use]
     pub fn new(version: &str, conduct: Conduct) -> Self {
-        Self {
-            says: version.to_owned(),
-            conduct,
-        }
+        Self { says: version.to_owned(), conduct }
     }
 
     /// The version it says it is.
@@ -111,11 +108,9 @@ impl Edition {
             Conduct::Bad(Misbehaviour::CrashEvery(after)) => {
                 format!("crash-every:{}", after.as_millis())
             }
-            Conduct::Bad(misbehaviour) => WORDS
-                .iter()
-                .find(|(_, listed)| *listed == misbehaviour)
-                .map_or("unknown", |(word, _)| word)
-                .to_owned(),
+            Conduct::Bad(misbehaviour) => {
+                WORDS.iter().find(|(_, listed)| *listed == misbehaviour).map_or("unknown", |(word, _)| word).to_owned()
+            }
         };
         format!("\n{MARK} {} {conduct}\n", self.says)
     }

@@ -151,13 +151,8 @@ impl Host {
             Self::Machine(lab) => Ok(lab.property(UNIT, "MainPID")?.parse()?),
             Self::Folder(folder) => {
                 let parent = folder.parent.as_ref().context("nothing was started")?;
-                wait::until(
-                    "the supervised agent",
-                    super::SOON,
-                    || Ok(parent.only_child()),
-                    Option::is_some,
-                )?
-                .context("the supervised agent")
+                wait::until("the supervised agent", super::SOON, || Ok(parent.only_child()), Option::is_some)?
+                    .context("the supervised agent")
             }
         }
     }
@@ -195,9 +190,7 @@ impl Host {
                 let ours = entries.iter().filter(|entry| {
                     entry.identifier.starts_with("novacula") || entry.message.contains("novacula-agent")
                 });
-                let lines: Vec<_> = ours
-                    .map(|entry| format!("{}: {}", entry.identifier, entry.message))
-                    .collect();
+                let lines: Vec<_> = ours.map(|entry| format!("{}: {}", entry.identifier, entry.message)).collect();
                 lines[lines.len().saturating_sub(60)..].join("\n")
             }
             Self::Folder(folder) => {
@@ -250,8 +243,5 @@ impl Folder {
 
 /// The host's settings: the defaults, and a shorter window.
 fn config(window: Duration) -> String {
-    format!(
-        "[upgrade]\ndead_man_window = \"{}ms\"\nallow_volatile_state = true\n",
-        window.as_millis()
-    )
+    format!("[upgrade]\ndead_man_window = \"{}ms\"\nallow_volatile_state = true\n", window.as_millis())
 }

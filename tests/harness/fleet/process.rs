@@ -19,11 +19,8 @@ pub(super) struct Process {
 impl Process {
     /// Starts `program` so that it is killed even when the test is; its output is added to `log`.
     pub(super) fn start(program: &Path, set_up: impl FnOnce(&mut Command), log: &Path) -> Result<Self> {
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .with_context(|| format!("open {}", log.display()))?;
+        let file =
+            File::options().create(true).append(true).open(log).with_context(|| format!("open {}", log.display()))?;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(program);
         set_up(&mut command);
@@ -33,10 +30,7 @@ impl Process {
             .stderr(file)
             .spawn()
             .with_context(|| format!("start {}", program.display()))?;
-        Ok(Self {
-            child,
-            log: log.to_owned(),
-        })
+        Ok(Self { child, log: log.to_owned() })
     }
 
     pub(super) fn id(&self) -> u32 {

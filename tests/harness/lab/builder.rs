@@ -96,15 +96,7 @@ impl Builder {
             Network::Host => None,
             Network::Own => Some(Cable::lay(&strip)?),
         };
-        let lab = Lab {
-            machine: None,
-            cable,
-            strip,
-            root,
-            disks,
-            binds: self.binds,
-            site,
-        };
+        let lab = Lab { machine: None, cable, strip, root, disks, binds: self.binds, site };
         for (inside, _) in lab.mounts() {
             let mount_point = lab.root.resolve(&lab.strip, &inside)?;
             fs::create_dir_all(&mount_point).with_context(|| format!("make mount point {}", inside.display()))?;

@@ -41,12 +41,7 @@ impl Images {
         let folder = site.path("images");
         fs::create_dir(&folder).with_context(|| format!("make {}", folder.display()))?;
         // An upper bound: only what is written takes memory.
-        proc::run(
-            strip
-                .command("mount")
-                .args(["-t", "tmpfs", "-o", "size=8g,mode=755", "lab"])
-                .arg(&folder),
-        )?;
+        proc::run(strip.command("mount").args(["-t", "tmpfs", "-o", "size=8g,mode=755", "lab"]).arg(&folder))?;
         Ok(Self { folder })
     }
 
@@ -90,12 +85,7 @@ impl Disk {
         let make = ["-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0"];
         proc::run(strip.command("mkfs.ext4").args(make).arg(&image))?;
         fs::create_dir(&mount).with_context(|| format!("make {}", mount.display()))?;
-        let disk = Self {
-            image,
-            mount,
-            inside,
-            options,
-        };
+        let disk = Self { image, mount, inside, options };
         disk.attach(strip)?;
         Ok(disk)
     }

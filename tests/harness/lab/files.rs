@@ -81,11 +81,7 @@ impl Lab {
     ///
     /// When the link cannot be made.
     pub fn enable(&self, unit: &str) -> Result<()> {
-        let target = if unit.ends_with(".timer") {
-            "timers"
-        } else {
-            "multi-user"
-        };
+        let target = if unit.ends_with(".timer") { "timers" } else { "multi-user" };
         let link = self.with_parent(&Path::new(root::UNITS).join(format!("{target}.target.wants/{unit}")))?;
         match symlink(format!("../{unit}"), &link) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {

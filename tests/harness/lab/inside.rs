@@ -91,8 +91,7 @@ impl Lab {
     fn last_words(&self, unit: &str) -> String {
         let entries = self.journal(Some(unit)).unwrap_or_default();
         let tail = entries.iter().skip(entries.len().saturating_sub(30));
-        tail.map(|entry| format!("  {}: {}\n", entry.identifier, entry.message))
-            .collect()
+        tail.map(|entry| format!("  {}: {}\n", entry.identifier, entry.message)).collect()
     }
 }
 
@@ -115,10 +114,7 @@ impl Lab {
     ///
     /// Without [`Network::Own`](super::Network::Own).
     pub fn unplug(&self) -> Result<()> {
-        self.cable
-            .as_ref()
-            .context("the machine shares the host's network")?
-            .unplug()
+        self.cable.as_ref().context("the machine shares the host's network")?.unplug()
     }
 
     /// Puts the cable back.
@@ -127,9 +123,6 @@ impl Lab {
     ///
     /// Without [`Network::Own`](super::Network::Own).
     pub fn plug(&self) -> Result<()> {
-        self.cable
-            .as_ref()
-            .context("the machine shares the host's network")?
-            .plug()
+        self.cable.as_ref().context("the machine shares the host's network")?.plug()
     }
 }

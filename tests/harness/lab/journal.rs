@@ -24,10 +24,7 @@ pub struct Entry {
 
 pub(super) fn read(folder: &Path, unit: Option<&str>) -> Result<Vec<Entry>> {
     let mut command = Command::new("journalctl");
-    command
-        .arg("--directory")
-        .arg(folder)
-        .args(["--output=json", "--no-pager", "--quiet", "--all"]);
+    command.arg("--directory").arg(folder).args(["--output=json", "--no-pager", "--quiet", "--all"]);
     if let Some(unit) = unit {
         command.args(["--unit", unit]);
     }

@@ -39,11 +39,7 @@ struct Leader {
 
 impl Machine {
     pub(super) fn start(strip: &Strip, site: &Site, root: &Root, mounts: &[(PathBuf, PathBuf)]) -> Result<Self> {
-        let console = File::options()
-            .create(true)
-            .append(true)
-            .open(site.console())
-            .context("open the console")?;
+        let console = File::options().create(true).append(true).open(site.console()).context("open the console")?;
         let uuid = uuid(site)?;
         let mut command = strip.command("systemd-nspawn");
         // No manager on the host is asked for anything, so that this works on hosts without systemd.
@@ -139,15 +135,9 @@ impl Machine {
 
     fn find_leader(&self) -> Option<Leader> {
         let nspawn = *proc::children(self.child.id()).first()?;
-        let pid = proc::children(nspawn)
-            .into_iter()
-            .find(|&pid| proc::is_first_of_namespace(pid))?;
+        let pid = proc::children(nspawn).into_iter().find(|&pid| proc::is_first_of_namespace(pid))?;
         // Held before it is asked, so that the answer is about the process held.
-        let leader = Leader {
-            pid,
-            handle: strip::handle(pid).ok()?,
-            nspawn: strip::handle(nspawn).ok()?,
-        };
+        let leader = Leader { pid, handle: strip::handle(pid).ok()?, nspawn: strip::handle(nspawn).ok()? };
         let mut ask = enter(pid, OsStr::new("systemctl"));
         let answer = ask.args(["is-active", "--quiet", "basic.target"]).output().ok()?;
         answer.status.success().then_some(leader)
@@ -185,10 +175,7 @@ fn uuid(site: &Site) -> Result<String> {
     if !path.exists() {
         fs::copy("/proc/sys/kernel/random/uuid", &path).context("choose the machine's identity")?;
     }
-    Ok(fs::read_to_string(&path)
-        .context("read the machine's identity")?
-        .trim()
-        .to_owned())
+    Ok(fs::read_to_string(&path).context("read the machine's identity")?.trim().to_owned())
 }
 
 /// The end of the console, for an error.

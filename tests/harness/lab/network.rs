@@ -22,30 +22,10 @@ pub(super) struct Cable {
 impl Cable {
     pub(super) fn lay(strip: &Strip) -> Result<Self> {
         let number = Number::claim("network", MOST_LABS)?;
-        let cable = Self {
-            interface: format!("nlab{}", number.value),
-            number,
-        };
+        let cable = Self { interface: format!("nlab{}", number.value), number };
         let holder = strip.holder().to_string();
-        ip(&[
-            "link",
-            "add",
-            &cable.interface,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "host0",
-            "netns",
-            &holder,
-        ])?;
-        ip(&[
-            "address",
-            "add",
-            &format!("{}/30", cable.host()),
-            "dev",
-            &cable.interface,
-        ])?;
+        ip(&["link", "add", &cable.interface, "type", "veth", "peer", "name", "host0", "netns", &holder])?;
+        ip(&["address", "add", &format!("{}/30", cable.host()), "dev", &cable.interface])?;
         cable.plug()?;
         for words in [
             &["link", "set", "lo", "up"][..],

@@ -104,10 +104,7 @@ impl Root {
     /// Takes away what makes the root the host's: enabled units, identity, disks.
     fn clear(&self, strip: &Strip, site: &Site) -> Result<()> {
         let units = self.resolve(strip, Path::new(UNITS))?;
-        for entry in fs::read_dir(&units)
-            .context("list the host's units")?
-            .filter_map(Result::ok)
-        {
+        for entry in fs::read_dir(&units).context("list the host's units")?.filter_map(Result::ok) {
             let name = entry.file_name();
             let name = name.to_string_lossy();
             if name.ends_with(".wants") || name.ends_with(".requires") {
@@ -128,10 +125,7 @@ impl Root {
             ("/etc/machine-id", ""),
             ("/etc/hostname", site.name()),
             ("/etc/fstab", ""),
-            (
-                "/etc/systemd/journald.conf.d/lab.conf",
-                "[Journal]\nStorage=persistent\nRateLimitIntervalSec=0\n",
-            ),
+            ("/etc/systemd/journald.conf.d/lab.conf", "[Journal]\nStorage=persistent\nRateLimitIntervalSec=0\n"),
         ] {
             let path = self.resolve(strip, Path::new(path))?;
             let parent = path.parent().unwrap_or(&path);

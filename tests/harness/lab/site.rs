@@ -53,11 +53,7 @@ impl Site {
         fs::create_dir(&folder).with_context(|| format!("make {}", folder.display()))?;
         let lock = lock_file(&folder.join("lock"))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).context("lock a new site")?;
-        Ok(Self {
-            name: name.to_owned(),
-            folder,
-            _lock: lock,
-        })
+        Ok(Self { name: name.to_owned(), folder, _lock: lock })
     }
 
     /// What the machine is called.

@@ -33,15 +33,7 @@ impl Strip {
     pub(super) fn plug_in(site: &Site, network: Network, life: Duration) -> Result<Self> {
         let mut command = Command::new("unshare");
         // Slave, so that what the host unmounts is not kept busy here, and nothing of ours shows there.
-        command.args([
-            "--mount",
-            "--propagation",
-            "slave",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-        ]);
+        command.args(["--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child", "--mount-proc"]);
         if network == Network::Own {
             command.arg("--net");
         }
@@ -58,22 +50,11 @@ impl Strip {
         let input = parent.stdin.take();
         let mut line = String::new();
         let output = parent.stdout.take().context("unshare has an output")?;
-        BufReader::new(output)
-            .read_line(&mut line)
-            .context("wait for the holder")?;
+        BufReader::new(output).read_line(&mut line).context("wait for the holder")?;
         let complaint = || fs::read_to_string(site.path("strip.log")).unwrap_or_default();
         ensure!(line == "ready\n", "unshare made no namespaces: {}", complaint());
-        let holder = *proc::children(parent.id())
-            .first()
-            .context("the holder is unshare's only child")?;
-        Ok(Self {
-            handle: handle(holder)?,
-            parent,
-            input,
-            holder,
-            network,
-            cgroups: cgroups::make(&site.id())?,
-        })
+        let holder = *proc::children(parent.id()).first().context("the holder is unshare's only child")?;
+        Ok(Self { handle: handle(holder)?, parent, input, holder, network, cgroups: cgroups::make(&site.id())? })
     }
 
     /// A command in the lab's namespaces, with the host's programs and files.
@@ -102,10 +83,7 @@ impl Strip {
     /// Where the host finds a path of the lab's mount namespace. Links on the way must be relative.
     pub(super) fn seen(&self, path: &Path) -> PathBuf {
         let inside = path.strip_prefix("/").unwrap_or(path);
-        Path::new("/proc")
-            .join(self.holder.to_string())
-            .join("root")
-            .join(inside)
+        Path::new("/proc").join(self.holder.to_string()).join("root").join(inside)
     }
 
     pub(super) fn holder(&self) -> u32 {
@@ -130,9 +108,6 @@ impl Drop for Strip {
 
 /// A hold on a process that cannot come to mean another one.
 pub(super) fn handle(pid: u32) -> Result<OwnedFd> {
-    let number = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .context("a process number is positive")?;
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw).context("a process number is positive")?;
     pidfd_open(number, PidfdFlags::empty()).with_context(|| format!("hold process {pid}"))
 }

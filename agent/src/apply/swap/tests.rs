@@ -11,18 +11,8 @@ use crate::fixture::{Bench, version};
 fn swap_in(bench: &Bench, bytes: &str) -> Result<(), Error> {
     let (path, file) = bench.incoming(bytes);
     let open = bench.attempt_for(&path);
-    let locked = Journal::new(bench.layout.state_dir())
-        .lock(Duration::from_secs(5))
-        .unwrap();
-    swap(
-        &bench.layout,
-        &locked,
-        open,
-        Incoming {
-            file: &file,
-            path: &path,
-        },
-    )
+    let locked = Journal::new(bench.layout.state_dir()).lock(Duration::from_secs(5)).unwrap();
+    swap(&bench.layout, &locked, open, Incoming { file: &file, path: &path })
 }
 
 fn text(path: &Path) -> String {
@@ -33,10 +23,7 @@ fn text(path: &Path) -> String {
 fn the_new_binary_is_live_and_the_old_one_is_previous_byte_for_byte() {
     let bench = Bench::new("old");
     swap_in(&bench, "new").unwrap();
-    assert_eq!(
-        (text(bench.layout.binary()), text(&bench.layout.previous())),
-        ("new".into(), "old".into())
-    );
+    assert_eq!((text(bench.layout.binary()), text(&bench.layout.previous())), ("new".into(), "old".into()));
     assert_eq!(content(&bench.layout.previous_new()), Content::Missing);
     assert_eq!(bench.state().open.unwrap().step, Step::Swapped);
 }
@@ -56,10 +43,7 @@ fn an_unconfirmed_version_begins_no_other_swap() {
     swap_in(&bench, "new").unwrap();
     let refused = swap_in(&bench, "newer").unwrap_err();
     assert!(matches!(refused, Error::Unconfirmed(target) if target == version("1.1.0")));
-    assert_eq!(
-        (text(bench.layout.binary()), text(&bench.layout.previous())),
-        ("new".into(), "old".into())
-    );
+    assert_eq!((text(bench.layout.binary()), text(&bench.layout.previous())), ("new".into(), "old".into()));
 }
 
 #[test]
@@ -69,18 +53,8 @@ fn a_file_replaced_after_it_was_verified_is_not_swapped_in() {
     let open = bench.attempt_for(&path);
     fs::remove_file(&path).unwrap();
     fs::write(&path, "another").unwrap();
-    let locked = Journal::new(bench.layout.state_dir())
-        .lock(Duration::from_secs(5))
-        .unwrap();
-    let refused = swap(
-        &bench.layout,
-        &locked,
-        open,
-        Incoming {
-            file: &file,
-            path: &path,
-        },
-    );
+    let locked = Journal::new(bench.layout.state_dir()).lock(Duration::from_secs(5)).unwrap();
+    let refused = swap(&bench.layout, &locked, open, Incoming { file: &file, path: &path });
     assert!(matches!(refused, Err(Error::Replaced)));
     assert_eq!(bench.state().open, None);
 }

@@ -10,10 +10,7 @@ const LENGTH: Duration = Duration::from_secs(300);
 const BOOT: Uuid = Uuid::from_u128(1);
 
 fn at(second: u64) -> Moment {
-    Moment {
-        boot: BOOT,
-        since_boot: Duration::from_secs(second),
-    }
+    Moment { boot: BOOT, since_boot: Duration::from_secs(second) }
 }
 
 fn swapped_at(second: u64, step: Step) -> OpenAttempt {
@@ -39,11 +36,7 @@ fn story(end: u64, step: impl Fn(u64, bool) -> Step, reached: impl Fn(u64) -> bo
             }
             Look::Probe(found) => found,
         };
-        let probed = if reached(second) {
-            Probed::Reached
-        } else {
-            Probed::NotReached
-        };
+        let probed = if reached(second) { Probed::Reached } else { Probed::NotReached };
         match answer(&open, found, probed, at(second), LENGTH) {
             Action::Wait(next) => watch = Some(next),
             Action::Wake(next) => {
@@ -62,10 +55,7 @@ fn story(end: u64, step: impl Fn(u64, bool) -> Step, reached: impl Fn(u64) -> bo
 
 #[test]
 fn a_version_that_never_connects_is_woken_and_then_rolled_back() {
-    assert_eq!(
-        story(3600, |_, _| Step::Started, |_| true),
-        [(300, "wake"), (600, "roll back")]
-    );
+    assert_eq!(story(3600, |_, _| Step::Started, |_| true), [(300, "wake"), (600, "roll back")]);
 }
 
 #[test]
@@ -75,26 +65,16 @@ fn an_outage_alone_never_rolls_back() {
 
 #[test]
 fn after_an_outage_the_new_version_has_a_whole_window_of_its_own() {
-    assert_eq!(
-        story(7200, |_, _| Step::Started, |second| second >= 3000),
-        [(3000, "wake"), (3300, "roll back")]
-    );
+    assert_eq!(story(7200, |_, _| Step::Started, |second| second >= 3000), [(3000, "wake"), (3300, "roll back")]);
     // The outage comes back in the middle of the second window: judged only after a window without one.
     let flapping = |second: u64| !(400..1000).contains(&second);
-    assert_eq!(
-        story(7200, |_, _| Step::Started, flapping),
-        [(300, "wake"), (1020, "wake"), (1320, "roll back")]
-    );
+    assert_eq!(story(7200, |_, _| Step::Started, flapping), [(300, "wake"), (1020, "wake"), (1320, "roll back")]);
 }
 
 #[test]
 fn a_version_that_connects_when_woken_is_left_on_probation() {
     let step = |second: u64, woken: bool| {
-        if woken && second >= 360 {
-            Step::Connected
-        } else {
-            Step::Started
-        }
+        if woken && second >= 360 { Step::Connected } else { Step::Started }
     };
     assert_eq!(story(600, step, |_| true), [(300, "wake")]);
 }
@@ -116,10 +96,7 @@ fn a_version_that_hangs_before_its_journal_is_told_from_one_without_a_connection
 #[test]
 fn the_window_survives_a_reboot_and_begins_anew_with_it() {
     let open = swapped_at(5000, Step::Started);
-    let rebooted = |second| Moment {
-        boot: Uuid::from_u128(2),
-        since_boot: Duration::from_secs(second),
-    };
+    let rebooted = |second| Moment { boot: Uuid::from_u128(2), since_boot: Duration::from_secs(second) };
     assert!(matches!(look(&open, None, rebooted(299), LENGTH), Look::Wait(_)));
     assert!(matches!(look(&open, None, rebooted(300), LENGTH), Look::Probe(_)));
 }

@@ -32,9 +32,7 @@ impl Log {
     #[must_use]
     pub fn open(state_dir: &Path) -> Self {
         let path = state_dir.join(FILE);
-        let file = append(&path)
-            .inspect_err(|error| tracing::warn!(%error, "the child's output is not kept"))
-            .ok();
+        let file = append(&path).inspect_err(|error| tracing::warn!(%error, "the child's output is not kept")).ok();
         Self { path, file }
     }
 
@@ -70,9 +68,7 @@ pub fn tail_after(state_dir: &Path, cursor: Option<&str>) -> Vec<String> {
 
 fn after<'t>(text: &'t str, cursor: Option<&str>) -> &'t str {
     // A cursor that was cut away is older than all that is left.
-    let begin = cursor
-        .and_then(|cursor| text.find(&format!("{MARK}{cursor}\n")))
-        .map(|mark| mark + MARK.len());
+    let begin = cursor.and_then(|cursor| text.find(&format!("{MARK}{cursor}\n"))).map(|mark| mark + MARK.len());
     begin.map_or(text, |begin| {
         let rest = &text[begin..];
         rest.find(MARK).map_or("", |next| &rest[next..])
@@ -104,11 +100,7 @@ mod tests {
     fn the_tail_is_what_the_starts_after_the_cursor_said() {
         let dir = tempfile::tempdir().unwrap();
         let mut log = Log::open(dir.path());
-        for (start, said) in [
-            ("a", "old says\n"),
-            ("b", "new crashes\n"),
-            ("c", "new crashes again\n"),
-        ] {
+        for (start, said) in [("a", "old says\n"), ("b", "new crashes\n"), ("c", "new crashes again\n")] {
             log.mark(start);
             log.write(said.as_bytes());
         }

@@ -167,10 +167,7 @@ impl<P: AsyncFn() -> Probed> Parent<P> {
 
     /// Brings the old version back, or says how long to wait before the next start.
     async fn act_on_crash_loop(&self, manager: &Child, last: &Exit, loops: &mut u32) -> Duration {
-        let open = Journal::new(self.layout.state_dir())
-            .read()
-            .ok()
-            .and_then(|state| state.open);
+        let open = Journal::new(self.layout.state_dir()).read().ok().and_then(|state| state.open);
         let done = match open {
             Some(open) => steps::go_back(&self.layout, manager, &crash_loop::cause(&open, last)).await,
             None => Ok(Done::NothingOpen),
@@ -186,10 +183,7 @@ impl<P: AsyncFn() -> Probed> Parent<P> {
         }
         let pause = crash_loop::pause(*loops);
         *loops = loops.saturating_add(1);
-        tracing::error!(
-            ?pause,
-            "a crash loop that no upgrade caused: starting again after a pause"
-        );
+        tracing::error!(?pause, "a crash loop that no upgrade caused: starting again after a pause");
         pause
     }
 
@@ -248,15 +242,8 @@ impl<P: AsyncFn() -> Probed> Parent<P> {
 
     /// When the dead man looks next: never, while no attempt is open. One that opens ends this child.
     fn next_tick(&self) -> Instant {
-        let open = Journal::new(self.layout.state_dir())
-            .read()
-            .is_ok_and(|state| state.open.is_some());
-        Instant::now()
-            + if open {
-                DEAD_MAN_PERIOD.min(self.window / 2)
-            } else {
-                FAR
-            }
+        let open = Journal::new(self.layout.state_dir()).read().is_ok_and(|state| state.open.is_some());
+        Instant::now() + if open { DEAD_MAN_PERIOD.min(self.window / 2) } else { FAR }
     }
 
     /// Whether the child has to be restarted.
@@ -302,16 +289,8 @@ enum Word {
 impl Watch {
     fn new(layout: &Layout) -> Result<Self, Error> {
         let path = layout.state_dir().join(super::SOCKET);
-        let socket = bind(&path).map_err(|source| Error::Socket {
-            path: path.clone(),
-            source,
-        })?;
-        Ok(Self {
-            socket,
-            path,
-            signals: Signals::new().map_err(Error::Signals)?,
-            log: Log::open(layout.state_dir()),
-        })
+        let socket = bind(&path).map_err(|source| Error::Socket { path: path.clone(), source })?;
+        Ok(Self { socket, path, signals: Signals::new().map_err(Error::Signals)?, log: Log::open(layout.state_dir()) })
     }
 
     async fn next(&mut self, process: &mut Process, deadline: Instant, tick: Instant) -> Happened {

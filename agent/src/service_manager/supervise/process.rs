@@ -40,11 +40,7 @@ impl Process {
             .kill_on_drop(true)
             .spawn()?;
         let output = Some(pipe::Receiver::from_owned_fd(reader.into())?);
-        Ok(Self {
-            child,
-            output,
-            chunk: vec![0; CHUNK],
-        })
+        Ok(Self { child, output, chunk: vec![0; CHUNK] })
     }
 
     /// Waits for its end, or for a piece of output, which is passed on. Cancel-safe.
@@ -80,11 +76,7 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = self
-            .child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw);
+        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         if let Some(pid) = pid
             && let Err(error) = kill_process(pid, signal)
         {

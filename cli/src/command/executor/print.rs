@@ -10,16 +10,9 @@ use crate::{progress, time};
 
 pub(super) fn show(session: &Session, executor: &v1::Executor) -> Result<(), Error> {
     session.printer.message(executor, |executor| {
-        let labels: Vec<String> = executor
-            .labels
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        let holds: Vec<String> = executor
-            .holds
-            .iter()
-            .map(|hold| format!("{} ({})", hold.version, hold.cause))
-            .collect();
+        let labels: Vec<String> = executor.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let holds: Vec<String> =
+            executor.holds.iter().map(|hold| format!("{} ({})", hold.version, hold.cause)).collect();
         facts(&[
             ("Name", executor.name.clone()),
             ("Uid", executor.uid.clone()),
@@ -29,10 +22,7 @@ pub(super) fn show(session: &Session, executor: &v1::Executor) -> Result<(), Err
             ("Channel", channel(executor.channel()).to_owned()),
             ("Status", status(executor)),
             ("Pinned", executor.pinned_reason.clone()),
-            (
-                "Pending",
-                executor.pending_upgrade.as_ref().map(target).unwrap_or_default(),
-            ),
+            ("Pending", executor.pending_upgrade.as_ref().map(target).unwrap_or_default()),
             ("Attempt", executor.open_attempt.clone()),
             ("Holds", holds.join("; ")),
             ("Floor", executor.floor.clone()),
@@ -62,26 +52,16 @@ pub(super) fn target(pending: &v1::PendingUpgrade) -> String {
         Some(Spec::Operator(spec)) => spec.target_version.clone(),
         None => "?".to_owned(),
     };
-    if pending.refused_error_code.is_empty() {
-        version
-    } else {
-        format!("{version} (refused)")
-    }
+    if pending.refused_error_code.is_empty() { version } else { format!("{version} (refused)") }
 }
 
 pub(in crate::command) fn attempt_facts(attempt: &v1::Attempt) -> String {
-    let bytes = if attempt.bytes_total > 0 {
-        format!("{}/{}", attempt.bytes_done, attempt.bytes_total)
-    } else {
-        String::new()
-    };
+    let bytes =
+        if attempt.bytes_total > 0 { format!("{}/{}", attempt.bytes_done, attempt.bytes_total) } else { String::new() };
     facts(&[
         ("Attempt", attempt.name.clone()),
         ("Executor", attempt.executor.clone()),
-        (
-            "Move",
-            format!("{} -> {}", attempt.from_version, attempt.target_version),
-        ),
+        ("Move", format!("{} -> {}", attempt.from_version, attempt.target_version)),
         ("Phase", progress::phase(attempt)),
         ("Outcome", progress::outcome(attempt)),
         ("Reason", attempt.reason.clone()),
@@ -90,14 +70,7 @@ pub(in crate::command) fn attempt_facts(attempt: &v1::Attempt) -> String {
         ("Message", attempt.message.clone()),
         ("Back on", attempt.rolled_back_to.clone()),
         ("Bytes", bytes),
-        (
-            "Requested",
-            format!(
-                "{} by {}",
-                time::stamp(attempt.request_time.as_ref()),
-                attempt.requested_by
-            ),
-        ),
+        ("Requested", format!("{} by {}", time::stamp(attempt.request_time.as_ref()), attempt.requested_by)),
         ("Until", time::stamp(attempt.expire_time.as_ref())),
     ])
 }
@@ -128,9 +101,5 @@ pub(in crate::command) const fn wire_channel(channel: Channel) -> v1::Channel {
 }
 
 pub(in crate::command) fn dash(text: &str) -> String {
-    if text.is_empty() {
-        "-".to_owned()
-    } else {
-        text.to_owned()
-    }
+    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
 }

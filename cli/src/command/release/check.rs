@@ -28,14 +28,9 @@ pub(super) fn measure(path: &Path) -> Result<Measured, Error> {
     let mut buffer = vec![0u8; 64 * 1024];
     let mut size = 0u64;
     loop {
-        let n = file
-            .read(&mut buffer)
-            .map_err(|error| Error::file("read", path, error))?;
+        let n = file.read(&mut buffer).map_err(|error| Error::file("read", path, error))?;
         if n == 0 {
-            return Ok(Measured {
-                size,
-                sha256: Sha256::new(hasher.finalize().into()),
-            });
+            return Ok(Measured { size, sha256: Sha256::new(hasher.finalize().into()) });
         }
         hasher.update(&buffer[..n]);
         size += n as u64;
@@ -44,9 +39,7 @@ pub(super) fn measure(path: &Path) -> Result<Measured, Error> {
 
 /// Reads a signature file, verbatim.
 pub(super) fn read_signature(path: &Path) -> Result<String, Error> {
-    let size = fs::metadata(path)
-        .map_err(|error| Error::file("read", path, error))?
-        .len();
+    let size = fs::metadata(path).map_err(|error| Error::file("read", path, error))?.len();
     if size > SIGNATURE_MAX {
         return Err(Error::Config(format!(
             "{} is {size} bytes long; a minisign signature has at most {SIGNATURE_MAX}",
@@ -61,18 +54,13 @@ pub(super) fn manifest(path: &Path, signature: &str) -> Result<Manifest, Error> 
     let refuse = |why: String| Error::Refused(format!("{}: {why}", path.display()));
     let lines: Vec<&str> = signature.strip_suffix('\n').unwrap_or(signature).split('\n').collect();
     let [_, _, comment, _] = lines[..] else {
-        return Err(refuse(format!(
-            "has {} lines; a minisign signature has exactly four",
-            lines.len()
-        )));
+        return Err(refuse(format!("has {} lines; a minisign signature has exactly four", lines.len())));
     };
     let comment = comment
         .strip_prefix("trusted comment: ")
         .ok_or_else(|| refuse("its third line does not begin with \"trusted comment: \"".to_owned()))?;
     comment.parse().map_err(|error| {
-        refuse(format!(
-            "{error}; sign with: minisign -S -m FILE -t \"$(novacula release manifest FILE …)\""
-        ))
+        refuse(format!("{error}; sign with: minisign -S -m FILE -t \"$(novacula release manifest FILE …)\""))
     })
 }
 
@@ -84,10 +72,7 @@ pub(super) fn agrees(
     measured: Option<Measured>,
 ) -> Result<(), Error> {
     let refuse = |what: &str, signed: String, given: String| {
-        Err(Error::Refused(format!(
-            "{}: signed for {what} {signed}, but it is {given}",
-            path.display()
-        )))
+        Err(Error::Refused(format!("{}: signed for {what} {signed}, but it is {given}", path.display())))
     };
     if manifest.kind() != release.kind {
         return refuse("kind", manifest.kind().to_string(), release.kind.to_string());

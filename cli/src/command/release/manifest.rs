@@ -25,15 +25,7 @@ pub(super) async fn print(session: &Session, asked: &args::Manifest) -> Result<(
     };
     let sequence = match asked.sequence {
         Some(sequence) => sequence,
-        None => {
-            all(session, kind)
-                .await?
-                .iter()
-                .map(|release| release.sequence)
-                .max()
-                .unwrap_or_default()
-                + 1
-        }
+        None => all(session, kind).await?.iter().map(|release| release.sequence).max().unwrap_or_default() + 1,
     };
     let manifest = Manifest {
         version: version("--version", &asked.version)?,
@@ -56,37 +48,22 @@ fn agent(asked: &args::Manifest, file: &Path) -> Result<Subject, Error> {
         .platform
         .parse()
         .map_err(|error: domain::executor::Error| Error::Config(format!("--platform: {error}")))?;
-    let own_name = || {
-        file.file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default()
-    };
+    let own_name = || file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let measured = check::measure(file)?;
     let name = asked.file_name.clone().unwrap_or_else(own_name);
-    Ok(Subject::Agent {
-        platform,
-        file: name,
-        size: measured.size,
-        sha256: measured.sha256,
-    })
+    Ok(Subject::Agent { platform, file: name, size: measured.size, sha256: measured.sha256 })
 }
 
 fn operator(image: &str, digest: &str) -> Result<Subject, Error> {
-    let hex = digest
-        .strip_prefix("sha256:")
-        .ok_or_else(|| Error::Config(format!("--digest: {digest:?} is not sha256:…")))?;
-    let digest: Sha256 = hex
-        .parse()
-        .map_err(|error: domain::digest::Error| Error::Config(format!("--digest: {error}")))?;
-    Ok(Subject::Operator {
-        image: image.to_owned(),
-        digest,
-    })
+    let hex =
+        digest.strip_prefix("sha256:").ok_or_else(|| Error::Config(format!("--digest: {digest:?} is not sha256:…")))?;
+    let digest: Sha256 =
+        hex.parse().map_err(|error: domain::digest::Error| Error::Config(format!("--digest: {error}")))?;
+    Ok(Subject::Operator { image: image.to_owned(), digest })
 }
 
 fn version(flag: &str, text: &str) -> Result<Version, Error> {
-    text.parse()
-        .map_err(|error: domain::version::Error| Error::Config(format!("{flag}: {error}")))
+    text.parse().map_err(|error: domain::version::Error| Error::Config(format!("{flag}: {error}")))
 }
 
 const fn channel(channel: args::Channel) -> Channel {

@@ -36,10 +36,7 @@ pub(super) async fn upload(session: &Session, asked: &args::Upload) -> Result<v1
         }
     };
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
-    let header = Header {
-        release: name,
-        artifact: Some(artifact),
-    };
+    let header = Header { release: name, artifact: Some(artifact) };
     let send = send(header, bytes, sender);
     let mut client = ReleaseServiceClient::new(session.streaming_api().await?);
     let call = client.upload_artifact(ReceiverStream::new(receiver).map(|message| message));
@@ -53,20 +50,13 @@ pub(super) async fn upload(session: &Session, asked: &args::Upload) -> Result<v1
 fn agent(asked: &args::Upload, file: &Path, release: &ReleaseId) -> Result<v1::Artifact, Error> {
     let measured = check::measure(file)?;
     let default = || vec![PathBuf::from(format!("{}.minisig", file.display()))];
-    let paths = if asked.signatures.is_empty() {
-        default()
-    } else {
-        asked.signatures.clone()
-    };
+    let paths = if asked.signatures.is_empty() { default() } else { asked.signatures.clone() };
     let signed = signatures(&paths, release, Some(measured))?;
     let Some((first, _)) = signed.first() else {
         return Err(Error::Config("no signature".to_owned()));
     };
     let Subject::Agent { platform, file, .. } = &first.subject else {
-        return Err(Error::Refused(format!(
-            "{}: signed for an operator, but a FILE was given",
-            paths[0].display()
-        )));
+        return Err(Error::Refused(format!("{}: signed for an operator, but a FILE was given", paths[0].display())));
     };
     let agent = v1::AgentArtifact {
         platform: platform.to_string(),
@@ -83,15 +73,10 @@ fn agent(asked: &args::Upload, file: &Path, release: &ReleaseId) -> Result<v1::A
 
 fn operator(asked: &args::Upload, image: &str, digest: &str, release: &ReleaseId) -> Result<v1::Artifact, Error> {
     if asked.signatures.is_empty() {
-        return Err(Error::Config(
-            "give --signature FILE: an image has no file beside which one could lie".to_owned(),
-        ));
+        return Err(Error::Config("give --signature FILE: an image has no file beside which one could lie".to_owned()));
     }
     let signed = signatures(&asked.signatures, release, None)?;
-    let operator = v1::OperatorArtifact {
-        image: image.to_owned(),
-        digest: digest.to_owned(),
-    };
+    let operator = v1::OperatorArtifact { image: image.to_owned(), digest: digest.to_owned() };
     Ok(v1::Artifact {
         artifact: Some(v1::artifact::Artifact::Operator(operator)),
         minisign_signatures: signed.into_iter().map(|(_, text)| text).collect(),
@@ -123,25 +108,12 @@ async fn send(
         return Ok(());
     }
     let Some(path) = file else { return Ok(()) };
-    let mut file = tokio::fs::File::open(&path)
-        .await
-        .map_err(|error| Error::file("read", &path, error))?;
-    let size = file
-        .metadata()
-        .await
-        .map_err(|error| Error::file("read", &path, error))?
-        .len();
-    let bar = if std::io::stderr().is_terminal() {
-        ProgressBar::new(size)
-    } else {
-        ProgressBar::hidden()
-    };
+    let mut file = tokio::fs::File::open(&path).await.map_err(|error| Error::file("read", &path, error))?;
+    let size = file.metadata().await.map_err(|error| Error::file("read", &path, error))?.len();
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(size) } else { ProgressBar::hidden() };
     loop {
         let mut chunk = vec![0u8; CHUNK];
-        let n = file
-            .read(&mut chunk)
-            .await
-            .map_err(|error| Error::file("read", &path, error))?;
+        let n = file.read(&mut chunk).await.map_err(|error| Error::file("read", &path, error))?;
         if n == 0 {
             break;
         }

@@ -34,10 +34,7 @@ pub(super) fn of(attempt: &Attempt, policy: &Policy) -> Option<(Timestamp, Silen
     if attempt.refused.is_some() || attempt.phase < Phase::Downloading {
         return Some((attempt.expire_time, Silence::NotPickedUp));
     }
-    let heard = attempt
-        .progress_time
-        .or(attempt.deliver_time)
-        .unwrap_or(attempt.request_time);
+    let heard = attempt.progress_time.or(attempt.deliver_time).unwrap_or(attempt.request_time);
     Some((heard.plus(policy.progress_deadline), Silence::Stalled))
 }
 
@@ -66,11 +63,7 @@ impl Step<'_> {
                 Conclusion::silent(Stage::Swap, Reason::LeaveExpired, message)
             }
             Silence::Unconfirmed => {
-                let stage = if self.attempt.phase == Phase::Confirming {
-                    Stage::Confirm
-                } else {
-                    Stage::Start
-                };
+                let stage = if self.attempt.phase == Phase::Confirming { Stage::Confirm } else { Stage::Start };
                 let message = "neither a confirmation nor a rollback was heard by the confirm deadline";
                 Conclusion::silent(stage, Reason::Unconfirmed, message)
             }

@@ -165,11 +165,7 @@ impl Step<'_> {
 
     fn changed_locally(&mut self) {
         let message = "the executor came to the version it runs by another way than this attempt";
-        self.conclude(Conclusion::decided(
-            Outcome::Superseded,
-            Reason::ChangedLocally,
-            message,
-        ));
+        self.conclude(Conclusion::decided(Outcome::Superseded, Reason::ChangedLocally, message));
     }
 
     fn came_back(&mut self) {
@@ -186,8 +182,6 @@ impl Step<'_> {
             log_tail: Vec::new(),
             time: self.now,
         });
-        self.actions.push(Action::SetHold {
-            cause: cause.to_owned(),
-        });
+        self.actions.push(Action::SetHold { cause: cause.to_owned() });
     }
 }

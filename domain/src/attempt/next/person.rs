@@ -33,11 +33,7 @@ impl Step<'_> {
             self.actions.push(Action::Refuse(Reason::AttemptApplying));
         } else {
             let reason = Reason::ReplacedByRequest;
-            self.conclude(Conclusion::decided(
-                Outcome::Superseded,
-                reason,
-                "another request took its place",
-            ));
+            self.conclude(Conclusion::decided(Outcome::Superseded, reason, "another request took its place"));
         }
     }
 
@@ -60,10 +56,7 @@ impl Step<'_> {
     }
 
     pub(super) fn deactivate(&mut self) {
-        self.cancel_before_leave(
-            Reason::ExecutorDeactivated,
-            "the executor was deactivated before leave was given",
-        );
+        self.cancel_before_leave(Reason::ExecutorDeactivated, "the executor was deactivated before leave was given");
     }
 
     /// Ends it unless leave was given: then it goes on as if nothing had been said.
@@ -78,11 +71,7 @@ impl Step<'_> {
     pub(super) fn delete(&mut self) {
         if !self.attempt.is_ended() {
             let reason = Reason::ExecutorDeleted;
-            self.conclude(Conclusion::decided(
-                Outcome::Cancelled,
-                reason,
-                "the executor was deleted",
-            ));
+            self.conclude(Conclusion::decided(Outcome::Cancelled, reason, "the executor was deleted"));
         }
     }
 }

@@ -40,14 +40,7 @@ impl Road {
     }
 
     fn progress(&mut self, seconds: u64, phase: Phase, bytes: u64) -> Vec<Action> {
-        self.say(
-            seconds,
-            Input::Progress {
-                phase,
-                bytes_done: bytes,
-                bytes_total: 100,
-            },
-        )
+        self.say(seconds, Input::Progress { phase, bytes_done: bytes, bytes_total: 100 })
     }
 
     fn ready(&mut self, seconds: u64) -> Vec<Action> {
@@ -57,14 +50,7 @@ impl Road {
 
     fn hello(&mut self, seconds: u64, running: &str, open: Option<AttemptId>) -> Vec<Action> {
         let has_unsent_outcome = OutcomeWaiting::No;
-        self.say(
-            seconds,
-            Input::Hello {
-                version: version(running),
-                open_attempt: open,
-                has_unsent_outcome,
-            },
-        )
+        self.say(seconds, Input::Hello { version: version(running), open_attempt: open, has_unsent_outcome })
     }
 
     fn report(&mut self, seconds: u64, outcome: Outcome, running: &str) -> Vec<Action> {
@@ -111,10 +97,7 @@ impl Road {
 }
 
 fn is_answer(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::Proceed | Action::Withdraw(_) | Action::Acknowledge | Action::Refuse(_)
-    )
+    matches!(action, Action::Proceed | Action::Withdraw(_) | Action::Acknowledge | Action::Refuse(_))
 }
 
 fn report(outcome: Outcome, running: &str, error_code: Option<ErrorCode>) -> Report {
@@ -133,12 +116,7 @@ fn report(outcome: Outcome, running: &str, error_code: Option<ErrorCode>) -> Rep
 fn the_good_road_ends_by_report() {
     let mut road = Road::new();
     assert_eq!(road.now(), "requested, pending");
-    road.say(
-        1,
-        Input::Acknowledged {
-            generation: Generation(1),
-        },
-    );
+    road.say(1, Input::Acknowledged { generation: Generation(1) });
     assert_eq!(road.now(), "delivered, pending");
     assert_eq!(road.attempt.deliver_time, Some(at(1)));
     road.progress(2, Phase::Downloading, 10);
@@ -159,10 +137,7 @@ fn the_good_road_ends_by_report() {
 fn messages_that_were_lost_are_made_good_by_the_next() {
     let mut road = Road::new();
     assert_eq!(road.ready(4), [Action::Proceed]);
-    assert_eq!(
-        (road.attempt.phase, road.attempt.deliver_time),
-        (Phase::Applying, Some(at(4)))
-    );
+    assert_eq!((road.attempt.phase, road.attempt.deliver_time), (Phase::Applying, Some(at(4))));
     road.report(130, Outcome::Succeeded, "1.2.0");
     assert_eq!(road.now(), "succeeded reported");
 }
@@ -170,26 +145,12 @@ fn messages_that_were_lost_are_made_good_by_the_next() {
 #[test]
 fn nothing_begins_after_its_time_whether_or_not_the_sweep_has_been_by() {
     for begin in [
-        Input::Progress {
-            phase: Phase::Downloading,
-            bytes_done: 1,
-            bytes_total: 100,
-        },
-        Input::Progress {
-            phase: Phase::Verifying,
-            bytes_done: 1,
-            bytes_total: 100,
-        },
-        Input::ReadyToSwap {
-            generation: Generation(1),
-        },
+        Input::Progress { phase: Phase::Downloading, bytes_done: 1, bytes_total: 100 },
+        Input::Progress { phase: Phase::Verifying, bytes_done: 1, bytes_total: 100 },
+        Input::ReadyToSwap { generation: Generation(1) },
     ] {
         let mut road = Road::new();
-        assert_eq!(
-            road.say(900, begin.clone()),
-            [Action::Withdraw(Reason::TtlExpired)],
-            "{begin:?}"
-        );
+        assert_eq!(road.say(900, begin.clone()), [Action::Withdraw(Reason::TtlExpired)], "{begin:?}");
         assert_eq!(road.now(), "expired inferred TTL_EXPIRED");
         let mut road = Road::new();
         road.say(899, begin);
@@ -207,26 +168,14 @@ fn after_pickup_bytes_count_and_the_time_to_be_picked_up_does_not() {
     road.progress(1990, Phase::Downloading, 2);
     road.progress(1995, Phase::Verifying, 1);
     road.say(2000, Input::Tick);
-    assert_eq!(
-        road.now(),
-        "failed inferred PROGRESS_STALLED",
-        "a repeated count and a fresh start are no new bytes"
-    );
+    assert_eq!(road.now(), "failed inferred PROGRESS_STALLED", "a repeated count and a fresh start are no new bytes");
 }
 
 #[test]
 fn leave_is_for_the_attempts_own_generation_and_repeated_under_it() {
     let mut road = Road::new();
     for generation in [0, 2] {
-        assert_eq!(
-            road.say(
-                10,
-                Input::ReadyToSwap {
-                    generation: Generation(generation)
-                }
-            ),
-            []
-        );
+        assert_eq!(road.say(10, Input::ReadyToSwap { generation: Generation(generation) }), []);
         assert_eq!(road.attempt.apply_time, None);
     }
     assert_eq!(road.ready(10), [Action::Proceed]);
@@ -247,11 +196,7 @@ fn before_leave_everything_wins_and_the_executor_is_told_when_it_asks() {
         road.progress(10, Phase::Verifying, 100);
         assert_eq!(road.say(20, input.clone()), []);
         assert_eq!(road.now(), end);
-        assert_eq!(
-            road.executor.generation,
-            Generation(2),
-            "the push is a newer generation"
-        );
+        assert_eq!(road.executor.generation, Generation(2), "the push is a newer generation");
         let answer = road.ready(21);
         assert!(matches!(answer[..], [Action::Withdraw(_)]), "{answer:?}");
         assert_eq!(road.now(), end);
@@ -291,19 +236,14 @@ fn cancelling_twice_is_no_refusal_and_cancelling_what_ended_is_one() {
 #[test]
 fn a_rollback_is_reported_with_all_that_is_known_and_sets_a_hold() {
     let mut road = Road::confirming();
-    let crash = Report {
-        stage: Some(Stage::Start),
-        ..report(Outcome::RolledBack, "1.1.0", Some(ErrorCode::CrashLoop))
-    };
+    let crash =
+        Report { stage: Some(Stage::Start), ..report(Outcome::RolledBack, "1.1.0", Some(ErrorCode::CrashLoop)) };
     road.say(60, Input::Reported(crash));
     assert_eq!(road.now(), "rolled_back reported ROLLED_BACK, held");
     let ending = road.attempt.ending.clone().expect("ended");
     assert_eq!(ending.rolled_back_to, Some(version("1.1.0")));
     assert_eq!(ending.log_tail, ["last line"]);
-    assert_eq!(
-        road.executor.holds[0].cause,
-        "rolled back in stage start (CRASH_LOOP): because"
-    );
+    assert_eq!(road.executor.holds[0].cause, "rolled back in stage start (CRASH_LOOP): because");
 }
 
 #[test]
@@ -312,10 +252,7 @@ fn the_way_back_asked_after_leave_is_desired_of_the_same_attempt() {
     let before = road.executor.generation;
     assert_eq!(road.say(50, Input::RollBack), []);
     assert_eq!(road.now(), "confirming, pending");
-    assert_eq!(
-        (road.executor.generation, road.attempt.generation),
-        (before.next(), before.next())
-    );
+    assert_eq!((road.executor.generation, road.attempt.generation), (before.next(), before.next()));
     road.say(51, Input::RollBack);
     assert_eq!(road.executor.generation, before.next(), "asked twice");
     road.hello(52, "1.2.0", Some(attempt_id(1)));
@@ -374,14 +311,7 @@ fn a_hello_with_an_outcome_to_come_ends_nothing() {
                 let mut road = road();
                 let has_unsent_outcome = OutcomeWaiting::Yes;
                 let running = version(running);
-                road.say(
-                    50,
-                    Input::Hello {
-                        version: running,
-                        open_attempt,
-                        has_unsent_outcome,
-                    },
-                );
+                road.say(50, Input::Hello { version: running, open_attempt, has_unsent_outcome });
                 assert_eq!(road.attempt.ending, None);
             }
         }
@@ -389,19 +319,8 @@ fn a_hello_with_an_outcome_to_come_ends_nothing() {
     let mut road = Road::with_leave();
     let (running, open_attempt) = (version("1.2.0"), Some(attempt_id(1)));
     let has_unsent_outcome = OutcomeWaiting::Yes;
-    road.say(
-        50,
-        Input::Hello {
-            version: running,
-            open_attempt,
-            has_unsent_outcome,
-        },
-    );
-    assert_eq!(
-        road.now(),
-        "confirming",
-        "that the target runs is seen, whatever becomes of it"
-    );
+    road.say(50, Input::Hello { version: running, open_attempt, has_unsent_outcome });
+    assert_eq!(road.now(), "confirming", "that the target runs is seen, whatever becomes of it");
 }
 
 #[test]
@@ -411,21 +330,9 @@ fn an_executor_that_may_have_finished_is_asked_before_anything_is_concluded() {
         outcome_waiting(attempt, &version(running), told, stored, OutcomeWaiting::No)
     };
     let asked = Road::new().attempt;
-    assert_eq!(
-        waiting(&asked, "1.2.0", 0, 1),
-        OutcomeWaiting::No,
-        "it never saw the attempt"
-    );
+    assert_eq!(waiting(&asked, "1.2.0", 0, 1), OutcomeWaiting::No, "it never saw the attempt");
     assert_eq!(waiting(&asked, "1.2.0", 1, 1), OutcomeWaiting::Yes);
-    assert_eq!(
-        waiting(&asked, "1.1.5", 1, 1),
-        OutcomeWaiting::No,
-        "a third version is no end of this attempt"
-    );
-    assert_eq!(
-        waiting(&asked, "1.1.0", 2, 1),
-        OutcomeWaiting::Yes,
-        "the database was restored"
-    );
+    assert_eq!(waiting(&asked, "1.1.5", 1, 1), OutcomeWaiting::No, "a third version is no end of this attempt");
+    assert_eq!(waiting(&asked, "1.1.0", 2, 1), OutcomeWaiting::Yes, "the database was restored");
     assert_eq!(waiting(&Road::with_leave().attempt, "1.2.0", 1, 1), OutcomeWaiting::No);
 }

@@ -17,21 +17,12 @@ fn ask(target: &str) -> Request {
 
 fn answer(request: &Request, executor: &Executor, open: Option<&Attempt>) -> Result<Decision, Reason> {
     let catalog = ["1.0.0", "1.1.0", "1.2.0", "2.0.0", "3.0.0"].map(release);
-    let situation = Situation {
-        executor,
-        open,
-        online: true,
-        catalog: &catalog,
-    };
+    let situation = Situation { executor, open, online: true, catalog: &catalog };
     super::request(request, situation).map_err(|refusal| refusal.reason)
 }
 
 fn begin(instead_of: Option<AttemptId>) -> Result<Decision, Reason> {
-    Ok(Decision::Begin {
-        from_version: version("1.1.0"),
-        instead_of,
-        clears_hold: false,
-    })
+    Ok(Decision::Begin { from_version: version("1.1.0"), instead_of, clears_hold: false })
 }
 
 fn refused() -> Report {
@@ -47,10 +38,7 @@ fn refused() -> Report {
 }
 
 fn applying(from: &str, to: &str) -> Attempt {
-    Attempt {
-        apply_time: Some(at(30)),
-        ..attempt(from, to)
-    }
+    Attempt { apply_time: Some(at(30)), ..attempt(from, to) }
 }
 
 #[test]
@@ -66,15 +54,8 @@ fn an_idle_executor_takes_every_direct_target_and_says_why_not_the_others() {
 
 #[test]
 fn asking_for_a_held_version_clears_the_hold() {
-    let agent = Executor {
-        holds: vec![hold("1.2.0")],
-        ..executor("1.1.0")
-    };
-    let cleared = Decision::Begin {
-        from_version: version("1.1.0"),
-        instead_of: None,
-        clears_hold: true,
-    };
+    let agent = Executor { holds: vec![hold("1.2.0")], ..executor("1.1.0") };
+    let cleared = Decision::Begin { from_version: version("1.1.0"), instead_of: None, clears_hold: true };
     assert_eq!(answer(&ask("1.2.0"), &agent, None), Ok(cleared));
 }
 
@@ -82,58 +63,27 @@ fn asking_for_a_held_version_clears_the_hold() {
 fn an_executor_that_is_offline_takes_nothing_new() {
     let agent = executor("1.1.0");
     let catalog = [release("1.2.0")];
-    let situation = Situation {
-        executor: &agent,
-        open: None,
-        online: false,
-        catalog: &catalog,
-    };
+    let situation = Situation { executor: &agent, open: None, online: false, catalog: &catalog };
     let refusal = super::request(&ask("1.2.0"), situation).expect_err("refused");
     assert_eq!(refusal.reason, Reason::ExecutorOffline);
     let open = attempt("1.1.0", "1.2.0");
-    let repeated = super::request(
-        &ask("1.2.0"),
-        Situation {
-            open: Some(&open),
-            ..situation
-        },
-    );
-    assert_eq!(
-        repeated,
-        Ok(Decision::Same(open.id)),
-        "nothing is written, so nothing is refused"
-    );
+    let repeated = super::request(&ask("1.2.0"), Situation { open: Some(&open), ..situation });
+    assert_eq!(repeated, Ok(Decision::Same(open.id)), "nothing is written, so nothing is refused");
 }
 
 #[test]
 fn the_time_to_be_picked_up_has_bounds() {
     let agent = executor("1.1.0");
     for ttl in [Duration::ZERO, MAX_TTL + Duration::from_millis(1)] {
-        assert_eq!(
-            answer(&Request { ttl, ..ask("1.2.0") }, &agent, None),
-            Err(Reason::InvalidArgument)
-        );
+        assert_eq!(answer(&Request { ttl, ..ask("1.2.0") }, &agent, None), Err(Reason::InvalidArgument));
     }
-    assert_eq!(
-        answer(
-            &Request {
-                ttl: MAX_TTL,
-                ..ask("1.2.0")
-            },
-            &agent,
-            None
-        ),
-        begin(None)
-    );
+    assert_eq!(answer(&Request { ttl: MAX_TTL, ..ask("1.2.0") }, &agent, None), begin(None));
 }
 
 #[test]
 fn a_request_that_expects_another_version_is_refused() {
     let agent = executor("1.1.0");
-    let expecting = |text| Request {
-        expected_version: Some(version(text)),
-        ..ask("1.2.0")
-    };
+    let expecting = |text| Request { expected_version: Some(version(text)), ..ask("1.2.0") };
     assert_eq!(answer(&expecting("1.0.0"), &agent, None), Err(Reason::VersionMismatch));
     assert_eq!(answer(&expecting("1.1.0"), &agent, None), begin(None));
     let open = applying("1.1.0", "1.2.0");
@@ -143,45 +93,26 @@ fn a_request_that_expects_another_version_is_refused() {
         Ok(Decision::Same(open.id)),
         "the same question, late"
     );
-    assert_eq!(
-        answer(&expecting("1.0.0"), &arrived, Some(&open)),
-        Err(Reason::VersionMismatch)
-    );
+    assert_eq!(answer(&expecting("1.0.0"), &arrived, Some(&open)), Err(Reason::VersionMismatch));
 }
 
 #[test]
 fn one_upgrade_is_pending_at_a_time() {
     let agent = executor("1.1.0");
     let open = attempt("1.1.0", "1.2.0");
-    let replace = |target| Request {
-        replace: Replace::Yes,
-        ..ask(target)
-    };
+    let replace = |target| Request { replace: Replace::Yes, ..ask(target) };
     assert_eq!(answer(&ask("1.2.0"), &agent, Some(&open)), Ok(Decision::Same(open.id)));
-    assert_eq!(
-        answer(&replace("1.2.0"), &agent, Some(&open)),
-        Ok(Decision::Same(open.id))
-    );
+    assert_eq!(answer(&replace("1.2.0"), &agent, Some(&open)), Ok(Decision::Same(open.id)));
     assert_eq!(answer(&ask("2.0.0"), &agent, Some(&open)), Err(Reason::UpgradePending));
     assert_eq!(answer(&replace("2.0.0"), &agent, Some(&open)), begin(Some(open.id)));
-    assert_eq!(
-        answer(&replace("3.0.0"), &agent, Some(&open)),
-        Err(Reason::MajorHopRequired),
-        "the first one stays"
-    );
-    assert_eq!(
-        answer(&replace("1.1.0"), &agent, Some(&open)),
-        Err(Reason::AlreadyRunning)
-    );
+    assert_eq!(answer(&replace("3.0.0"), &agent, Some(&open)), Err(Reason::MajorHopRequired), "the first one stays");
+    assert_eq!(answer(&replace("1.1.0"), &agent, Some(&open)), Err(Reason::AlreadyRunning));
 }
 
 #[test]
 fn a_refused_attempt_that_is_asked_again_becomes_a_new_one() {
     let agent = executor("1.1.0");
-    let open = Attempt {
-        refused: Some(refused()),
-        ..attempt("1.1.0", "1.2.0")
-    };
+    let open = Attempt { refused: Some(refused()), ..attempt("1.1.0", "1.2.0") };
     assert_eq!(answer(&ask("1.2.0"), &agent, Some(&open)), begin(Some(open.id)));
     assert_eq!(answer(&ask("2.0.0"), &agent, Some(&open)), Err(Reason::UpgradePending));
 }
@@ -192,20 +123,11 @@ fn after_leave_the_one_request_taken_is_the_version_it_came_from() {
     for running in ["1.1.0", "1.2.0"] {
         let agent = executor(running);
         assert_eq!(answer(&ask("1.2.0"), &agent, Some(&open)), Ok(Decision::Same(open.id)));
-        assert_eq!(
-            answer(&ask("1.1.0"), &agent, Some(&open)),
-            Ok(Decision::RollBack(open.id))
-        );
-        let other = Request {
-            replace: Replace::Yes,
-            ..ask("2.0.0")
-        };
+        assert_eq!(answer(&ask("1.1.0"), &agent, Some(&open)), Ok(Decision::RollBack(open.id)));
+        let other = Request { replace: Replace::Yes, ..ask("2.0.0") };
         assert_eq!(answer(&other, &agent, Some(&open)), Err(Reason::AttemptApplying));
     }
-    let pinned = Executor {
-        pinned: Some("by hand".to_owned()),
-        ..executor("1.2.0")
-    };
+    let pinned = Executor { pinned: Some("by hand".to_owned()), ..executor("1.2.0") };
     assert_eq!(
         answer(&ask("1.1.0"), &pinned, Some(&open)),
         Ok(Decision::RollBack(open.id)),
@@ -235,31 +157,14 @@ fn an_ended_attempt_is_in_nobodys_way() {
 #[test]
 fn executors_that_take_no_requests_say_why() {
     let reasons = [
-        Executor {
-            state: State::Deactivated,
-            ..executor("1.1.0")
-        },
-        Executor {
-            version: None,
-            ..executor("1.1.0")
-        },
-        Executor {
-            duplicated_since: Some(at(0)),
-            ..executor("1.1.0")
-        },
-        Executor {
-            pinned: Some("by hand".to_owned()),
-            ..executor("1.1.0")
-        },
+        Executor { state: State::Deactivated, ..executor("1.1.0") },
+        Executor { version: None, ..executor("1.1.0") },
+        Executor { duplicated_since: Some(at(0)), ..executor("1.1.0") },
+        Executor { pinned: Some("by hand".to_owned()), ..executor("1.1.0") },
     ]
     .map(|agent| answer(&ask("1.2.0"), &agent, None).expect_err("refused"));
     assert_eq!(
         reasons,
-        [
-            Reason::ExecutorDeactivated,
-            Reason::ExecutorNeverSynced,
-            Reason::DuplicateIdentity,
-            Reason::ExecutorPinned
-        ]
+        [Reason::ExecutorDeactivated, Reason::ExecutorNeverSynced, Reason::DuplicateIdentity, Reason::ExecutorPinned]
     );
 }

@@ -65,11 +65,7 @@ fn key_ids(ids: Vec<String>) -> Result<Vec<String>, Error> {
         (1..=16).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b))
     };
     if let Some(bad) = ids.iter().find(|id| !fits(id)) {
-        return Err(Error::new(
-            "release_key_ids",
-            "is not 1 to 16 upper-case hexadecimal digits",
-            bad,
-        ));
+        return Err(Error::new("release_key_ids", "is not 1 to 16 upper-case hexadecimal digits", bad));
     }
     if ids.len() > LIST_MAX {
         return Err(too_many("release_key_ids", ids.len()));
@@ -87,11 +83,7 @@ fn unsent(reports: Vec<v1::Report>) -> Result<Vec<AttemptReport>, Error> {
     if reports.len() > LIST_MAX {
         return Err(too_many("unsent_outcomes", reports.len()));
     }
-    let one = |report: v1::Report| {
-        report
-            .try_into()
-            .map_err(|error: Error| error.within("unsent_outcomes"))
-    };
+    let one = |report: v1::Report| report.try_into().map_err(|error: Error| error.within("unsent_outcomes"));
     reports.into_iter().map(one).collect()
 }
 
@@ -101,9 +93,5 @@ fn too_many(field: &'static str, given: usize) -> Error {
 
 fn pinned(reason: &str) -> String {
     let reason = text::line(reason, text::NOTE_MAX_BYTES);
-    if reason.is_empty() {
-        "no reason given".to_owned()
-    } else {
-        reason
-    }
+    if reason.is_empty() { "no reason given".to_owned() } else { reason }
 }

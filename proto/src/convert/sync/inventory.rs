@@ -12,16 +12,10 @@ impl From<Inventory> for v1::Inventory {
     fn from(inventory: Inventory) -> Self {
         let nodes = |nodes: Vec<Node>| nodes.into_iter().map(v1::Node::from).collect();
         match inventory {
-            Inventory::Full(all) => Self {
-                full: true,
-                nodes: nodes(all),
-                removed_node_names: Vec::new(),
-            },
-            Inventory::Delta { present, removed } => Self {
-                full: false,
-                nodes: nodes(present),
-                removed_node_names: removed,
-            },
+            Inventory::Full(all) => Self { full: true, nodes: nodes(all), removed_node_names: Vec::new() },
+            Inventory::Delta { present, removed } => {
+                Self { full: false, nodes: nodes(present), removed_node_names: removed }
+            }
         }
     }
 }
@@ -36,10 +30,7 @@ impl TryFrom<v1::Inventory> for Inventory {
             return Ok(Self::Full(present));
         }
         let name = |name: &String| node_name("removed_node_names", name);
-        Ok(Self::Delta {
-            present,
-            removed: wire.removed_node_names.iter().map(name).collect::<Result<_, _>>()?,
-        })
+        Ok(Self::Delta { present, removed: wire.removed_node_names.iter().map(name).collect::<Result<_, _>>()? })
     }
 }
 
@@ -77,9 +68,5 @@ impl TryFrom<v1::Node> for Node {
 
 /// Hosts have names that no RFC allows; they are kept as they are, but for what a terminal would obey.
 fn node_name(field: &'static str, name: &str) -> Result<String, Error> {
-    if name.is_empty() {
-        Err(Error::missing(field))
-    } else {
-        Ok(text::line(name, NODE_NAME_MAX_BYTES))
-    }
+    if name.is_empty() { Err(Error::missing(field)) } else { Ok(text::line(name, NODE_NAME_MAX_BYTES)) }
 }

@@ -23,16 +23,12 @@ pub(super) fn usable(token: &JoinTokenRecord, now: Timestamp) -> Result<(), Refu
 /// The name to enrol: asked for, or the token's; they may not differ.
 pub(super) fn name(token: &JoinTokenRecord, asked: Option<ExecutorId>) -> Result<ExecutorId, Error> {
     match (asked, token.executor.clone()) {
-        (Some(asked), Some(only)) if asked != only => Err(invalid(
-            "executor_id",
-            format!("this join token enrols {only} only, not {asked}"),
-        )),
+        (Some(asked), Some(only)) if asked != only => {
+            Err(invalid("executor_id", format!("this join token enrols {only} only, not {asked}")))
+        }
         (Some(asked), _) => Ok(asked),
         (None, Some(only)) => Ok(only),
-        (None, None) => Err(invalid(
-            "executor_id",
-            "is required, since the join token names no executor".to_owned(),
-        )),
+        (None, None) => Err(invalid("executor_id", "is required, since the join token names no executor".to_owned())),
     }
 }
 
@@ -49,10 +45,7 @@ pub(super) fn facts(certificate: &CertificateRecord) -> Vec<(&'static str, Strin
 }
 
 pub(super) fn invalid(field: &str, description: String) -> Error {
-    Error::Invalid(vec![Violation {
-        field: field.to_owned(),
-        description,
-    }])
+    Error::Invalid(vec![Violation { field: field.to_owned(), description }])
 }
 
 pub(super) fn unknown_token() -> Refusal {
@@ -60,17 +53,11 @@ pub(super) fn unknown_token() -> Refusal {
 }
 
 pub(super) fn token_refused(why: &str) -> Refusal {
-    Refusal::new(
-        Reason::JoinTokenInvalid,
-        format!("the join token {why}; ask for a new one"),
-    )
+    Refusal::new(Reason::JoinTokenInvalid, format!("the join token {why}; ask for a new one"))
 }
 
 pub(super) fn refused(why: &str) -> Refusal {
-    Refusal::new(
-        Reason::CertificateInvalid,
-        format!("{why}; enroll again with a join token"),
-    )
+    Refusal::new(Reason::CertificateInvalid, format!("{why}; enroll again with a join token"))
 }
 
 /// A uid says nothing about its executor, not even when it was made (UUIDv4).

@@ -202,10 +202,7 @@ fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Error> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
     // No spaces and no `=`: a label has to be sayable in a filter.
     let fits = |text: &str| text.len() <= LABEL_MAX && text.bytes().all(allowed);
-    match labels
-        .iter()
-        .find(|(key, value)| key.is_empty() || !fits(key) || !fits(value))
-    {
+    match labels.iter().find(|(key, value)| key.is_empty() || !fits(key) || !fits(value)) {
         None => Ok(()),
         Some((key, _)) => {
             let shown: String = key.chars().take(80).collect();

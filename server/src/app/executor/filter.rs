@@ -52,9 +52,7 @@ impl Filter {
         let executor = &view.executor;
         let label = |(key, value): &(String, String)| executor.labels.get(key) == Some(value);
         let name = |part: &String| executor.name.executor.as_str().contains(part.as_str());
-        self.version
-            .as_ref()
-            .is_none_or(|version| executor.version.as_ref() == Some(version))
+        self.version.as_ref().is_none_or(|version| executor.version.as_ref() == Some(version))
             && self.name_contains.as_ref().is_none_or(name)
             && self.labels.iter().all(label)
             && self.channel.is_none_or(|channel| executor.channel == channel)
@@ -118,10 +116,7 @@ fn parsed<T: FromStr<Err: std::fmt::Display>>(term: &str, value: &str) -> Result
 }
 
 fn unknown(term: &str) -> Error {
-    refused(
-        term,
-        "is no term; write version=, channel=, online=, state=, pinned=, label.<key>= or name:<part>",
-    )
+    refused(term, "is no term; write version=, channel=, online=, state=, pinned=, label.<key>= or name:<part>")
 }
 
 fn refused(term: &str, rule: &str) -> Error {
@@ -152,15 +147,9 @@ mod tests {
 
     #[test]
     fn what_is_no_term_is_refused_by_name() {
-        for bad in [
-            "web",
-            "colour=red",
-            "online=maybe",
-            "state=gone",
-            "channel=fast",
-            "label.=x",
-            "online=true online=false",
-        ] {
+        for bad in
+            ["web", "colour=red", "online=maybe", "state=gone", "channel=fast", "label.=x", "online=true online=false"]
+        {
             assert!(bad.parse::<Filter>().is_err(), "{bad}");
         }
     }

@@ -13,11 +13,7 @@ const PAGE: usize = 100;
 
 /// Refuses an executor that is more than one major behind the control plane.
 pub(crate) fn check_support(executor: &Executor, control_plane: &Version) -> Result<(), Refusal> {
-    let Some(running) = executor
-        .version
-        .as_ref()
-        .filter(|version| version.is_out_of_support(control_plane))
-    else {
+    let Some(running) = executor.version.as_ref().filter(|version| version.is_out_of_support(control_plane)) else {
         return Ok(());
     };
     let oldest = control_plane.major().saturating_sub(1);
@@ -46,10 +42,7 @@ impl App {
         let executor = self.executor_read(name).await?;
         check_support(&executor, &self.settings.server_version)?;
         let cut = page.judge::<String>(format!("nodes of {}", executor.uid), PAGE)?;
-        let page = Page {
-            after: cut.after.clone(),
-            limit: cut.one_more(),
-        };
+        let page = Page { after: cut.after.clone(), limit: cut.one_more() };
         let rows = self.store.node_list(executor.uid, page).await?;
         Ok(cut.page(rows, |row| row.name.clone()))
     }

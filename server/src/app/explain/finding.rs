@@ -75,11 +75,8 @@ pub(super) fn of_executor(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
     if executor.state == State::Deactivated {
         findings.push(
-            Finding::blocking(
-                Reason::ExecutorDeactivated,
-                "it is deactivated: its certificate is refused",
-            )
-            .remedy(format!("`novacula executor activate {id}`, when it is to come back")),
+            Finding::blocking(Reason::ExecutorDeactivated, "it is deactivated: its certificate is refused")
+                .remedy(format!("`novacula executor activate {id}`, when it is to come back")),
         );
     }
     if executor.kind.is_none() || executor.version.is_none() {
@@ -112,11 +109,8 @@ fn of_presence(facts: &Facts) -> Option<Finding> {
         return None;
     }
     let finding = if facts.presence.online {
-        Finding::new(
-            Severity::Notice,
-            "its stream ended less than 30 s ago: it is reconnecting, or going away",
-        )
-        .remedy("wait for half a minute, and look again")
+        Finding::new(Severity::Notice, "its stream ended less than 30 s ago: it is reconnecting, or going away")
+            .remedy("wait for half a minute, and look again")
     } else {
         let ago = facts.presence.last_seen.map(|seen| facts.now.since(seen).as_secs());
         let message = ago.map_or_else(
@@ -134,10 +128,7 @@ fn of_presence(facts: &Facts) -> Option<Finding> {
 fn of_version(facts: &Facts) -> Vec<Finding> {
     let executor = &facts.executor;
     let mut findings = Vec::new();
-    if let Some(running) = executor
-        .version
-        .as_ref()
-        .filter(|version| version.is_out_of_support(&facts.server_version))
+    if let Some(running) = executor.version.as_ref().filter(|version| version.is_out_of_support(&facts.server_version))
     {
         let oldest = facts.server_version.major().saturating_sub(1);
         findings.push(
@@ -158,11 +149,7 @@ fn of_version(facts: &Facts) -> Vec<Finding> {
     if executor.effective_channel() != executor.channel {
         findings.push(Finding::new(
             Severity::Notice,
-            format!(
-                "its host holds channel {} down to {}",
-                executor.channel,
-                executor.effective_channel()
-            ),
+            format!("its host holds channel {} down to {}", executor.channel, executor.effective_channel()),
         ));
     }
     for hold in &executor.holds {
@@ -190,19 +177,13 @@ pub(super) fn of_targets(facts: &Facts) -> Option<Finding> {
     Some(match (allowed, facts.targets.first()) {
         (0, None) => Finding::new(
             Severity::Notice,
-            format!(
-                "no other release is shown to it on channel {}",
-                facts.executor.effective_channel()
-            ),
+            format!("no other release is shown to it on channel {}", facts.executor.effective_channel()),
         )
         .remedy("publish a release, or widen its channel"),
         (0, Some(first)) => {
             let why = first.blocked.as_ref().map_or("", |refusal| refusal.message.as_str());
-            Finding::new(
-                Severity::Notice,
-                format!("no release is a direct target; {}: {why}", first.release.version),
-            )
-            .remedy(format!("`novacula upgrade targets {id}` shows what blocks each"))
+            Finding::new(Severity::Notice, format!("no release is a direct target; {}: {why}", first.release.version))
+                .remedy(format!("`novacula upgrade targets {id}` shows what blocks each"))
         }
         (n, _) => Finding::new(Severity::Ok, format!("{n} release(s) may be requested now"))
             .remedy(format!("`novacula upgrade targets {id}`")),

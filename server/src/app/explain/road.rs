@@ -33,10 +33,7 @@ fn open(facts: &Facts, attempt: &Attempt) -> Finding {
     if attempt.rollback_requested {
         return Finding::new(
             Severity::Notice,
-            format!(
-                "{} was asked for after leave: the executor is to bring it back",
-                attempt.from_version
-            ),
+            format!("{} was asked for after leave: the executor is to bring it back", attempt.from_version),
         )
         .because(Reason::RollbackRequested)
         .since(attempt.apply_time);
@@ -102,45 +99,29 @@ fn refused(facts: &Facts, attempt: &Attempt, report: &Report) -> Finding {
         report.message,
         words(attempt.expire_time.since(facts.now).as_secs())
     );
-    Finding::new(Severity::Blocking, message)
-        .remedy(remedy(report.error_code))
-        .since(attempt.progress_time)
+    Finding::new(Severity::Blocking, message).remedy(remedy(report.error_code)).since(attempt.progress_time)
 }
 
 fn ended(attempt: &Attempt, ending: &Ending) -> Finding {
     let target = attempt.target_version();
-    let code = ending
-        .error_code
-        .map(|code| format!(" ({})", code.as_str()))
-        .unwrap_or_default();
+    let code = ending.error_code.map(|code| format!(" ({})", code.as_str())).unwrap_or_default();
     let (severity, message) = match ending.outcome {
         Outcome::Succeeded => (Severity::Ok, format!("the last upgrade, to {target}, succeeded")),
-        Outcome::RolledBack => (
-            Severity::Notice,
-            format!(
-                "the last upgrade, to {target}, was rolled back{code}: {}",
-                ending.message
-            ),
-        ),
-        Outcome::Refused => (
-            Severity::Notice,
-            format!("the last upgrade, to {target}, was refused{code}: {}", ending.message),
-        ),
-        Outcome::Failed => (
-            Severity::Notice,
-            format!("the last upgrade, to {target}, failed{code}: {}", ending.message),
-        ),
-        Outcome::Expired => (
-            Severity::Notice,
-            format!("the last upgrade, to {target}, expired before it was picked up"),
-        ),
+        Outcome::RolledBack => {
+            (Severity::Notice, format!("the last upgrade, to {target}, was rolled back{code}: {}", ending.message))
+        }
+        Outcome::Refused => {
+            (Severity::Notice, format!("the last upgrade, to {target}, was refused{code}: {}", ending.message))
+        }
+        Outcome::Failed => {
+            (Severity::Notice, format!("the last upgrade, to {target}, failed{code}: {}", ending.message))
+        }
+        Outcome::Expired => {
+            (Severity::Notice, format!("the last upgrade, to {target}, expired before it was picked up"))
+        }
         Outcome::Cancelled | Outcome::Superseded => (
             Severity::Ok,
-            format!(
-                "the last upgrade, to {target}, was {}: {}",
-                ending.outcome.as_str(),
-                ending.message
-            ),
+            format!("the last upgrade, to {target}, was {}: {}", ending.outcome.as_str(), ending.message),
         ),
     };
     let finding = Finding::new(severity, message).since(attempt.end_time);
@@ -223,9 +204,6 @@ fn remedy(code: Option<ErrorCode>) -> &'static str {
 fn bytes(attempt: &Attempt) -> String {
     match attempt.bytes_total {
         0 => format!("{} bytes so far", attempt.bytes_done),
-        total => format!(
-            "{} % of {total} bytes",
-            attempt.bytes_done.min(total).saturating_mul(100) / total
-        ),
+        total => format!("{} % of {total} bytes", attempt.bytes_done.min(total).saturating_mul(100) / total),
     }
 }

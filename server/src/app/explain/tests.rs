@@ -46,10 +46,7 @@ fn attempt(phase: Phase) -> Attempt {
         executor: ExecutorUid::new(Uuid::nil()),
         executor_name: executor().name,
         revision: Revision::default(),
-        release: ReleaseId {
-            kind: Kind::Agent,
-            version: version("1.1.0"),
-        },
+        release: ReleaseId { kind: Kind::Agent, version: version("1.1.0") },
         from_version: version("1.0.0"),
         generation: Generation(1),
         phase,
@@ -73,11 +70,7 @@ fn attempt(phase: Phase) -> Attempt {
 fn facts(executor: Executor, attempt: Option<Attempt>) -> Facts {
     Facts {
         executor,
-        presence: Presence {
-            online: true,
-            connected: true,
-            last_seen: Some(NOW),
-        },
+        presence: Presence { online: true, connected: true, last_seen: Some(NOW) },
         attempt,
         targets: Vec::new(),
         policy: Policy::default(),
@@ -104,35 +97,10 @@ fn what_the_row_says_blocks_by_name() {
     let row = executor;
     let blocking = Severity::Blocking;
     let cases = [
-        (
-            Executor {
-                state: State::Deactivated,
-                ..row()
-            },
-            Reason::ExecutorDeactivated,
-            "deactivated",
-        ),
-        (
-            Executor { version: None, ..row() },
-            Reason::ExecutorNeverSynced,
-            "never synced",
-        ),
-        (
-            Executor {
-                duplicated_since: Some(NOW),
-                ..row()
-            },
-            Reason::DuplicateIdentity,
-            "two instances",
-        ),
-        (
-            Executor {
-                pinned: Some("apt owns it".to_owned()),
-                ..row()
-            },
-            Reason::ExecutorPinned,
-            "apt owns it",
-        ),
+        (Executor { state: State::Deactivated, ..row() }, Reason::ExecutorDeactivated, "deactivated"),
+        (Executor { version: None, ..row() }, Reason::ExecutorNeverSynced, "never synced"),
+        (Executor { duplicated_since: Some(NOW), ..row() }, Reason::DuplicateIdentity, "two instances"),
+        (Executor { pinned: Some("apt owns it".to_owned()), ..row() }, Reason::ExecutorPinned, "apt owns it"),
     ];
     for (executor, reason, word) in cases {
         check(&facts(executor, None), blocking, Some(reason), word);
@@ -149,12 +117,7 @@ fn an_offline_executor_is_told_since_when() {
         },
         ..facts(executor(), None)
     };
-    check(
-        &away,
-        Severity::Blocking,
-        Some(Reason::ExecutorOffline),
-        "last seen 3 h 0 min ago",
-    );
+    check(&away, Severity::Blocking, Some(Reason::ExecutorOffline), "last seen 3 h 0 min ago");
     assert_eq!(judge(&away).findings[0].since, away.presence.last_seen);
 }
 
@@ -166,16 +129,8 @@ fn a_held_version_is_worth_knowing_and_blocks_nothing() {
         cause: "crash loop".to_owned(),
         since: NOW,
     };
-    let held = Executor {
-        holds: vec![hold],
-        ..executor()
-    };
-    check(
-        &facts(held, None),
-        Severity::Notice,
-        Some(Reason::VersionHeld),
-        "crash loop",
-    );
+    let held = Executor { holds: vec![hold], ..executor() };
+    check(&facts(held, None), Severity::Notice, Some(Reason::VersionHeld), "crash loop");
 }
 
 #[test]
@@ -198,16 +153,8 @@ fn each_phase_says_what_it_waits_for() {
 
 #[test]
 fn a_spec_that_nobody_picked_up_is_expired() {
-    let late = Attempt {
-        expire_time: NOW,
-        ..attempt(Phase::Delivered)
-    };
-    check(
-        &facts(executor(), Some(late)),
-        Severity::Blocking,
-        Some(Reason::TtlExpired),
-        "in time",
-    );
+    let late = Attempt { expire_time: NOW, ..attempt(Phase::Delivered) };
+    check(&facts(executor(), Some(late)), Severity::Blocking, Some(Reason::TtlExpired), "in time");
 }
 
 #[test]
@@ -222,15 +169,7 @@ fn every_typed_error_has_a_remedy() {
             rolled_back_to: None,
             log_tail: Vec::new(),
         };
-        let refused = Attempt {
-            refused: Some(report),
-            ..attempt(Phase::Verifying)
-        };
-        check(
-            &facts(executor(), Some(refused)),
-            Severity::Blocking,
-            None,
-            code.as_str(),
-        );
+        let refused = Attempt { refused: Some(report), ..attempt(Phase::Verifying) };
+        check(&facts(executor(), Some(refused)), Severity::Blocking, None, code.as_str());
     }
 }

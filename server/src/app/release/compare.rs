@@ -37,10 +37,7 @@ impl App {
         let catalog = self.store.release_list(kind).await?;
         let find = |version: &Version| catalog.iter().find(|release| release.id.version == *version);
         let target = find(to).ok_or_else(|| {
-            let id = ReleaseId {
-                kind,
-                version: to.clone(),
-            };
+            let id = ReleaseId { kind, version: to.clone() };
             Error::not_found(id.resource_name())
         })?;
         let (low, high) = (from.min(to), from.max(to));

@@ -25,10 +25,7 @@ impl App {
     ) -> Result<Release, Error> {
         caller.authorize(None)?;
         if id.version.is_prerelease() && channel == Channel::Stable {
-            let rule = format!(
-                "{} is a pre-release, and stable takes none; use beta or dev",
-                id.version
-            );
+            let rule = format!("{} is a pre-release, and stable takes none; use beta or dev", id.version);
             return Err(Error::field("channel", rule));
         }
         if notes.len() > NOTES_MAX {

@@ -126,26 +126,15 @@ impl App {
 
     /// The digest of bytes that have to be here, and are.
     async fn stored(&self, artifact: &Artifact) -> Result<Option<Sha256>, Error> {
-        let Artifact::Agent {
-            location: Location::Stored,
-            sha256,
-            size,
-            ..
-        } = artifact
-        else {
+        let Artifact::Agent { location: Location::Stored, sha256, size, .. } = artifact else {
             return Ok(None);
         };
         let found = self.artifacts.size(sha256).await.map_err(artifact_error)?;
         if found == Some(*size) {
             return Ok(Some(*sha256));
         }
-        let message = format!(
-            "the bytes of the artifact for {} are not here; upload them",
-            label(artifact)
-        );
-        Err(Refusal::new(Reason::SizeMismatch, message)
-            .with("sha256", sha256)
-            .into())
+        let message = format!("the bytes of the artifact for {} are not here; upload them", label(artifact));
+        Err(Refusal::new(Reason::SizeMismatch, message).with("sha256", sha256).into())
     }
 
     async fn prove_bytes(&self, file: SignatureFile, key: ReleaseKey, sha256: Sha256) -> Result<(), Error> {
@@ -155,9 +144,7 @@ impl App {
             operation: "read an artifact to verify its signature",
             source,
         };
-        let proven = tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|error| internal(error.into()))?;
+        let proven = tokio::task::spawn_blocking(work).await.map_err(|error| internal(error.into()))?;
         Ok(proven.map_err(|error| internal(error.into()))??)
     }
 
@@ -173,10 +160,7 @@ impl App {
                     names.push(executor.name.to_string());
                 }
             }
-            after = rows
-                .last()
-                .filter(|_| rows.len() >= WALK)
-                .map(|row| row.name.executor.clone());
+            after = rows.last().filter(|_| rows.len() >= WALK).map(|row| row.name.executor.clone());
             if after.is_none() {
                 break;
             }
@@ -200,10 +184,7 @@ fn strands(release: &Release, executor: &Executor) -> bool {
     let Some(artifact) = artifact(release, executor) else {
         return false;
     };
-    let files = artifact
-        .signatures()
-        .iter()
-        .filter_map(|text| SignatureFile::parse(text).ok());
+    let files = artifact.signatures().iter().filter_map(|text| SignatureFile::parse(text).ok());
     let signed: BTreeSet<String> = files.map(|file| file.key().to_string()).collect();
     !executor.release_key_ids.iter().any(|trusted| signed.contains(trusted))
 }

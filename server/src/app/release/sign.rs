@@ -30,11 +30,7 @@ impl App {
         let mut patience = Patience::new();
         loop {
             let mut release = self.release_read(id).await?;
-            if find_artifact(&mut release, platform)?
-                .signatures()
-                .iter()
-                .any(|own| own == text)
-            {
+            if find_artifact(&mut release, platform)?.signatures().iter().any(|own| own == text) {
                 return Ok(release);
             }
             let elsewhere = self.highest_sequence_elsewhere(id).await?;

@@ -50,10 +50,9 @@ impl Incoming {
         }
         match &mut self.bytes {
             Expected::Coming(upload) => upload.write(chunk).await.map_err(artifact_error),
-            Expected::None | Expected::Stored { .. } => Err(Error::field(
-                "chunk",
-                "no bytes are taken for an external URL or an image",
-            )),
+            Expected::None | Expected::Stored { .. } => {
+                Err(Error::field("chunk", "no bytes are taken for an external URL or an image"))
+            }
         }
     }
 }
@@ -69,22 +68,12 @@ impl App {
         check_draft(&release)?;
         self.check_artifact(&release, &artifact).await?;
         let bytes = match &artifact {
-            Artifact::Agent {
-                location: Location::Stored,
-                size,
-                sha256,
-                ..
-            } => Expected::Stored {
-                sha256: *sha256,
-                size: *size,
-            },
+            Artifact::Agent { location: Location::Stored, size, sha256, .. } => {
+                Expected::Stored { sha256: *sha256, size: *size }
+            }
             Artifact::Agent { .. } | Artifact::Operator { .. } => Expected::None,
         };
-        Ok(Incoming {
-            release: id.clone(),
-            artifact,
-            bytes,
-        })
+        Ok(Incoming { release: id.clone(), artifact, bytes })
     }
 
     /// Every byte has come: they are checked and kept, and the draft has its artifact. One of the same platform is replaced.
@@ -92,11 +81,7 @@ impl App {
     /// # Errors
     /// `SIZE_MISMATCH`, `DIGEST_MISMATCH`; a release that is no draft any more.
     pub async fn artifact_finish(&self, caller: &Caller, incoming: Incoming) -> Result<Release, Error> {
-        let Incoming {
-            release: id,
-            artifact,
-            bytes,
-        } = incoming;
+        let Incoming { release: id, artifact, bytes } = incoming;
         match bytes {
             Expected::None => {}
             Expected::Coming(upload) => upload.finish().await.map_err(artifact_error)?,
@@ -112,9 +97,7 @@ impl App {
             let mut release = self.release_read(&id).await?;
             check_draft(&release)?;
             let name = label(&artifact);
-            release
-                .artifacts
-                .retain(|own| label(own) != name && matches!(own, Artifact::Agent { .. }));
+            release.artifacts.retain(|own| label(own) != name && matches!(own, Artifact::Agent { .. }));
             release.artifacts.push(artifact.clone());
             settle(&mut release)?;
             let event = Event {
@@ -138,9 +121,7 @@ impl App {
     async fn check_artifact(&self, release: &Release, artifact: &Artifact) -> Result<(), Error> {
         let manifest = |field: &str, error: &domain::manifest::Error| Error::field(field, error.to_string());
         match artifact {
-            Artifact::Agent {
-                file, size, location, ..
-            } => {
+            Artifact::Agent { file, size, location, .. } => {
                 check_kind(release, Kind::Agent)?;
                 domain::manifest::check_file(file).map_err(|error| manifest("artifact.agent.file", &error))?;
                 let max = self.settings.max_artifact_bytes;
@@ -158,10 +139,7 @@ impl App {
             }
         }
         if artifact.signatures().len() > SIGNATURES_MAX {
-            let rule = format!(
-                "has {} entries; at most {SIGNATURES_MAX} are kept",
-                artifact.signatures().len()
-            );
+            let rule = format!("has {} entries; at most {SIGNATURES_MAX} are kept", artifact.signatures().len());
             return Err(Error::field("artifact.minisign_signatures", rule));
         }
         let mut own = Vec::new();
@@ -180,15 +158,9 @@ fn check_draft(release: &Release) -> Result<(), Refusal> {
         Status::Draft => return Ok(()),
         Status::Published => (
             Reason::AlreadyExists,
-            format!(
-                "release {} is published: its bytes never change; make a new version",
-                release.id
-            ),
+            format!("release {} is published: its bytes never change; make a new version", release.id),
         ),
-        Status::Yanked => (
-            Reason::ReleaseYanked,
-            format!("release {} was yanked; make a new version", release.id),
-        ),
+        Status::Yanked => (Reason::ReleaseYanked, format!("release {} was yanked; make a new version", release.id)),
     };
     Err(Refusal::new(reason, message).with("release", &release.id))
 }
@@ -197,10 +169,7 @@ fn check_kind(release: &Release, kind: Kind) -> Result<(), Refusal> {
     if release.id.kind == kind {
         return Ok(());
     }
-    let message = format!(
-        "release {} is for kind {}, and the artifact for {kind}",
-        release.id, release.id.kind
-    );
+    let message = format!("release {} is for kind {}, and the artifact for {kind}", release.id, release.id.kind);
     Err(Refusal::new(Reason::KindMismatch, message))
 }
 
@@ -216,18 +185,12 @@ fn check_url(url: &str) -> Result<(), Error> {
     let parsed: http::Uri = url.parse().map_err(|_| refused())?;
     let authority = parsed.authority().map(http::uri::Authority::as_str);
     let host = authority.is_some_and(|authority| !authority.contains('@') && !authority.is_empty());
-    if plain && host && parsed.scheme_str() == Some("https") {
-        Ok(())
-    } else {
-        Err(refused())
-    }
+    if plain && host && parsed.scheme_str() == Some("https") { Ok(()) } else { Err(refused()) }
 }
 
 fn size_mismatch(expected: u64, actual: u64) -> Refusal {
     let message = format!("{expected} bytes were announced, and {actual} came; send the file whole");
-    Refusal::new(Reason::SizeMismatch, message)
-        .with("expected", expected)
-        .with("actual", actual)
+    Refusal::new(Reason::SizeMismatch, message).with("expected", expected).with("actual", actual)
 }
 
 /// What the storage says, for the caller.
@@ -249,9 +212,6 @@ pub(crate) fn artifact_error(error: artifacts::Error) -> Error {
             );
             Refusal::new(Reason::Unavailable, message).into()
         }
-        error @ artifacts::Error::Io { .. } => Error::Internal {
-            operation: "keep an artifact",
-            source: error.into(),
-        },
+        error @ artifacts::Error::Io { .. } => Error::Internal { operation: "keep an artifact", source: error.into() },
     }
 }

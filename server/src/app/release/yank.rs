@@ -68,9 +68,7 @@ impl App {
             let slice_is_full = open.len() >= SLICE;
             let mut cancelled = 0usize;
             for attempt in open.iter().filter(|attempt| !attempt.has_leave()) {
-                let told = self
-                    .attempt_tell(attempt.executor, attempt.id, &Input::Yank, actor.clone())
-                    .await?;
+                let told = self.attempt_tell(attempt.executor, attempt.id, &Input::Yank, actor.clone()).await?;
                 cancelled += usize::from(told.is_some_and(|(after, _)| after.is_ended()));
             }
             if !slice_is_full || cancelled == 0 {

@@ -62,10 +62,7 @@ impl App {
             return Wanted::Withheld;
         }
         let generation = executor.generation;
-        let say = |want, rollback_to| Wanted::Desired {
-            desired: Desired { generation, want },
-            rollback_to,
-        };
+        let say = |want, rollback_to| Wanted::Desired { desired: Desired { generation, want }, rollback_to };
         let Some(attempt) = attempt.filter(|attempt| attempt.is_pending()) else {
             return say(Want::Nothing, None);
         };
@@ -77,11 +74,7 @@ impl App {
         match release.and_then(|release| spec(release, executor)) {
             Some(spec) => {
                 let remaining_ttl = remaining_ttl(attempt, &self.settings.policy, now);
-                let want = Want::Upgrade {
-                    attempt: attempt.id,
-                    spec,
-                    remaining_ttl,
-                };
+                let want = Want::Upgrade { attempt: attempt.id, spec, remaining_ttl };
                 say(want, None)
             }
             None => {
@@ -120,9 +113,6 @@ impl App {
 
 /// What a deactivated executor is told.
 pub(super) fn deactivated(executor: &Executor) -> Refusal {
-    let message = format!(
-        "{} is deactivated; a person has to activate it before it may sync",
-        executor.name
-    );
+    let message = format!("{} is deactivated; a person has to activate it before it may sync", executor.name);
     Refusal::new(Reason::ExecutorDeactivated, message).with("executor", &executor.name)
 }

@@ -42,15 +42,9 @@ pub fn judge(sessions: &[SessionRow]) -> Option<Duel> {
     let first = sessions.iter().rev().find(|session| pair.contains(&session.instance))?;
     let [newest, previous] = pair;
     Some(if first.instance == newest {
-        Duel {
-            earlier: newest,
-            later: previous,
-        }
+        Duel { earlier: newest, later: previous }
     } else {
-        Duel {
-            earlier: previous,
-            later: newest,
-        }
+        Duel { earlier: previous, later: newest }
     })
 }
 
@@ -92,10 +86,7 @@ mod tests {
 
     #[test]
     fn three_displacements_by_two_instances_are_a_duel() {
-        let duel = Duel {
-            earlier: instance(1),
-            later: instance(2),
-        };
+        let duel = Duel { earlier: instance(1), later: instance(2) };
         assert_eq!(judged(&[1, 2, 1], 0), None);
         assert_eq!(judged(&[1, 2, 1, 2], 0), Some(duel));
         assert_eq!(judged(&[1, 2, 1, 2, 1], 0), Some(duel));

@@ -74,16 +74,9 @@ impl App {
             verdicts.push(self.judge(hello, executors.get(&hello.uid)).await?);
         }
         let admitted = |verdict: &(usize, &Option<Admitted>)| verdict.1.is_none();
-        let admitted: Vec<usize> = verdicts
-            .iter()
-            .enumerate()
-            .filter(admitted)
-            .map(|(index, _)| index)
-            .collect();
-        let sessions: Vec<(ExecutorUid, InstanceId)> = admitted
-            .iter()
-            .map(|index| (hellos[*index].uid, hellos[*index].instance))
-            .collect();
+        let admitted: Vec<usize> = verdicts.iter().enumerate().filter(admitted).map(|(index, _)| index).collect();
+        let sessions: Vec<(ExecutorUid, InstanceId)> =
+            admitted.iter().map(|index| (hellos[*index].uid, hellos[*index].instance)).collect();
         let opened = if sessions.is_empty() {
             Vec::new()
         } else {
@@ -122,9 +115,7 @@ impl App {
                 "{} is an {kind} and says that it is an {}; a kind never changes: enroll under another name",
                 executor.name, hello.kind
             );
-            let refusal = Refusal::new(Reason::KindMismatch, message)
-                .with("kind", kind)
-                .with("said_kind", hello.kind);
+            let refusal = Refusal::new(Reason::KindMismatch, message).with("kind", kind).with("said_kind", hello.kind);
             return Ok(Some(Admitted::Refused(refusal)));
         }
         if let Some(since) = executor.duplicated_since {
@@ -164,11 +155,7 @@ impl App {
             // It always has an event.
             commits.extend(draft.into_commit());
         }
-        let written = if commits.is_empty() {
-            Vec::new()
-        } else {
-            self.store.executor_commit_batch(commits).await?
-        };
+        let written = if commits.is_empty() { Vec::new() } else { self.store.executor_commit_batch(commits).await? };
         let mut admitted = Vec::with_capacity(said.len());
         for ((one, endings), written) in said.into_iter().zip(endings).zip(written) {
             if written.is_ok() {
@@ -208,11 +195,7 @@ impl App {
         Ok(Admitted::Open(Box::new(Opened {
             epoch: said.opened.epoch,
             name: said.executor.name.clone(),
-            acknowledged: unsent
-                .iter()
-                .filter(|report| is_whole(report))
-                .map(|report| report.attempt)
-                .collect(),
+            acknowledged: unsent.iter().filter(|report| is_whole(report)).map(|report| report.attempt).collect(),
             out_of_support: said.hello.version.is_out_of_support(&self.settings.server_version),
             time: self.now().await?,
         })))
@@ -249,11 +232,7 @@ impl App {
         if let Some(open) = open
             && let Some(attempt) = self.store.attempt_get(open).await?
         {
-            let in_hello = if taken.contains(&open) {
-                OutcomeWaiting::Yes
-            } else {
-                OutcomeWaiting::No
-            };
+            let in_hello = if taken.contains(&open) { OutcomeWaiting::Yes } else { OutcomeWaiting::No };
             let told = hello.generation;
             let waiting = outcome_waiting(&attempt, &hello.version, told, stored, in_hello);
             let input = Input::Hello {
@@ -291,11 +270,7 @@ struct Said<'a> {
 }
 
 fn emit_session(draft: &mut Draft, said: &Said<'_>) {
-    let displaced = said
-        .opened
-        .previous
-        .as_ref()
-        .filter(|previous| previous.end_time.is_none());
+    let displaced = said.opened.previous.as_ref().filter(|previous| previous.end_time.is_none());
     let kind = match displaced {
         Some(_) => EventKind::ExecutorReconnected,
         None => EventKind::ExecutorConnected,
@@ -310,10 +285,7 @@ fn emit_session(draft: &mut Draft, said: &Said<'_>) {
         && draft.executor().duplicated_since.is_none()
     {
         draft.executor_mut().duplicated_since = Some(draft.now());
-        let details = vec![
-            ("earlier_instance", duel.earlier.to_string()),
-            ("later_instance", duel.later.to_string()),
-        ];
+        let details = vec![("earlier_instance", duel.earlier.to_string()), ("later_instance", duel.later.to_string())];
         draft.emit(EventKind::ExecutorDuplicated, details);
     }
 }
@@ -322,10 +294,7 @@ fn emit_session(draft: &mut Draft, said: &Said<'_>) {
 fn introduce(draft: &mut Draft, hello: &Hello) {
     let before = draft.executor().version.clone();
     if let Some(before) = before.filter(|before| *before != hello.version) {
-        let details = vec![
-            ("from_version", before.to_string()),
-            ("to_version", hello.version.to_string()),
-        ];
+        let details = vec![("from_version", before.to_string()), ("to_version", hello.version.to_string())];
         draft.emit(EventKind::ExecutorVersionChanged, details);
     }
     if let Some(channel) = hello.channel

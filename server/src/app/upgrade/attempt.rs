@@ -45,20 +45,14 @@ impl App {
     ) -> Result<Listed<Attempt>, Error> {
         caller.authorize(Some(&of.organization))?;
         let cut = page.judge::<AttemptId>(format!("attempts {of:?}"), PAGE)?;
-        let page = Page {
-            after: cut.after,
-            limit: cut.one_more(),
-        };
+        let page = Page { after: cut.after, limit: cut.one_more() };
         let rows = match &of.executor {
             None => {
                 let organization = &of.organization;
                 self.store.attempt_list_by_organization(organization, page).await?
             }
             Some(executor) => {
-                let name = domain::ExecutorName {
-                    organization: of.organization.clone(),
-                    executor: executor.clone(),
-                };
+                let name = domain::ExecutorName { organization: of.organization.clone(), executor: executor.clone() };
                 let executor = self.executor_read(&name).await?;
                 self.store.attempt_list(executor.uid, page).await?
             }
@@ -73,9 +67,7 @@ impl App {
     pub async fn upgrade_cancel(&self, caller: &Caller, name: &AttemptName) -> Result<Attempt, Error> {
         caller.authorize(Some(&name.executor.organization))?;
         let attempt = self.attempt_read(name).await?;
-        let told = self
-            .attempt_tell(attempt.executor, attempt.id, &Input::Cancel, caller.actor())
-            .await?;
+        let told = self.attempt_tell(attempt.executor, attempt.id, &Input::Cancel, caller.actor()).await?;
         let (attempt, answers) = told.ok_or_else(|| Error::not_found(name))?;
         check_answers(&answers, &attempt)?;
         Ok(attempt)
@@ -110,8 +102,6 @@ impl App {
 
     pub(crate) async fn attempt_read(&self, name: &AttemptName) -> Result<Attempt, Error> {
         let found = self.store.attempt_get(name.attempt).await?;
-        found
-            .filter(|attempt| attempt.executor_name == name.executor)
-            .ok_or_else(|| Error::not_found(name))
+        found.filter(|attempt| attempt.executor_name == name.executor).ok_or_else(|| Error::not_found(name))
     }
 }

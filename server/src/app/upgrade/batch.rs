@@ -121,10 +121,8 @@ impl App {
         let names: Vec<ExecutorId> = asks.iter().map(|ask| ask.name.executor.clone()).collect();
         let executors = self.store.executor_list_by_name(organization, &names).await?;
         let uids: Vec<_> = executors.iter().map(|executor| executor.uid).collect();
-        let ids: Vec<AttemptId> = executors
-            .iter()
-            .filter_map(|executor| executor.open_attempt.or(executor.pending))
-            .collect();
+        let ids: Vec<AttemptId> =
+            executors.iter().filter_map(|executor| executor.open_attempt.or(executor.pending)).collect();
         let open = self.store.attempt_list_by_id(&ids).await?;
         let now = self.now().await?;
         let presences = self.presences(&uids, now).await?;
@@ -136,10 +134,7 @@ impl App {
         let online = presences.iter().filter(|(_, presence)| presence.online);
         Ok(Fleet {
             online: online.map(|(uid, _)| *uid).collect(),
-            executors: executors
-                .into_iter()
-                .map(|one| (one.name.executor.clone(), one))
-                .collect(),
+            executors: executors.into_iter().map(|one| (one.name.executor.clone(), one)).collect(),
             open: open.into_iter().map(|attempt| (attempt.id, attempt)).collect(),
             catalogs,
         })
@@ -156,9 +151,7 @@ impl App {
                 yanked.insert(attempt.release.clone(), gone);
             }
             if yanked.get(&attempt.release) == Some(&true) && !attempt.is_ended() {
-                let told = self
-                    .attempt_tell(attempt.executor, attempt.id, &Input::Yank, Actor::System("yank"))
-                    .await?;
+                let told = self.attempt_tell(attempt.executor, attempt.id, &Input::Yank, Actor::System("yank")).await?;
                 if let Some((after, _)) = told {
                     *attempt = after;
                 }

@@ -130,21 +130,9 @@ impl App {
             replace: ask.replace,
             request_id: ask.request_id.clone(),
         };
-        let situation = Situation {
-            executor: draft.executor(),
-            open: open.as_ref(),
-            online,
-            catalog,
-        };
+        let situation = Situation { executor: draft.executor(), open: open.as_ref(), online, catalog };
         match (request(&question, situation)?, open) {
-            (
-                Decision::Begin {
-                    from_version,
-                    instead_of,
-                    clears_hold,
-                },
-                open,
-            ) => {
+            (Decision::Begin { from_version, instead_of, clears_hold }, open) => {
                 if let Some(attempt) = open.filter(|attempt| instead_of == Some(attempt.id)) {
                     let answers = self.decide(&mut draft, &attempt, &Input::Replace).await?;
                     check_answers(&answers, &attempt)?;
@@ -185,8 +173,7 @@ impl App {
         let Some(release) = release.filter(|release| release.status == Status::Yanked) else {
             return Ok(());
         };
-        self.attempt_tell(attempt.executor, attempt.id, &Input::Yank, Actor::System("yank"))
-            .await?;
+        self.attempt_tell(attempt.executor, attempt.id, &Input::Yank, Actor::System("yank")).await?;
         let why = release.yank_reason.as_deref().unwrap_or("no reason given");
         let message = format!("release {} was yanked this moment ({why})", release.id);
         Err(Refusal::new(Reason::ReleaseYanked, message).into())
@@ -225,15 +212,9 @@ pub(super) fn check_answers(answers: &[Answer], attempt: &Attempt) -> Result<(),
 }
 
 fn write(draft: Draft, attempt: Attempt) -> Planned {
-    Planned::Write {
-        draft: Box::new(draft),
-        attempt: Box::new(attempt),
-    }
+    Planned::Write { draft: Box::new(draft), attempt: Box::new(attempt) }
 }
 
 fn stale() -> store::Error {
-    store::Error::Stale {
-        noun: "attempt",
-        key: String::new(),
-    }
+    store::Error::Stale { noun: "attempt", key: String::new() }
 }

@@ -34,13 +34,7 @@ impl App {
         // Before the first look, so that no change falls between.
         let changes = self.store.change_subscribe();
         self.attempt_read(&name).await?;
-        let watcher = Watcher {
-            app: Arc::clone(self),
-            name,
-            changes,
-            told: None,
-            guard: Guard::new(caller),
-        };
+        let watcher = Watcher { app: Arc::clone(self), name, changes, told: None, guard: Guard::new(caller) };
         let next = |mut watcher: Watcher| async move {
             let attempt = watcher.next().await?;
             Ok(attempt.map(|attempt| (attempt, watcher)))

@@ -53,10 +53,7 @@ struct Told {
 }
 
 enum Phase {
-    Listing {
-        after: Option<ExecutorId>,
-        seen: BTreeSet<ExecutorUid>,
-    },
+    Listing { after: Option<ExecutorId>, seen: BTreeSet<ExecutorUid> },
     Live,
 }
 
@@ -117,10 +114,7 @@ impl App {
 
 impl Phase {
     const fn from_the_beginning() -> Self {
-        Self::Listing {
-            after: None,
-            seen: BTreeSet::new(),
-        }
+        Self::Listing { after: None, seen: BTreeSet::new() }
     }
 }
 
@@ -153,10 +147,7 @@ impl Watcher {
             return Ok(());
         };
         let from = after.take();
-        let (views, last) = self
-            .app
-            .executor_walk(&self.organization, &self.filter, from, SLICE)
-            .await?;
+        let (views, last) = self.app.executor_walk(&self.organization, &self.filter, from, SLICE).await?;
         seen.extend(views.iter().map(|view| view.executor.uid));
         if last.is_some() {
             *after = last;
@@ -247,11 +238,8 @@ impl Watcher {
             Some(last) if rows.len() >= SLICE => last,
             _ => head.max(last.unwrap_or(0)),
         };
-        let names: BTreeSet<ExecutorId> = rows
-            .iter()
-            .filter_map(|row| row.target.parse::<ExecutorName>().ok())
-            .map(|name| name.executor)
-            .collect();
+        let names: BTreeSet<ExecutorId> =
+            rows.iter().filter_map(|row| row.target.parse::<ExecutorName>().ok()).map(|name| name.executor).collect();
         if names.is_empty() {
             return Ok(());
         }
@@ -276,11 +264,8 @@ impl Watcher {
     }
 
     fn tell(&mut self, view: View) {
-        let told = Told {
-            name: view.executor.name.clone(),
-            revision: view.executor.revision,
-            online: view.presence.online,
-        };
+        let told =
+            Told { name: view.executor.name.clone(), revision: view.executor.revision, online: view.presence.online };
         let (revision, online) = (told.revision, told.online);
         let before = self.told.insert(view.executor.uid, told);
         if before.is_none_or(|before| before.revision != revision || before.online != online) {

@@ -26,11 +26,8 @@ async fn impatient() -> Server {
         anonymous_life: Duration::from_secs(2),
         ..limits
     };
-    let world = World {
-        executor_limits: short(Limits::executors()),
-        api_limits: short(Limits::api()),
-        ..World::default()
-    };
+    let world =
+        World { executor_limits: short(Limits::executors()), api_limits: short(Limits::api()), ..World::default() };
     Server::start_in(world).await
 }
 
@@ -55,9 +52,7 @@ async fn silence_is_hung_up_on_wherever_it_begins() {
         assert!(hung_up(&mut silent).await, "silence after ALPN h2");
         let tls = Arc::new(config(&server, None, &[b"http/1.1"]));
         let mut slow = client::tls(address, tls).await.unwrap();
-        slow.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nx-slow: ")
-            .await
-            .unwrap();
+        slow.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nx-slow: ").await.unwrap();
         assert!(hung_up(&mut slow).await, "slow-loris");
     }
 }
@@ -91,18 +86,14 @@ async fn random_bytes_harm_nobody() {
             let _ = tcp.write_all(&noise).await;
         }
         for alpn in [&b"h2"[..], b"http/1.1"] {
-            let mut stream = client::tls(address, Arc::new(config(&server, None, &[alpn])))
-                .await
-                .unwrap();
+            let mut stream = client::tls(address, Arc::new(config(&server, None, &[alpn]))).await.unwrap();
             let mut noise = vec![0u8; 4096];
             rand::fill(&mut noise[..]);
             let _ = stream.write_all(&noise).await;
             assert!(hung_up(&mut stream).await);
         }
     }
-    probe(&executor_channel(&server, Some(&identity)).await.unwrap())
-        .await
-        .unwrap();
+    probe(&executor_channel(&server, Some(&identity)).await.unwrap()).await.unwrap();
 }
 
 #[tokio::test]
@@ -120,10 +111,7 @@ async fn honest_executors_notice_neither_half_open_tls_nor_a_crowd_without_certi
         crowd.push(client::tls(server.bound.executor_addr, Arc::clone(&tls)).await.unwrap());
     }
     timeout(SOON, probe(&open)).await.unwrap().unwrap();
-    let newcomer = timeout(SOON, executor_channel(&server, Some(&identity)))
-        .await
-        .unwrap()
-        .unwrap();
+    let newcomer = timeout(SOON, executor_channel(&server, Some(&identity))).await.unwrap().unwrap();
     timeout(SOON, probe(&newcomer)).await.unwrap().unwrap();
 }
 
@@ -139,11 +127,7 @@ async fn connections_without_a_certificate_have_a_cap_and_an_end() {
     // Asking without end keeps it busy, and yet it ends.
     let mut busy = held.pop().unwrap();
     let asking = async {
-        while busy
-            .write_all(b"GET /x HTTP/1.1\r\nhost: localhost\r\n\r\n")
-            .await
-            .is_ok()
-        {
+        while busy.write_all(b"GET /x HTTP/1.1\r\nhost: localhost\r\n\r\n").await.is_ok() {
             let mut answer = [0u8; 1024];
             if busy.read(&mut answer).await.unwrap_or(0) == 0 {
                 break;
@@ -155,10 +139,7 @@ async fn connections_without_a_certificate_have_a_cap_and_an_end() {
         assert!(hung_up(&mut one).await);
     }
     let mut again = connect().await;
-    again
-        .write_all(b"GET /x HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
-        .await
-        .unwrap();
+    again.write_all(b"GET /x HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     timeout(SOON, again.read_to_string(&mut answer)).await.unwrap().unwrap();
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
@@ -173,16 +154,11 @@ async fn a_thousand_opens_and_resets_harm_nobody() {
         // Dropped before its answer: HTTP/2 resets the stream. The server may end the connection for it.
         let _ = timeout(Duration::from_micros(200), probe(&channel)).await;
     }
-    let fresh = timeout(SOON, executor_channel(&server, Some(&identity)))
-        .await
-        .unwrap()
-        .unwrap();
+    let fresh = timeout(SOON, executor_channel(&server, Some(&identity))).await.unwrap().unwrap();
     let answered = timeout(SOON, probe(&fresh)).await.unwrap();
     // The same executor may have used its own share up; others are served.
     if answered.is_err() {
         let other = server.executor("web-2").await;
-        probe(&executor_channel(&server, Some(&other)).await.unwrap())
-            .await
-            .unwrap();
+        probe(&executor_channel(&server, Some(&other)).await.unwrap()).await.unwrap();
     }
 }

@@ -16,29 +16,16 @@ async fn a_token_counts_until_it_is_revoked_or_expires_and_not_a_moment_longer()
     let server = Server::start().await;
     let token = server.bearer("ci", Role::Owner(id("acme"))).await;
     let who = async |token: Option<&str>| {
-        call(server.bound.api_addr, config(&server, None, &[b"h2"]), WHO_AM_I, token)
-            .await
-            .0
+        call(server.bound.api_addr, config(&server, None, &[b"h2"]), WHO_AM_I, token).await.0
     };
     let other = server.bearer("other", Role::Publisher).await;
     let swapped = other.replace("nvt_other", "nvt_ci");
-    for bad in [
-        None,
-        Some(""),
-        Some("nvt_"),
-        Some(swapped.as_str()),
-        Some(&token[..token.len() - 1]),
-    ] {
+    for bad in [None, Some(""), Some("nvt_"), Some(swapped.as_str()), Some(&token[..token.len() - 1])] {
         assert_eq!(who(bad).await, Code::Unauthenticated, "{bad:?}");
     }
     assert_ne!(who(Some(&token)).await, Code::Unauthenticated);
     let now = server.app.now().await.unwrap();
-    server
-        .app
-        .store
-        .token_revoke(&TokenId::new("ci").unwrap(), now, &[])
-        .await
-        .unwrap();
+    server.app.store.token_revoke(&TokenId::new("ci").unwrap(), now, &[]).await.unwrap();
     assert_eq!(who(Some(&token)).await, Code::Unauthenticated, "revoked");
     assert_ne!(who(Some(&other)).await, Code::Unauthenticated);
     server.clock.forward(2 * DAY);
@@ -83,13 +70,8 @@ async fn every_answer_carries_a_request_id() {
     let tls = || config(&server, None, &[b"http/1.1"]);
     let (answer, _) = get(server.bound.api_addr, tls(), "/healthz", &[("x-request-id", "mine-1")]).await;
     assert_eq!(answer.headers.get("x-request-id").unwrap(), "mine-1");
-    let (answer, _) = get(
-        server.bound.api_addr,
-        tls(),
-        "/healthz",
-        &[("x-request-id", "not printable at all: \u{e9}")],
-    )
-    .await;
+    let (answer, _) =
+        get(server.bound.api_addr, tls(), "/healthz", &[("x-request-id", "not printable at all: \u{e9}")]).await;
     assert_eq!(answer.headers.get("x-request-id").unwrap().len(), 36);
     let (code, headers) = call(server.bound.api_addr, config(&server, None, &[b"h2"]), WHO_AM_I, None).await;
     assert_eq!(code, Code::Unauthenticated);
@@ -124,9 +106,6 @@ async fn a_denied_access_is_in_the_audit_log() {
         ..store::EventQuery::default()
     };
     let rows = server.app.store.event_list(&query).await.unwrap();
-    let facts: Vec<_> = rows
-        .iter()
-        .map(|row| (row.actor.as_str(), row.target.as_str()))
-        .collect();
+    let facts: Vec<_> = rows.iter().map(|row| (row.actor.as_str(), row.target.as_str())).collect();
     assert_eq!(facts, [("tokens/looker", path)]);
 }

@@ -16,12 +16,7 @@ const BYTES: &[u8] = b"0123456789";
 
 async fn release(server: &Server, version: &str, status: Status, bytes: &'static [u8]) -> String {
     let name = sha256(bytes);
-    let mut upload = server
-        .app
-        .artifacts
-        .begin(name, bytes.len() as u64, Unfinished::Discard)
-        .await
-        .unwrap();
+    let mut upload = server.app.artifacts.begin(name, bytes.len() as u64, Unfinished::Discard).await.unwrap();
     upload.write(Bytes::from_static(bytes)).await.unwrap();
     upload.finish().await.unwrap();
     let artifact = Artifact::Agent {
@@ -33,10 +28,7 @@ async fn release(server: &Server, version: &str, status: Status, bytes: &'static
         signatures: vec![],
     };
     let release = Release {
-        id: ReleaseId {
-            kind: Kind::Agent,
-            version: version.parse().unwrap(),
-        },
+        id: ReleaseId { kind: Kind::Agent, version: version.parse().unwrap() },
         revision: Revision::default(),
         channel: Channel::Stable,
         status,
@@ -64,11 +56,7 @@ async fn an_artifact_is_served_whole_and_in_ranges_of_the_same_bytes() {
         (&[("range", "bytes=2-3")], 206, b"23"),
         (&[("range", "bytes=4-"), ("if-range", &tag)], 206, b"456789"),
         (&[("range", "bytes=4-"), ("if-range", "\"other\"")], 200, BYTES),
-        (
-            &[("range", "bytes=4-"), ("if-range", "Sat, 21 Nov 2026 10:00:00 GMT")],
-            200,
-            BYTES,
-        ),
+        (&[("range", "bytes=4-"), ("if-range", "Sat, 21 Nov 2026 10:00:00 GMT")], 200, BYTES),
         (&[("range", "bytes=99-")], 416, b""),
         (&[("if-none-match", &tag)], 304, b""),
         (&[("if-match", "\"other\"")], 412, b"the artifact has other bytes\n"),
@@ -107,13 +95,7 @@ async fn only_what_is_published_is_served_and_only_to_executors() {
         let (answer, _) = get(server.bound.executor_addr, tls, &path, &[]).await;
         assert_eq!(answer.status.as_u16(), code, "{path}");
     }
-    let (answer, _) = get(
-        server.bound.executor_addr,
-        config(&server, None, &[b"http/1.1"]),
-        &published,
-        &[],
-    )
-    .await;
+    let (answer, _) = get(server.bound.executor_addr, config(&server, None, &[b"http/1.1"]), &published, &[]).await;
     assert_eq!(answer.status.as_u16(), 401, "without a certificate");
     server.deactivate("web-1").await;
     let tls = config(&server, Some(&identity), &[b"http/1.1"]);

@@ -35,13 +35,8 @@ pub(super) struct Identity {
 
 impl Identity {
     pub(super) fn new(chain: &str, key: &KeyPair) -> Self {
-        let chain = CertificateDer::pem_slice_iter(chain.as_bytes())
-            .collect::<Result<_, _>>()
-            .unwrap();
-        Self {
-            chain,
-            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-        }
+        let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>().unwrap();
+        Self { chain, key: PrivatePkcs8KeyDer::from(key.serialize_der()).into() }
     }
 }
 
@@ -57,9 +52,7 @@ pub(super) fn config(server: &Server, identity: Option<&Identity>, alpn: &[&[u8]
         .unwrap()
         .with_root_certificates(roots);
     let mut config = match identity {
-        Some(identity) => builder
-            .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
-            .unwrap(),
+        Some(identity) => builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key()).unwrap(),
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
@@ -68,9 +61,7 @@ pub(super) fn config(server: &Server, identity: Option<&Identity>, alpn: &[&[u8]
 
 pub(super) async fn tls(address: SocketAddr, config: Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
     let tcp = TcpStream::connect(address).await?;
-    TlsConnector::from(config)
-        .connect(ServerName::try_from("localhost").unwrap(), tcp)
-        .await
+    TlsConnector::from(config).connect(ServerName::try_from("localhost").unwrap(), tcp).await
 }
 
 /// An HTTP/2 connection, as tonic's clients want it.
@@ -126,9 +117,7 @@ pub(super) async fn enroll(server: &Server, word: &str, csr: &[u8], name: &str) 
 }
 
 pub(super) async fn renew(channel: &Http2, csr: &[u8]) -> Result<v1::RenewCertificateResponse, Status> {
-    let request = v1::RenewCertificateRequest {
-        certificate_signing_request: csr.to_vec(),
-    };
+    let request = v1::RenewCertificateRequest { certificate_signing_request: csr.to_vec() };
     let mut client = EnrollmentServiceClient::with_origin(channel.clone(), origin());
     client.renew_certificate(request).await.map(tonic::Response::into_inner)
 }
@@ -152,16 +141,11 @@ pub(super) async fn call(
         request = request.header("authorization", format!("Bearer {bearer}"));
     }
     let empty = http_body_util::Full::new(bytes::Bytes::from_static(&[0; 5]));
-    let answer = channel
-        .call(request.body(tonic::body::Body::new(empty)).unwrap())
-        .await
-        .unwrap();
+    let answer = channel.call(request.body(tonic::body::Body::new(empty)).unwrap()).await.unwrap();
     let headers = answer.headers().clone();
     let body = answer.into_body().collect().await;
     let trailers = body.ok().and_then(|body| body.trailers().cloned());
-    let status = headers
-        .get("grpc-status")
-        .or_else(|| trailers.as_ref()?.get("grpc-status"));
+    let status = headers.get("grpc-status").or_else(|| trailers.as_ref()?.get("grpc-status"));
     (Code::from_bytes(status.unwrap().as_bytes()), headers)
 }
 
@@ -173,27 +157,18 @@ pub(super) async fn get(
     headers: &[(&str, &str)],
 ) -> (http::response::Parts, bytes::Bytes) {
     let stream = tls(address, Arc::new(config)).await.unwrap();
-    let (mut sender, connection) = http1::handshake::<_, Empty<bytes::Bytes>>(TokioIo::new(stream))
-        .await
-        .unwrap();
+    let (mut sender, connection) = http1::handshake::<_, Empty<bytes::Bytes>>(TokioIo::new(stream)).await.unwrap();
     drop(tokio::spawn(connection));
     let mut request = Request::get(path).header("host", "localhost");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let (parts, body) = sender
-        .send_request(request.body(Empty::new()).unwrap())
-        .await
-        .unwrap()
-        .into_parts();
+    let (parts, body) = sender.send_request(request.body(Empty::new()).unwrap()).await.unwrap().into_parts();
     (parts, body.collect().await.unwrap().to_bytes())
 }
 
 pub(super) fn reason(status: &Status) -> Option<Reason> {
-    status
-        .get_error_details()
-        .error_info()
-        .and_then(|info| Reason::parse(&info.reason))
+    status.get_error_details().error_info().and_then(|info| Reason::parse(&info.reason))
 }
 
 fn origin() -> http::Uri {

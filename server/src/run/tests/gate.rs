@@ -33,37 +33,15 @@ async fn foreign_certificates_do_not_get_in() {
     let uid = ExecutorUid::new(uuid::Uuid::from_u128(1));
     let folder = tempfile::tempdir().unwrap();
     let foreign = Authority::load(folder.path(), &Source::Own, "novacula.internal", now).unwrap();
-    let foreign = foreign
-        .issue_executor(&request, &id("acme"), uid, 30 * DAY, now)
-        .unwrap();
-    assert!(
-        !gets_in(&server, &Identity::new(&foreign.chain_pem, &key)).await,
-        "a foreign authority"
-    );
-    let leaf = server
-        .app
-        .authority
-        .issue_server(&[ServerName::Dns("x".to_owned())], now)
-        .unwrap();
-    let server_leaf = Identity {
-        chain: leaf.chain,
-        key: leaf.key,
-    };
+    let foreign = foreign.issue_executor(&request, &id("acme"), uid, 30 * DAY, now).unwrap();
+    assert!(!gets_in(&server, &Identity::new(&foreign.chain_pem, &key)).await, "a foreign authority");
+    let leaf = server.app.authority.issue_server(&[ServerName::Dns("x".to_owned())], now).unwrap();
+    let server_leaf = Identity { chain: leaf.chain, key: leaf.key };
     assert!(!gets_in(&server, &server_leaf).await, "a server-only leaf");
     // Signed by our authority, and never written down: a forger who had the key for a moment.
-    let unknown = server
-        .app
-        .authority
-        .issue_executor(&request, &id("acme"), uid, 30 * DAY, now)
-        .unwrap();
-    assert!(
-        !gets_in(&server, &Identity::new(&unknown.chain_pem, &key)).await,
-        "a certificate the store does not know"
-    );
-    assert!(
-        gets_in(&server, &server.executor("web-1").await).await,
-        "an enrolled one"
-    );
+    let unknown = server.app.authority.issue_executor(&request, &id("acme"), uid, 30 * DAY, now).unwrap();
+    assert!(!gets_in(&server, &Identity::new(&unknown.chain_pem, &key)).await, "a certificate the store does not know");
+    assert!(gets_in(&server, &server.executor("web-1").await).await, "an enrolled one");
 }
 
 #[tokio::test]
@@ -82,34 +60,15 @@ async fn a_resumed_tls_session_after_deactivation_is_refused() {
     probe(&open).await.unwrap();
     server.deactivate("web-1").await;
     let refused = probe(&open).await.unwrap_err();
-    assert_eq!(
-        reason(&refused),
-        Some(Reason::ExecutorDeactivated),
-        "on the connection that was open"
-    );
+    assert_eq!(reason(&refused), Some(Reason::ExecutorDeactivated), "on the connection that was open");
     let (again, kind) = connect().await;
     let refused = probe(&again).await.unwrap_err();
-    assert_eq!(
-        reason(&refused),
-        Some(Reason::ExecutorDeactivated),
-        "on a new one, {kind:?}"
-    );
-    assert_eq!(
-        kind,
-        Some(rustls::HandshakeKind::Full),
-        "tickets are off on this listener"
-    );
+    assert_eq!(reason(&refused), Some(Reason::ExecutorDeactivated), "on a new one, {kind:?}");
+    assert_eq!(kind, Some(rustls::HandshakeKind::Full), "tickets are off on this listener");
 }
 
 /// What is asked of which listener, with a certificate or a token, and what the answer is.
-type Case<'a> = (
-    &'a str,
-    SocketAddr,
-    Option<&'a Identity>,
-    &'a str,
-    Option<&'a str>,
-    Code,
-);
+type Case<'a> = (&'a str, SocketAddr, Option<&'a Identity>, &'a str, Option<&'a str>, Code);
 
 async fn check(server: &Server, cases: &[Case<'_>]) {
     for (what, address, identity, path, token, code) in cases {
@@ -131,14 +90,7 @@ async fn the_api_listener_offers_only_its_own() {
     let executor = Some(&identity);
     let api = server.bound.api_addr;
     let (unauthenticated, unimplemented) = (Code::Unauthenticated, Code::Unimplemented);
-    let own = (
-        "an executor calling the API",
-        api,
-        executor,
-        REQUEST_UPGRADE,
-        None,
-        unauthenticated,
-    );
+    let own = ("an executor calling the API", api, executor, REQUEST_UPGRADE, None, unauthenticated);
     let foreign = ("an executor's RPC", api, executor, PROBE, None, unimplemented);
     let nobody = ("an unknown service", api, None, NOBODY, None, unimplemented);
     check(&server, &[own, foreign, nobody]).await;
@@ -154,14 +106,7 @@ async fn the_executor_listener_offers_only_its_own() {
     let person = ("a person's token", at, None, PROBE, token, unauthenticated);
     let api = ("an RPC of the API", at, None, REQUEST_UPGRADE, token, unimplemented);
     let stream = ("a stream without a certificate", at, None, SYNC, None, unauthenticated);
-    let renewal = (
-        "a renewal without a certificate",
-        at,
-        None,
-        RENEW,
-        None,
-        unauthenticated,
-    );
+    let renewal = ("a renewal without a certificate", at, None, RENEW, None, unauthenticated);
     let nobody = ("an unknown service", at, None, NOBODY, None, unimplemented);
     let reflection = ("reflection", at, None, REFLECTION, None, unimplemented);
     check(&server, &[person, api, stream, renewal, nobody, reflection]).await;

@@ -36,8 +36,7 @@ impl Clock for MovedClock {
 
 impl MovedClock {
     pub(super) fn forward(&self, by: Duration) {
-        self.0
-            .fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
+        self.0.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
     }
 }
 
@@ -62,12 +61,7 @@ pub(super) struct Joining {
 
 impl Default for Joining {
     fn default() -> Self {
-        Self {
-            executor: None,
-            replace: false,
-            max_uses: 1,
-            life: Duration::from_secs(3600),
-        }
+        Self { executor: None, replace: false, max_uses: 1, life: Duration::from_secs(3600) }
     }
 }
 
@@ -79,10 +73,7 @@ impl Server {
     pub(super) async fn start_in(world: World) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(MovedClock::default());
-        let world = World {
-            clock: Arc::<MovedClock>::clone(&clock),
-            ..world
-        };
+        let world = World { clock: Arc::<MovedClock>::clone(&clock), ..world };
         let config = Config::for_tests(folder.path(), "1.0.0".parse().unwrap());
         let sockets = Sockets::bind(&config).unwrap();
         let bound = sockets.bound().unwrap();
@@ -95,20 +86,10 @@ impl Server {
             serve(&world, &config, sockets, &own_app, &tls, own_shutdown, ready).await
         });
         is_ready.await.unwrap();
-        let server = Self {
-            app,
-            bound,
-            clock,
-            shutdown,
-            task,
-            _folder: folder,
-        };
+        let server = Self { app, bound, clock, shutdown, task, _folder: folder };
         for name in ["acme", "other"] {
-            let organization = Organization {
-                id: id(name),
-                display_name: name.to_owned(),
-                create_time: server.clock.now(),
-            };
+            let organization =
+                Organization { id: id(name), display_name: name.to_owned(), create_time: server.clock.now() };
             server.app.store.organization_insert(&organization, &[]).await.unwrap();
         }
         server
@@ -141,22 +122,14 @@ impl Server {
         };
         self.app.store.join_token_insert(&record, &[]).await.unwrap();
         let endpoint: Endpoint = self.bound.executor_addr.to_string().parse().unwrap();
-        let word = JoinSecret {
-            token,
-            authority: self.app.authority.public_key_sha256(),
-            secret,
-            endpoint,
-        };
+        let word = JoinSecret { token, authority: self.app.authority.public_key_sha256(), secret, endpoint };
         word.reveal().to_string()
     }
 
     /// A bearer token.
     pub(super) async fn bearer(&self, token: &str, role: Role) -> String {
         let now = self.clock.now();
-        let bearer = BearerToken {
-            token: TokenId::new(token).unwrap(),
-            secret: Secret::new(self.app.random_32()),
-        };
+        let bearer = BearerToken { token: TokenId::new(token).unwrap(), secret: Secret::new(self.app.random_32()) };
         let record = TokenRecord {
             id: bearer.token.clone(),
             secret_sha256: sha256(bearer.secret.as_bytes()),
@@ -180,18 +153,10 @@ impl Server {
 
     /// Deactivates one, as the use case does.
     pub(super) async fn deactivate(&self, name: &str) {
-        let name = ExecutorName {
-            organization: id("acme"),
-            executor: ExecutorId::new(name).unwrap(),
-        };
+        let name = ExecutorName { organization: id("acme"), executor: ExecutorId::new(name).unwrap() };
         let mut executor = self.app.store.executor_get(&name).await.unwrap().unwrap();
         executor.state = State::Deactivated;
-        let commit = ExecutorCommit {
-            executor,
-            attempts: vec![],
-            events: vec![],
-            fate: ExecutorFate::Keep,
-        };
+        let commit = ExecutorCommit { executor, attempts: vec![], events: vec![], fate: ExecutorFate::Keep };
         self.app.store.executor_commit(commit).await.unwrap();
     }
 }
@@ -201,9 +166,5 @@ pub(super) fn id(name: &str) -> OrganizationId {
 }
 
 pub(super) fn csr(key: &KeyPair) -> Vec<u8> {
-    CertificateParams::default()
-        .serialize_request(key)
-        .unwrap()
-        .der()
-        .to_vec()
+    CertificateParams::default().serialize_request(key).unwrap().der().to_vec()
 }

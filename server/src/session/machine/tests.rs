@@ -48,27 +48,16 @@ fn open(now: Instant) -> Open {
 }
 
 fn progress(phase: Phase, bytes_done: u64) -> Progress {
-    Progress {
-        attempt: attempt(1),
-        generation: Generation(1),
-        phase,
-        bytes_done,
-        bytes_total: 100,
-    }
+    Progress { attempt: attempt(1), generation: Generation(1), phase, bytes_done, bytes_total: 100 }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_invalid_first_message_is_closed_with_a_reason() {
     let now = Instant::now();
     for first in [
-        Request::Heartbeat {
-            generation: Generation(0),
-        },
+        Request::Heartbeat { generation: Generation(0) },
         Request::Progress(progress(Phase::Downloading, 1)),
-        Request::ReadyToSwap {
-            attempt: attempt(1),
-            generation: Generation(1),
-        },
+        Request::ReadyToSwap { attempt: attempt(1), generation: Generation(1) },
         Request::Inventory(Inventory::Full(Vec::new())),
     ] {
         let close = unidentified(now).receive(Some(first)).expect_err("closed");
@@ -81,9 +70,7 @@ async fn an_invalid_first_message_is_closed_with_a_reason() {
 #[tokio::test(start_paused = true)]
 async fn an_unknown_first_message_neither_closes_nor_prolongs() {
     let now = Instant::now();
-    let Ok(First::StillUnidentified(machine)) = unidentified(now).receive(None) else {
-        panic!("closed")
-    };
+    let Ok(First::StillUnidentified(machine)) = unidentified(now).receive(None) else { panic!("closed") };
     assert_eq!(machine.deadline(), now + 10 * SECOND);
     assert_eq!(machine.expire().label(), "no_hello");
 }
@@ -93,9 +80,7 @@ async fn a_silent_peer_is_closed_at_30_seconds() {
     let mut machine = open(Instant::now());
     tokio::time::advance(29 * SECOND).await;
     assert_eq!(machine.tick(Instant::now()), None);
-    let heartbeat = Request::Heartbeat {
-        generation: Generation(0),
-    };
+    let heartbeat = Request::Heartbeat { generation: Generation(0) };
     let actions = machine.receive(Some(heartbeat), Instant::now()).expect("heard");
     assert_eq!(actions, [Action::Say(Response::HeartbeatAck)]);
     tokio::time::advance(29 * SECOND).await;
@@ -108,11 +93,7 @@ async fn a_silent_peer_is_closed_at_30_seconds() {
 async fn an_acknowledgement_is_written_until_it_is_durable() {
     let now = Instant::now();
     let mut machine = open(now);
-    let heartbeat = || {
-        Some(Request::Heartbeat {
-            generation: Generation(3),
-        })
-    };
+    let heartbeat = || Some(Request::Heartbeat { generation: Generation(3) });
     let both = [Action::Say(Response::HeartbeatAck), Action::Acknowledge(Generation(3))];
     assert_eq!(machine.receive(heartbeat(), now).expect("heard"), both);
     assert_eq!(machine.receive(heartbeat(), now).expect("heard"), both);
@@ -126,9 +107,7 @@ async fn a_phase_is_written_at_once_and_bytes_now_and_then() {
     let mut written = |phase, bytes| {
         let now = Instant::now();
         let said = progress(phase, bytes);
-        let actions = machine
-            .receive(Some(Request::Progress(said.clone())), now)
-            .expect("heard");
+        let actions = machine.receive(Some(Request::Progress(said.clone())), now).expect("heard");
         if !actions.is_empty() {
             machine.note_progress(&said, now);
         }

@@ -9,10 +9,7 @@ use uuid::Uuid;
 use super::*;
 
 fn desired(generation: u64) -> Desired {
-    Desired {
-        generation: Generation(generation),
-        want: Want::Nothing,
-    }
+    Desired { generation: Generation(generation), want: Want::Nothing }
 }
 
 fn said(reader: &mut Reader) -> Option<Said> {

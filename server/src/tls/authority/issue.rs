@@ -69,10 +69,7 @@ impl Authority {
         now: Timestamp,
     ) -> Result<ExecutorCertificate, Error> {
         let serial = serial()?;
-        let uri = format!(
-            "spiffe://{}/organization/{organization}/executor/{uid}",
-            self.trust_domain
-        );
+        let uri = format!("spiffe://{}/organization/{organization}/executor/{uid}", self.trust_domain);
         let mut params = self.leaf(&serial, uid.to_string(), life, now);
         params.subject_alt_names = vec![SanType::URI(ia5(uri)?)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -93,10 +90,8 @@ impl Authority {
     /// # Errors
     /// When making or signing fails.
     pub fn issue_server(&self, names: &[ServerName], now: Timestamp) -> Result<ServerCertificate, Error> {
-        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|source| Error::Crypto {
-            operation: "make a server key",
-            source,
-        })?;
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
+            .map_err(|source| Error::Crypto { operation: "make a server key", source })?;
         let mut params = self.leaf(&serial()?, "novacula control plane".to_owned(), SERVER_LIFE, now);
         for name in names {
             params.subject_alt_names.push(match name {
@@ -133,10 +128,7 @@ impl Authority {
     }
 
     fn sign(&self, params: &CertificateParams, key: &impl PublicKeyData) -> Result<rcgen::Certificate, Error> {
-        params.signed_by(key, &self.issuer).map_err(|source| Error::Crypto {
-            operation: "sign a certificate",
-            source,
-        })
+        params.signed_by(key, &self.issuer).map_err(|source| Error::Crypto { operation: "sign a certificate", source })
     }
 }
 
@@ -156,8 +148,5 @@ pub(super) fn set_validity(params: &mut CertificateParams, not_before: Timestamp
 }
 
 fn ia5(text: String) -> Result<Ia5String, Error> {
-    Ia5String::try_from(text).map_err(|source| Error::Crypto {
-        operation: "write a subject alternative name",
-        source,
-    })
+    Ia5String::try_from(text).map_err(|source| Error::Crypto { operation: "write a subject alternative name", source })
 }

@@ -60,20 +60,13 @@ impl KeyRequest {
         for attribute in info.iter_attributes() {
             // Every one of them: a second extension request is as good a hiding place as the first.
             if let ParsedCriAttribute::ExtensionRequest(asked) = attribute.parsed_attribute()
-                && asked
-                    .extensions
-                    .iter()
-                    .any(|extension| extension.oid == OID_X509_EXT_SUBJECT_ALT_NAME)
+                && asked.extensions.iter().any(|extension| extension.oid == OID_X509_EXT_SUBJECT_ALT_NAME)
             {
                 return Err(Error::AlternativeName);
             }
         }
         let public_key = SubjectPublicKeyInfo::from_der(info.subject_pki.raw).map_err(|_| Error::KeyType)?;
-        let kinds = [
-            &rcgen::PKCS_ECDSA_P256_SHA256,
-            &rcgen::PKCS_ECDSA_P384_SHA384,
-            &rcgen::PKCS_ED25519,
-        ];
+        let kinds = [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519];
         if !kinds.contains(&public_key.algorithm()) {
             return Err(Error::KeyType);
         }

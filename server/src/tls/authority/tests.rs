@@ -32,20 +32,14 @@ fn key(kind: &'static rcgen::SignatureAlgorithm) -> KeyPair {
 fn an_own_authority_is_made_once_and_its_key_is_private() {
     let folder = tempfile::tempdir().expect("a folder");
     let first = load(folder.path()).expect("made");
-    let mode = fs::metadata(folder.path().join(OWN_FILE))
-        .expect("there")
-        .permissions()
-        .mode();
+    let mode = fs::metadata(folder.path().join(OWN_FILE)).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let again = load(folder.path()).expect("loaded");
     assert_eq!(first.public_key_sha256(), again.public_key_sha256());
     // A crash between the two files, or a person, took ca.pem away.
     fs::remove_file(folder.path().join(BUNDLE_FILE)).expect("removed");
     load(folder.path()).expect("loaded");
-    assert_eq!(
-        fs::read_to_string(folder.path().join(BUNDLE_FILE)).expect("there"),
-        first.trust_bundle()
-    );
+    assert_eq!(fs::read_to_string(folder.path().join(BUNDLE_FILE)).expect("there"), first.trust_bundle());
     assert!(!first.trust_bundle().contains("PRIVATE"));
 }
 
@@ -66,24 +60,16 @@ fn a_given_authority_must_be_one_and_own_its_key() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
     let own = load(folder.path()).expect("made");
-    let leaf = own
-        .issue_server(&[ServerName::Dns("localhost".to_owned())], NOW)
-        .expect("issued");
+    let leaf = own.issue_server(&[ServerName::Dns("localhost".to_owned())], NOW).expect("issued");
     fs::write(path("leaf.pem"), pem("CERTIFICATE", &leaf.chain[0])).expect("written");
     fs::write(path("leaf.key"), pem("PRIVATE KEY", leaf.key.secret_der())).expect("written");
     let given = |certificate: &str, key: &str| {
-        let source = Source::Given {
-            certificate: path(certificate),
-            key: path(key),
-        };
+        let source = Source::Given { certificate: path(certificate), key: path(key) };
         Authority::load(folder.path(), &source, "novacula", NOW).map(|authority| authority.public_key_sha256())
     };
     assert_eq!(given(OWN_FILE, OWN_FILE).expect("loaded"), own.public_key_sha256());
     let refusals = [
-        (
-            given("leaf.pem", "leaf.key"),
-            "must begin with an authority's certificate",
-        ),
+        (given("leaf.pem", "leaf.key"), "must begin with an authority's certificate"),
         (given("ca.pem", "leaf.key"), "is not the key of the certificate"),
         (given("ca.pem", "ca.pem"), "holds no private key"),
         (given("leaf.key", "leaf.key"), "holds no certificate"),
@@ -101,16 +87,10 @@ fn an_executor_certificate_says_who_and_is_for_clients_only() {
     let authority = load(folder.path()).expect("made");
     let uid = ExecutorUid::new(uuid::Uuid::from_u128(7));
     let acme = OrganizationId::new("acme").expect("a label");
-    for kind in [
-        &rcgen::PKCS_ECDSA_P256_SHA256,
-        &rcgen::PKCS_ECDSA_P384_SHA384,
-        &rcgen::PKCS_ED25519,
-    ] {
+    for kind in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519] {
         let key = key(kind);
         let asked = KeyRequest::parse(&request(&key, |_| {})).expect("fine");
-        let issued = authority
-            .issue_executor(&asked, &acme, uid, 30 * DAY, NOW)
-            .expect("issued");
+        let issued = authority.issue_executor(&asked, &acme, uid, 30 * DAY, NOW).expect("issued");
         let der = CertificateDer::from_pem_slice(issued.chain_pem.as_bytes()).expect("PEM");
         let certificate = certificate_of(&der).expect("parses");
         assert_eq!(sha256(&der), issued.fingerprint);
@@ -121,14 +101,8 @@ fn an_executor_certificate_says_who_and_is_for_clients_only() {
         let usage = certificate.extended_key_usage().expect("valid").expect("there").value;
         assert!(usage.client_auth && !usage.server_auth && !usage.any);
         assert_eq!(issued.not_after, timestamp(1_795_000_000).plus(30 * DAY));
-        assert_eq!(
-            timestamp(certificate.validity().not_after.timestamp()),
-            issued.not_after
-        );
-        assert_eq!(
-            timestamp(certificate.validity().not_before.timestamp()),
-            issued.not_before
-        );
+        assert_eq!(timestamp(certificate.validity().not_after.timestamp()), issued.not_after);
+        assert_eq!(timestamp(certificate.validity().not_before.timestamp()), issued.not_before);
         assert!(issued.not_before < NOW.minus(SKEW / 2));
     }
 }
@@ -145,14 +119,9 @@ fn nothing_outlives_the_authority() {
 #[test]
 fn a_csr_with_a_foreign_san_is_refused() {
     let key = key(&rcgen::PKCS_ECDSA_P256_SHA256);
-    let uri = "spiffe://novacula/organization/other/executor/x"
-        .try_into()
-        .expect("ASCII");
+    let uri = "spiffe://novacula/organization/other/executor/x".try_into().expect("ASCII");
     let der = request(&key, |params| params.subject_alt_names = vec![SanType::URI(uri)]);
-    assert_eq!(
-        KeyRequest::parse(&der).expect_err("refused"),
-        RequestError::AlternativeName
-    );
+    assert_eq!(KeyRequest::parse(&der).expect_err("refused"), RequestError::AlternativeName);
 }
 
 #[test]
@@ -186,10 +155,7 @@ fn a_csr_that_is_not_quite_one_is_refused() {
 /// `der` with the public key of `other` in the place of `key`'s.
 fn swap_key(der: &[u8], key: &KeyPair, other: &[u8]) -> Vec<u8> {
     let point = key.der_bytes();
-    let at = der
-        .windows(point.len())
-        .position(|window| window == point)
-        .expect("its key");
+    let at = der.windows(point.len()).position(|window| window == point).expect("its key");
     let other = KeyRequest::parse(other).expect("fine");
     let mut swapped = der.to_vec();
     swapped[at..at + point.len()].copy_from_slice(other.public_key().der_bytes());

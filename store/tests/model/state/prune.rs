@@ -33,9 +33,7 @@ impl Model {
         for (executor, of) in &self.sessions {
             let newest = of.keys().next_back().copied();
             let old = |session: &Session| session.end_time.is_some_and(|time| time < older_than);
-            let prunable = of
-                .iter()
-                .filter(|(epoch, session)| Some(**epoch) != newest && old(session));
+            let prunable = of.iter().filter(|(epoch, session)| Some(**epoch) != newest && old(session));
             gone.extend(prunable.map(|(epoch, session)| (session.end_time, *executor, *epoch)));
         }
         gone.sort();
@@ -44,18 +42,10 @@ impl Model {
             self.sessions.get_mut(&executor).expect("it is there").remove(&epoch);
         }
         // A replica without a lease and without sessions is forgotten, too.
-        let holds = |replica: u8| {
-            self.sessions
-                .values()
-                .flat_map(BTreeMap::values)
-                .any(|session| session.replica == replica)
-        };
-        let forgotten: Vec<u8> = self
-            .leases
-            .iter()
-            .filter(|(n, (_, end))| *end < older_than && !holds(**n))
-            .map(|(n, _)| *n)
-            .collect();
+        let holds =
+            |replica: u8| self.sessions.values().flat_map(BTreeMap::values).any(|session| session.replica == replica);
+        let forgotten: Vec<u8> =
+            self.leases.iter().filter(|(n, (_, end))| *end < older_than && !holds(**n)).map(|(n, _)| *n).collect();
         self.leases.retain(|n, _| !forgotten.contains(n));
         n_gone.to_string()
     }

@@ -9,17 +9,8 @@ fn any_phase() -> impl Strategy<Value = Phase> {
 }
 
 fn any_report() -> impl Strategy<Value = Report> {
-    let codes = [
-        None,
-        Some(ErrorCode::CrashLoop),
-        Some(ErrorCode::DigestMismatch),
-        Some(ErrorCode::ByHand),
-    ];
-    (
-        proptest::sample::select(Outcome::ALL),
-        any_version(),
-        proptest::sample::select(codes.to_vec()),
-    )
+    let codes = [None, Some(ErrorCode::CrashLoop), Some(ErrorCode::DigestMismatch), Some(ErrorCode::ByHand)];
+    (proptest::sample::select(Outcome::ALL), any_version(), proptest::sample::select(codes.to_vec()))
         .prop_map(|(outcome, running, code)| report(outcome, running, code))
 }
 
