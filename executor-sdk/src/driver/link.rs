@@ -7,6 +7,8 @@
 //! session:  none, or up until it ends or the next one is welcome
 //! ```
 
+mod session;
+
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,28 +19,16 @@ use domain::join::Endpoint;
 use domain::sync::{Hello, Request, Response, Welcome};
 use proto::convert::sync;
 use proto::v1;
-use proto::v1::sync_service_client::SyncServiceClient;
 use rustls::{AlertDescription, ClientConfig};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
 
+use self::session::{Answer, Session, open};
 use super::ANSWER_DEADLINE;
 use crate::connect::{self, Backoff, Cause, Connection, Error};
 use crate::credentials::Credentials;
 
-/// From hello to welcome. A full control plane answers `reconnect` rather than nothing.
-const OPEN_DEADLINE: Duration = Duration::from_secs(20);
-
 /// A stream that lived this long was a good one: what ends it is a new trouble, not the old one again.
 const GOOD_LIFE: Duration = Duration::from_secs(30);
-
-/// What may wait to be written: all unsent outcomes at once, and the rest of a connect.
-const OUTBOX: usize = 32;
-
-/// Largest message taken; the control plane's are a few KiB.
-const MESSAGE_MAX: usize = 1 << 20;
 
 /// How long the last words may take to be written when the process ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -88,27 +78,12 @@ pub(super) struct Link {
     lost: Option<String>,
 }
 
-struct Session {
-    connection: Connection,
-    outbox: mpsc::Sender<v1::SyncExecutorRequest>,
-    inbox: Streaming<v1::SyncExecutorResponse>,
-    since: Instant,
-    /// Since when a heartbeat waits for an answer.
-    unanswered: Option<Instant>,
-}
-
 enum Next {
     Nothing,
     At(Instant),
     Dialling(Pending<Connection>),
     Dialled(Connection),
     Opening(Pending<Answer>),
-}
-
-/// What a hello led to.
-enum Answer {
-    Welcome(Box<Session>, Welcome),
-    Later(Duration),
 }
 
 /// What `next` waited for.
@@ -364,38 +339,4 @@ impl Link {
 /// When the control plane's "later" is. It is not taken at its word for longer than [`LATER_MAX`].
 fn later(after: Duration) -> Instant {
     Instant::now() + after.min(LATER_MAX)
-}
-
-async fn open(connection: Connection, hello: Hello) -> Result<Answer, Error> {
-    let (outbox, messages) = mpsc::channel(OUTBOX);
-    // The channel is new and empty: there is room.
-    let _ = outbox.try_send(Request::Hello(Box::new(hello)).into());
-    let mut client = SyncServiceClient::new(connection.channel()).max_decoding_message_size(MESSAGE_MAX);
-    let answer = async {
-        let mut inbox = client.sync_executor(ReceiverStream::new(messages)).await?.into_inner();
-        while let Some(wire) = inbox.message().await? {
-            match sync::response(wire) {
-                Ok(Some(Response::Welcome(welcome))) => {
-                    let session = Session {
-                        connection: connection.clone(),
-                        outbox,
-                        inbox,
-                        since: Instant::now(),
-                        unanswered: None,
-                    };
-                    return Ok(Answer::Welcome(Box::new(session), welcome));
-                }
-                Ok(Some(Response::Reconnect { after, .. })) => return Ok(Answer::Later(after)),
-                // Nothing else comes before welcome; what a later version adds is not for us.
-                Ok(_) => {}
-                Err(error) => return Err(tonic::Status::internal(error.to_string())),
-            }
-        }
-        Err(tonic::Status::unavailable("the control plane ended the stream before its welcome"))
-    };
-    match timeout(OPEN_DEADLINE, answer).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(status)) => Err(connection.error(&status)),
-        Err(_) => Err(connection.failed(Cause::Timeout)),
-    }
 }
