@@ -151,6 +151,8 @@ async fn published_bytes_and_signatures_never_change_and_signatures_may_be_added
     assert_eq!(release.artifacts[0].minisign_signatures.len(), 2);
     let release = add_signature(&plane, &draft, another_key).await?;
     assert_eq!(release.artifacts[0].minisign_signatures.len(), 2, "the same one again changes nothing");
+    let over_others = plane.signer().sign_manifest(b"other bytes", &honest)?;
+    refused(add_signature(&plane, &draft, over_others).await, Code::FailedPrecondition, "SIGNATURE_INVALID");
     plane.stop().await
 }
 

@@ -209,7 +209,8 @@ async fn a_ttl_is_more_than_nothing_and_at_most_a_day() -> Result<()> {
     for seconds in [0, 24 * 60 * 60 + 1] {
         let ttl = Some(prost_types::Duration { seconds, nanos: 0 });
         let answer = request(&plane.admin(), v1::RequestUpgradeRequest { ttl, ..ask(executor.name(), "1.1.0") }).await;
-        refused(answer, Code::InvalidArgument, "INVALID_ARGUMENT");
+        let status = refused(answer, Code::InvalidArgument, "INVALID_ARGUMENT");
+        assert_eq!(harness::client::fields(&status), ["ttl"]);
     }
     plane.stop().await
 }

@@ -125,7 +125,7 @@ impl App {
     }
 
     /// The digest of bytes that have to be here, and are.
-    async fn stored(&self, artifact: &Artifact) -> Result<Option<Sha256>, Error> {
+    pub(super) async fn stored(&self, artifact: &Artifact) -> Result<Option<Sha256>, Error> {
         let Artifact::Agent { location: Location::Stored, sha256, size, .. } = artifact else {
             return Ok(None);
         };
@@ -137,7 +137,7 @@ impl App {
         Err(Refusal::new(Reason::SizeMismatch, message).with("sha256", sha256).into())
     }
 
-    async fn prove_bytes(&self, file: SignatureFile, key: ReleaseKey, sha256: Sha256) -> Result<(), Error> {
+    pub(super) async fn prove_bytes(&self, file: SignatureFile, key: ReleaseKey, sha256: Sha256) -> Result<(), Error> {
         let path = self.artifacts.path(&sha256);
         let work = move || file.prove_bytes(&key, File::open(path)?);
         let internal = |source: Box<dyn std::error::Error + Send + Sync>| Error::Internal {

@@ -1,7 +1,7 @@
 //! Adding a signature: another release key, or the promotion to a wider channel (same bytes, new manifest, higher sequence).
 
 use domain::audit::EventKind;
-use domain::release::{Artifact, Release};
+use domain::release::{Artifact, Release, Status};
 use domain::{Event, Platform, Reason, Refusal, ReleaseId};
 
 use crate::app::App;
@@ -33,6 +33,11 @@ impl App {
             if find_artifact(&mut release, platform)?.signatures().iter().any(|own| own == text) {
                 return Ok(release);
             }
+            // A published release is offered with its new signature at once: what its bytes say has to be proven now.
+            if release.status == Status::Published {
+                let artifact = find_artifact(&mut release, platform)?.clone();
+                self.prove_added(&file, &artifact).await?;
+            }
             let elsewhere = self.highest_sequence_elsewhere(id).await?;
             add(&mut release, platform, &file, text, elsewhere)?;
             let name = label(find_artifact(&mut release, platform)?);
@@ -56,6 +61,16 @@ impl App {
                     return Ok(release);
                 }
             }
+        }
+    }
+
+    async fn prove_added(&self, file: &SignatureFile, artifact: &Artifact) -> Result<(), Error> {
+        let Some(key) = file.proven_by(&self.release_keys).transpose()?.cloned() else {
+            return Ok(());
+        };
+        match self.stored(artifact).await? {
+            Some(sha256) => self.prove_bytes(file.clone(), key, sha256).await,
+            None => Ok(()),
         }
     }
 

@@ -8,8 +8,9 @@ use domain::{Actor, Attempt, AttemptId, Executor, ExecutorId, ExecutorName, Kind
 
 use crate::app::App;
 use crate::app::caller::Caller;
+use crate::app::commit::Draft;
 use crate::app::error::Error;
-use crate::app::upgrade::request::{Known, Planned, count};
+use crate::app::upgrade::request::{Known, Planned, check_ttl, count};
 use crate::app::upgrade::{Ask, Mode};
 
 /// Most requests of one batch (API.md).
@@ -22,6 +23,16 @@ pub struct Outcome {
     pub name: ExecutorName,
     /// The attempt, or why not.
     pub result: Result<Attempt, Error>,
+}
+
+/// What came of a request; empty until it is written.
+type Slot = Option<Result<Attempt, Error>>;
+
+/// A decision that is to be written.
+struct Waiting {
+    index: usize,
+    attempt: Attempt,
+    draft: Draft,
 }
 
 /// What is known of many executors.
@@ -45,9 +56,28 @@ impl App {
     ) -> Result<Vec<Outcome>, Error> {
         caller.authorize(Some(organization))?;
         check(organization, &asks)?;
-        let fleet = self.fleet(organization, &asks).await?;
-        let mut results: Vec<Option<Result<Attempt, Error>>> = Vec::new();
-        let (mut commits, mut waiting) = (Vec::new(), Vec::new());
+        let (mut results, waiting) = self.plan_all(&asks, organization, &caller.actor()).await?;
+        self.write_all(caller, &asks, waiting, &mut results).await?;
+        self.check_batch_still_offered(&mut results).await?;
+        for (ask, result) in asks.iter().zip(&results) {
+            if let Some(result) = result {
+                count(ask, result);
+            }
+        }
+        let missing = || Err(Error::not_found("the result of this request"));
+        let outcome = |(ask, result): (Ask, Slot)| Outcome { name: ask.name, result: result.unwrap_or_else(missing) };
+        Ok(asks.into_iter().zip(results).map(outcome).collect())
+    }
+
+    /// Decides each. A slot stays empty where there is something to write.
+    async fn plan_all(
+        &self,
+        asks: &[Ask],
+        organization: &OrganizationId,
+        actor: &Actor,
+    ) -> Result<(Vec<Slot>, Vec<Waiting>), Error> {
+        let fleet = self.fleet(organization, asks).await?;
+        let (mut results, mut waiting) = (Vec::new(), Vec::new());
         let mut named = HashSet::new();
         for (index, ask) in asks.iter().enumerate() {
             if !named.insert(&ask.name) {
@@ -55,25 +85,41 @@ impl App {
                 results.push(Some(Err(Error::field(format!("requests[{index}].name"), rule))));
                 continue;
             }
-            match self.plan_one(ask, &fleet, caller.actor()).await {
-                Err(error) => results.push(Some(Err(error))),
-                Ok(Planned::Answered(attempt)) => results.push(Some(Ok(*attempt))),
-                Ok(Planned::Write { attempt, .. }) if ask.mode == Mode::ValidateOnly => {
-                    results.push(Some(Ok(*attempt)));
-                }
+            results.push(match self.plan_one(ask, &fleet, actor.clone()).await {
+                Err(error) => Some(Err(error)),
+                Ok(Planned::Answered(attempt)) => Some(Ok(*attempt)),
+                Ok(Planned::Write { attempt, .. }) if ask.mode == Mode::ValidateOnly => Some(Ok(*attempt)),
                 Ok(Planned::Write { draft, attempt }) => {
-                    results.push(None);
-                    if let Some(commit) = draft.into_commit() {
-                        commits.push(commit);
-                        waiting.push((index, *attempt));
-                    }
+                    waiting.push(Waiting { index, attempt: *attempt, draft: *draft });
+                    None
                 }
-            }
+            });
+        }
+        Ok((results, waiting))
+    }
+
+    /// Writes what was decided, all of it together, and fills the slots.
+    async fn write_all(
+        &self,
+        caller: &Caller,
+        asks: &[Ask],
+        waiting: Vec<Waiting>,
+        results: &mut [Slot],
+    ) -> Result<(), Error> {
+        let (mut commits, mut pending) = (Vec::new(), Vec::new());
+        for Waiting { index, attempt, draft } in waiting {
+            let endings = draft.endings();
+            // A draft that begins an attempt always has something to write.
+            commits.extend(draft.into_commit());
+            pending.push((index, attempt, endings));
         }
         let written = self.store.executor_commit_batch(commits).await?;
-        for ((index, attempt), written) in waiting.into_iter().zip(written) {
+        for ((index, attempt, endings), written) in pending.into_iter().zip(written) {
             let result = match (written, asks.get(index)) {
-                (Ok(_), _) => Ok(attempt),
+                (Ok(_), _) => {
+                    endings.count();
+                    Ok(attempt)
+                }
                 // Someone was first: this one is read and decided again, alone.
                 (Err(store::Error::Stale { .. } | store::Error::Exists { .. }), Some(ask)) => {
                     Box::pin(self.upgrade_request_uncounted(caller, ask)).await
@@ -84,21 +130,11 @@ impl App {
                 *slot = Some(result);
             }
         }
-        self.check_batch_still_offered(&mut results).await?;
-        for (ask, result) in asks.iter().zip(&results) {
-            if let Some(result) = result {
-                count(ask, result);
-            }
-        }
-        let missing = || Err(Error::not_found("the result of this request"));
-        let outcome = |(ask, result): (Ask, Option<Result<Attempt, Error>>)| Outcome {
-            name: ask.name,
-            result: result.unwrap_or_else(missing),
-        };
-        Ok(asks.into_iter().zip(results).map(outcome).collect())
+        Ok(())
     }
 
     async fn plan_one(&self, ask: &Ask, fleet: &Fleet, actor: Actor) -> Result<Planned, Error> {
+        check_ttl(ask)?;
         if let Some(attempt) = self.requested_before(ask).await? {
             return Ok(Planned::Answered(Box::new(attempt)));
         }

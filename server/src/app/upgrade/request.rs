@@ -6,6 +6,7 @@
 //! ```
 
 use domain::attempt::effect::Beginning;
+use domain::attempt::request::MAX_TTL;
 use domain::attempt::{Decision, Input, Request, Situation, request};
 use domain::release::{Release, Status};
 use domain::{Actor, Attempt, Executor, OrganizationId, Reason, Refusal, Timestamp};
@@ -48,6 +49,7 @@ impl App {
 
     pub(super) async fn upgrade_request_uncounted(&self, caller: &Caller, ask: &Ask) -> Result<Attempt, Error> {
         caller.authorize(Some(&ask.name.organization))?;
+        check_ttl(ask)?;
         let mut patience = Patience::new();
         loop {
             if let Some(attempt) = self.requested_before(ask).await? {
@@ -177,6 +179,17 @@ impl App {
         let why = release.yank_reason.as_deref().unwrap_or("no reason given");
         let message = format!("release {} was yanked this moment ({why})", release.id);
         Err(Refusal::new(Reason::ReleaseYanked, message).into())
+    }
+}
+
+/// The same rule as the domain's, with the field's name in the answer.
+pub(super) fn check_ttl(ask: &Ask) -> Result<(), Error> {
+    match ask.ttl {
+        Some(ttl) if ttl.is_zero() || ttl > MAX_TTL => {
+            let rule = format!("{} s is not more than 0 s and at most {} s", ttl.as_secs_f64(), MAX_TTL.as_secs());
+            Err(Error::field("ttl", rule))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 
