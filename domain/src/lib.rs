@@ -2,9 +2,9 @@
 //!
 //! The story of one upgrade, in reading order. An [`Executor`] of an organization runs a [`Version`]. The catalog holds
 //! [`Release`]s; [`target::targets`] says which of them this executor may move to, and why not the others. A person with
-//! the right [`Role`] asks for one: [`attempt::request`] turns the question into an [`Attempt`] or a [`Refusal`]. From then on every
+//! the right [`Role`] asks for one: [`attempt::request()`] turns the question into an [`Attempt`] or a [`Refusal`]. From then on every
 //! word about it (the executor's acknowledgement, progress, its question for leave, its report, a cancel, a deadline)
-//! goes through [`attempt::next`], which answers with the attempt as it is now and the [`attempt::Action`]s to carry out.
+//! goes through [`attempt::next()`], which answers with the attempt as it is now and the [`attempt::Action`]s to carry out.
 //! The executor trusts none of this: it checks the signed [`Manifest`] against its own [`manifest::Expectation`].
 //!
 //! Time is always an argument ([`Timestamp`]); whoever calls supplies the clock that counts.

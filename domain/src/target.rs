@@ -9,7 +9,7 @@
 //! 3. more than one major away: another major comes first, and the row says which, and whether any release of it would do;
 //! 4. the executor takes no request at all ([`admission`]): deactivated, duplicated, pinned.
 //!
-//! A row without a block is exactly what [`crate::attempt::request`] accepts as long as the executor is online, has no
+//! A row without a block is exactly what [`crate::attempt::request()`] accepts as long as the executor is online, has no
 //! open attempt, and the request's own fields are in order. Those three change from moment to moment, or with the
 //! question, and so are the request's to judge. Being out of support blocks nothing (rule 14): old executors are brought
 //! forward hop by hop.

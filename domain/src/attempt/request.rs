@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Three things are the caller's:
-//! - deadlines first: [`super::next`] with [`super::Input::Tick`] on the open attempt, so that a pending upgrade whose
+//! - deadlines first: [`super::next()`] with [`super::Input::Tick`] on the open attempt, so that a pending upgrade whose
 //!   time is over does not answer for a new one;
 //! - a `request_id` that was used before answers with its attempt, ended or not (AIP-155), before this is asked;
 //! - [`Decision::Begin`] with `instead_of` ends that attempt by [`super::Input::Replace`] in the same transaction. When

@@ -6,7 +6,7 @@
 //! heartbeat ──> acknowledged     progress ──> progressed     ready_to_swap ──> leave     report ──> reported
 //! ```
 //!
-//! Every word about an attempt goes through [`domain::attempt::next`] and is written as one compare-and-set
+//! Every word about an attempt goes through [`domain::attempt::next()`] and is written as one compare-and-set
 //! ([`super::commit`]); what an executor is answered, it is answered after that write is durable. When the store is away
 //! there is no answer, and no answer means no swap.
 
