@@ -11,7 +11,7 @@ use executor_sdk::{clock, disk};
 use crate::clock::Moment;
 use crate::disk::Facts;
 use crate::layout::Layout;
-use crate::notes::Notes;
+use crate::notes::{Notes, Watch};
 use crate::rollback::dead_man::{self, Action, Look, Probed};
 use crate::rollback::put_back::{self, Done, put_back};
 use crate::rollback::starts::{self, Counted};
@@ -116,10 +116,10 @@ pub async fn look(
     if let Some(cause) = &open.rollback {
         return back(layout, manager, cause).await;
     }
-    let notes = Notes::read(layout.state_dir(), open.attempt);
-    let watch = match dead_man::look(&open, notes.watch, Moment::now(), window) {
+    let watch = Notes::read(layout.state_dir(), open.attempt).watch;
+    let watch = match dead_man::look(&open, watch, Moment::now(), window) {
         Look::Wait(watch) => {
-            remember(layout, &open, Notes { watch: Some(watch), ..notes })?;
+            remember(layout, &open, watch)?;
             return Ok(Looked::Nothing);
         }
         Look::Probe(watch) => watch,
@@ -127,15 +127,12 @@ pub async fn look(
     let probed = probe().await;
     match dead_man::answer(&open, watch, probed, Moment::now(), window) {
         Action::Wait(watch) => {
-            remember(layout, &open, Notes { watch: Some(watch), ..notes })?;
+            remember(layout, &open, watch)?;
             Ok(Looked::Nothing)
         }
-        Action::Wake(watch) => {
-            let wakes = notes.wakes.saturating_add(1);
-            let woken = remember(layout, &open, Notes { watch: Some(watch), wakes, ..notes })?;
-            Ok(if woken { Looked::Wake } else { Looked::Nothing })
-        }
-        Action::RollBack(cause) => back(layout, manager, &cause).await,
+        Action::Wake(watch) => Ok(if wake(layout, &open, watch)? { Looked::Wake } else { Looked::Nothing }),
+        Action::RollBack(cause) if is_still_silent(layout, &open)? => back(layout, manager, &cause).await,
+        Action::RollBack(_) => Ok(Looked::Nothing),
     }
 }
 
@@ -159,18 +156,29 @@ pub fn note_started(layout: &Layout) -> Result<(), Error> {
     noted.map_err(Error::Journal)
 }
 
-/// Writes the notes if the attempt is still open, and says so. A wake takes the step back, so that the next connection is news.
-fn remember(layout: &Layout, open: &OpenAttempt, notes: Notes) -> Result<bool, Error> {
-    if Notes::read(layout.state_dir(), open.attempt) == notes {
-        return Ok(true);
+/// Notes the window that runs, if the attempt is still open.
+fn remember(layout: &Layout, open: &OpenAttempt, watch: Watch) -> Result<(), Error> {
+    let same = |notes: &Notes| notes.watch == Some(watch);
+    if same(&Notes::read(layout.state_dir(), open.attempt)) {
+        return Ok(());
     }
     let locked = lock(layout)?;
-    let state = read(&locked)?;
-    let Some(mut now_open) = state.open.filter(|found| found.attempt == open.attempt) else {
+    if read(&locked)?.open.is_some_and(|found| found.attempt == open.attempt) {
+        // Read again under the lock: a start may have been counted since, and the count is not the dead man's to write.
+        let notes = Notes { watch: Some(watch), ..Notes::read(layout.state_dir(), open.attempt) };
+        notes.write(&locked, layout.state_dir(), open.attempt).map_err(Error::Notes)?;
+    }
+    Ok(())
+}
+
+/// Notes that the new version is woken and takes its step back, so that its next connection is news. Says whether it has to be
+/// woken still.
+fn wake(layout: &Layout, open: &OpenAttempt, watch: Watch) -> Result<bool, Error> {
+    let locked = lock(layout)?;
+    let Some(mut now_open) = read(&locked)?.open.filter(|found| found.attempt == open.attempt) else {
         return Ok(false);
     };
-    let woken = notes.watch.is_some_and(|watch| watch.window == crate::notes::Window::Woken);
-    if woken && now_open.step == Step::Connected {
+    if now_open.step == Step::Connected {
         if open.step != Step::Connected {
             // It connected while it was being probed for: no reason to disturb it.
             return Ok(false);
@@ -178,8 +186,16 @@ fn remember(layout: &Layout, open: &OpenAttempt, notes: Notes) -> Result<bool, E
         now_open.step = Step::Started;
         set_open(&locked, now_open)?;
     }
+    let notes = Notes::read(layout.state_dir(), open.attempt);
+    let notes = Notes { watch: Some(watch), wakes: notes.wakes.saturating_add(1), ..notes };
     notes.write(&locked, layout.state_dir(), open.attempt).map_err(Error::Notes)?;
     Ok(true)
+}
+
+/// Whether the version that is about to be rolled back did not connect while it was being probed for.
+fn is_still_silent(layout: &Layout, open: &OpenAttempt) -> Result<bool, Error> {
+    let state = Journal::new(layout.state_dir()).read().map_err(Error::Journal)?;
+    Ok(state.open.is_some_and(|found| found.attempt == open.attempt && found.step != Step::Connected))
 }
 
 /// The open attempt, if its new version is in place.
@@ -249,6 +265,47 @@ mod tests {
         assert_eq!(bench.live(), "old");
         assert_eq!(bench.state().unsent[0].report.error_code, Some(ErrorCode::Hang));
         assert_eq!(looked(&bench, window, Probed::Reached).await, Looked::Nothing);
+    }
+
+    /// A start is counted by the unit's pre-start step and asked for again by the process itself.
+    async fn started(bench: &Bench, invocation: &str) -> u32 {
+        for _ in 0..2 {
+            assert_eq!(before_start(&bench.layout, &Manager::Nobody, Some(invocation)).await.unwrap(), None);
+        }
+        bench.state().open.unwrap().starts
+    }
+
+    #[tokio::test]
+    async fn a_start_in_the_midst_of_a_look_counts_once() {
+        for (probed, looked) in [(Probed::Reached, Looked::Wake), (Probed::NotReached, Looked::Nothing)] {
+            let bench = Bench::new("old");
+            bench.swap_in("new");
+            long_ago(&bench);
+            assert_eq!(started(&bench, "1").await, 1);
+            let probe = async || {
+                before_start(&bench.layout, &Manager::Nobody, Some("2")).await.unwrap();
+                probed
+            };
+            let window = Duration::from_nanos(1);
+            assert_eq!(look(&bench.layout, &Manager::Nobody, window, probe).await.unwrap(), looked);
+            assert_eq!(started(&bench, "2").await, 2, "{probed:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_version_that_connects_in_the_midst_of_the_last_look_stays() {
+        let bench = Bench::new("old");
+        bench.swap_in("new");
+        long_ago(&bench);
+        let window = Duration::from_nanos(1);
+        assert_eq!(looked(&bench, window, Probed::Reached).await, Looked::Wake);
+        let probe = async || {
+            let connected = |state: &mut State| state.open.as_mut().unwrap().step = Step::Connected;
+            bench.lock().update(connected).unwrap();
+            Probed::Reached
+        };
+        assert_eq!(look(&bench.layout, &Manager::Nobody, window, probe).await.unwrap(), Looked::Nothing);
+        assert_eq!(bench.live(), "new");
     }
 
     #[tokio::test]
