@@ -45,7 +45,10 @@ pub(crate) fn choose(misbehaviour: Misbehaviour) {
 
 /// At the very beginning of `run`; the other commands behave, as those of `.prev` would.
 pub(crate) fn at_start() {
-    tracing::info!(misbehaviour = ?CHOSEN.get(), "this is a test build that goes wrong on purpose");
+    if let Some(misbehaviour) = CHOSEN.get() {
+        // A report's log tail is known by this line.
+        tracing::info!(?misbehaviour, "this is a test build that goes wrong on purpose");
+    }
     match CHOSEN.get() {
         Some(Misbehaviour::CrashAtStart) => crash("crashing at start, as this test build does"),
         Some(Misbehaviour::HangBeforeReady) => hang(),

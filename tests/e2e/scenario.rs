@@ -8,8 +8,6 @@ use harness::fleet::edition::Conduct;
 
 /// A new version, and what becomes of it.
 pub(crate) struct Scenario {
-    /// Whether this row was shown under `--supervise` as well; the others follow.
-    pub(crate) supervised: bool,
     /// The claim.
     pub(crate) name: &'static str,
     /// How the new version behaves.
@@ -46,7 +44,6 @@ pub(crate) fn bad(manager: Manager) -> Vec<Scenario> {
         Manager::Supervise => Duration::from_secs(50),
     };
     let row = |name, misbehaviour, stage, code, window| Scenario {
-        supervised: matches!(code, "CRASH_LOOP" | "WRONG_VERSION"),
         name,
         conduct: Conduct::Bad(misbehaviour),
         says: None,
@@ -58,7 +55,9 @@ pub(crate) fn bad(manager: Manager) -> Vec<Scenario> {
         row("crash_at_start_comes_back", Misbehaviour::CrashAtStart, "start", "CRASH_LOOP", PATIENT),
         row("hang_before_ready_comes_back", Misbehaviour::HangBeforeReady, "start", "START_TIMEOUT", PATIENT),
         row("hang_after_ready_comes_back", Misbehaviour::HangAfterReady, "start", "HANG", SHORT),
+        row("clean_exit_comes_back", Misbehaviour::ExitClean, "start", "CLEAN_EXIT", PATIENT),
         row("never_connecting_comes_back", Misbehaviour::NeverConnects, "connect", "NO_CONNECTION", SHORT),
+        row("crash_after_connect_comes_back", Misbehaviour::CrashAfterConnect, "confirm", "CRASH_LOOP", PATIENT),
         Scenario {
             probation: slow * 2,
             ..row("slow_crashes_come_back", Misbehaviour::CrashEvery(slow), "confirm", "TOO_MANY_STARTS", PATIENT)

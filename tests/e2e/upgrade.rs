@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use harness::{
-    fleet::{FIRST, Fleet, Manager, Pace, edition::Edition, host::UNIT},
+    fleet::{
+        FIRST, Fleet, Manager, Pace,
+        edition::{Conduct, Edition},
+        host::UNIT,
+    },
     lab,
     parts::trial,
 };
@@ -31,8 +35,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     // The longest first, so that nothing waits for them at the end.
     for (manager, name) in managers.into_iter().rev() {
-        let rows = bad(manager).into_iter();
-        for scenario in rows.filter(|row| manager == Manager::Systemd || row.supervised) {
+        for scenario in bad(manager) {
             let name = format!("upgrade::{name}::{}", scenario.name);
             trials.push(trial(name, lab::PARTS, move || check(manager, &scenario)));
         }
@@ -86,8 +89,19 @@ fn expect_back(fleet: &Fleet, attempt: &Value, scenario: &Scenario) -> Result<()
     expect(fleet, attempt, "outcomeSource", "OUTCOME_SOURCE_REPORTED")?;
     expect(fleet, attempt, "rolledBackTo", FIRST)?;
     expect(fleet, attempt, "errorCode", scenario.failure.code)?;
-    // FIXME: the failing version's last lines belong here, and no answer of the control plane carries any.
-    expect(fleet, attempt, "stage", scenario.failure.stage)
+    expect(fleet, attempt, "stage", scenario.failure.stage)?;
+    expect_last_lines(fleet, scenario.conduct)
+}
+
+/// The failing version's own words are in the attempt.
+fn expect_last_lines(fleet: &Fleet, conduct: Conduct) -> Result<()> {
+    let word = match conduct {
+        Conduct::Bad(misbehaviour) => format!("misbehaviour={misbehaviour:?}"),
+        Conduct::Good => "the new binary says that it is".to_owned(),
+    };
+    let tail = fleet.log_tail()?;
+    ensure!(tail.iter().any(|line| line.contains(&word)), "{word:?} is not in the log tail: {tail:#?}");
+    Ok(())
 }
 
 /// Checks one field of an attempt; the error shows everything.

@@ -77,6 +77,8 @@ pub async fn recover(
             tidy(layout);
         }
         Finding::WrongVersion(cause) => {
+            // Its own word, so that the log tail of the attempt has it.
+            tracing::error!("{}", cause.message);
             if let Done::Back(_) = tolerate(go_back(layout, manager, &cause).await.map(Some))? {
                 return Ok(Recovered::Restart);
             }

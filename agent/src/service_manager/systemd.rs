@@ -103,6 +103,8 @@ impl ServiceManager for Systemd {
     }
 
     async fn log_tail(&self, cursor: Option<&str>) -> Vec<String> {
+        // journald may not have come to the last lines yet. A full disk costs this, and not the lines that are there.
+        self.journalctl(&["--sync"]).await;
         let unit = format!("--unit={}", self.unit);
         let lines = format!("--lines={LINES}");
         let mut arguments = vec!["--quiet", "--output=cat", "--no-pager", &unit, &lines];
