@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use domain::Sha256;
 use sha2::Digest;
 
+use crate::fault::{self, reach};
 use crate::layout::Layout;
 
 /// Bytes read at a time: large enough to cost few calls, small enough for a small agent.
@@ -122,9 +123,11 @@ pub fn copy_executable(from: &Path, to: &Path) -> Result<Sha256, Error> {
     let mut source = File::open(from).map_err(during("open", from))?;
     let mut target =
         OpenOptions::new().write(true).create_new(true).mode(0o755).open(to).map_err(during("create", to))?;
+    reach(fault::COPY_CREATED);
     let (digest, _) = digest(&mut source, &mut target).map_err(during("write", to))?;
     // The umask took its part at creation.
     target.set_permissions(fs::Permissions::from_mode(0o755)).map_err(during("set mode of", to))?;
+    reach(fault::COPY_WRITTEN);
     target.sync_all().map_err(during("sync", to))?;
     Ok(digest)
 }

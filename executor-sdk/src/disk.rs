@@ -75,10 +75,13 @@ pub(crate) fn keep_last(directory: &Path, name: &str, last: &str) -> Result<(), 
             Err(_) => fs::copy(&path, &linking).map(drop).map_err(failed("copy")),
             Ok(()) => Ok(()),
         }?;
+        fault::reach(fault::JOURNAL_KEPT_LINKED);
         match fs::rename(&linking, &kept) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(("rename into place", source)),
             _ => Ok(()),
-        }
+        }?;
+        fault::reach(fault::JOURNAL_KEPT);
+        Ok(())
     };
     steps().map_err(|(step, source)| Error { step, path: kept.clone(), source })
 }

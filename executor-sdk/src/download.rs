@@ -26,6 +26,7 @@ use tokio::time::Instant;
 
 use crate::connect::Backoff;
 use crate::executor::{ArtifactFile, Failure};
+use crate::fault;
 use crate::verify::{Proven, check_file};
 
 use body::{Body, Broken};
@@ -105,6 +106,7 @@ pub async fn fetch(
     sweep(request.directory);
     let source = Source::new(request.uri, control_plane, policy)?;
     let mut temporary = TemporaryFile::create(request.directory)?;
+    fault::reach(fault::DOWNLOAD_CREATED);
     let mut body = Body::new(&temporary, request.size, policy.bytes_per_second)?;
     let mut backoff = Backoff::default();
     loop {
@@ -113,6 +115,7 @@ pub async fn fetch(
             Ok(()) => {
                 body.finish().await?;
                 temporary.rewind()?;
+                fault::reach(fault::DOWNLOAD_WRITTEN);
                 return Ok(temporary);
             }
             Err(Broken::Fatal(failure)) => return Err(failure),
@@ -137,6 +140,7 @@ pub async fn fetch(
 pub fn prove(mut temporary: TemporaryFile, proven: &Proven) -> Result<ArtifactFile, Failure> {
     check_file(proven, temporary.file_mut())?;
     let size = temporary.make_executable()?;
+    fault::reach(fault::DOWNLOAD_PROVEN);
     Ok(ArtifactFile::new(temporary, proven.sha256(), size))
 }
 

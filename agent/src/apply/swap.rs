@@ -53,6 +53,7 @@ pub enum Error {
 /// # Errors
 /// [`Error`] only when the old version is fully in place; the journal then holds no open attempt, or one that recovery ends.
 pub fn swap(layout: &Layout, locked: &Locked, open: OpenAttempt, incoming: Incoming<'_>) -> Result<(), Error> {
+    reach(fault::SWAP_BEGUN);
     if !is_same_file(incoming).map_err(Error::Disk)? {
         return Err(Error::Replaced);
     }

@@ -57,6 +57,7 @@ pub fn put_back(
     log_tail: Vec<String>,
     now: Timestamp,
 ) -> Result<Done, Error> {
+    reach(fault::BACK_BEGUN);
     let state = locked.read().map_err(Error::Journal)?;
     let facts = Facts::read(layout);
     let (Some(open), verdict) = (state.open.as_ref(), verdict(state.open.as_ref(), &facts)) else {

@@ -15,6 +15,7 @@ use super::jobs::{Droppable, News, Product, Ready};
 use super::{Driver, LOCK_PATIENCE};
 use crate::download::{self, ControlPlane, TemporaryFile};
 use crate::executor::{Artifact, Executor, Failure, Leave, Plan, Workplace};
+use crate::fault;
 use crate::journal::{self, Journal, RollbackCause, State, Step};
 use crate::machine::{Action, Cause, Done, Input, Job, Log};
 use crate::release_keys::ReleaseKeys;
@@ -169,8 +170,10 @@ impl<E: Executor> Driver<E> {
         let (executor, journal) = (Arc::clone(&self.executor), self.options.journal.clone());
         self.jobs.write(async move {
             let attempt = report.attempt;
+            fault::reach(fault::CONFIRM_BEGUN);
             match update(&journal, move |state| confirm(state, report)).await {
                 Ok(Ok(report)) => {
+                    fault::reach(fault::CONFIRM_JOURNALLED);
                     executor.confirmed(attempt).await;
                     News::Finished(Box::new(report))
                 }
