@@ -192,6 +192,11 @@ pub(crate) enum Upgrade {
         /// `web-1`, or `organizations/…/attempts/…`
         name: String,
     },
+    /// One attempt with the last lines of a failing version: an executor's open or newest one, or one by its full name
+    Get {
+        /// `web-1`, or `organizations/…/attempts/…`
+        name: String,
+    },
     /// Follow an executor's newest attempt, or one by its full name, to its end
     Watch {
         /// `web-1`, or `organizations/…/attempts/…`

@@ -25,6 +25,7 @@ pub(super) async fn run(session: &Session, command: Upgrade) -> Result<(), Error
         Upgrade::Request(request) => request_upgrade(session, request).await,
         Upgrade::Batch { version, names, replace } => batch(session, &version, &names, replace).await,
         Upgrade::Cancel { name } => cancel(session, &name).await,
+        Upgrade::Get { name } => get(session, &name).await,
         Upgrade::Watch { name } => {
             let attempt = newest_attempt(session, &name).await?;
             follow(session, &attempt, WATCH_LIMIT).await
@@ -131,6 +132,24 @@ async fn cancel(session: &Session, name: &str) -> Result<(), Error> {
     session.printer.message(&attempt, attempt_facts)
 }
 
+async fn get(session: &Session, name: &str) -> Result<(), Error> {
+    let name = newest_attempt(session, name).await?;
+    let attempt = client(session).await?.get_attempt(v1::GetAttemptRequest { name }).await?.into_inner();
+    session.printer.message(&attempt, |attempt| attempt_facts(attempt) + &last_lines(attempt))
+}
+
+/// What the failing version said last, if it said anything.
+fn last_lines(attempt: &v1::Attempt) -> String {
+    let mut text = String::new();
+    if !attempt.log_tail.is_empty() {
+        text.push_str("\nlast lines of the failing version:");
+        for line in &attempt.log_tail {
+            let _ = write!(text, "\n  | {}", printable(line));
+        }
+    }
+    text
+}
+
 /// The attempt that is meant: one by its full name, or the executor's open one, or its newest.
 async fn newest_attempt(session: &Session, name: &str) -> Result<String, Error> {
     if name.contains("/attempts/") {
@@ -201,12 +220,7 @@ fn obituary(attempt: &v1::Attempt) -> String {
     if !attempt.message.is_empty() {
         let _ = write!(text, ": {}", attempt.message);
     }
-    if !attempt.log_tail.is_empty() {
-        text.push_str("\nlast lines of the failing version:");
-        for line in &attempt.log_tail {
-            let _ = write!(text, "\n  | {line}");
-        }
-    }
+    text.push_str(&last_lines(attempt));
     let _ = write!(text, "\nnext: novacula executor explain {}", short(&attempt.executor));
     text
 }
