@@ -1,6 +1,8 @@
 //! The configuration: flags win over the environment (clap's work), which wins over the file. All mistakes are found at
 //! once, before anything is bound or written.
 
+mod files;
+
 mod judge;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -109,6 +111,15 @@ impl Config {
         let config = Self::judged(&mut judge, server_version);
         judge.verdict()?;
         Ok(config)
+    }
+
+    /// Judges what the files hold that the configuration names, and writes nothing. Blocks on the disk.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn check_files(&self) -> Result<(), Error> {
+        let mistakes = files::mistakes(self);
+        if mistakes.is_empty() { Ok(()) } else { Err(Error { mistakes }) }
     }
 
     fn judged(judge: &mut Judge, server_version: Version) -> Self {

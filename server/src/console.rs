@@ -27,7 +27,8 @@ const BAD_CONFIGURATION: u8 = 78;
 /// Carries out a command.
 #[must_use]
 pub fn main(arguments: Arguments) -> ExitCode {
-    let config = match Config::resolve(arguments.settings, version()) {
+    let judged = Config::resolve(arguments.settings, version());
+    let config = match judged.and_then(|config| config.check_files().map(|()| config)) {
         Ok(config) => config,
         Err(error) => {
             complain(&error.to_string());

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start: store -> authority, artifacts, TLS -> sockets -> use cases -> sessions -> background -> listeners -> ready
-//! stop:  not ready -> stop accepting, end streams -> finish use cases -> background -> store
+//! stop:  not ready -> end streams, accept no executor -> stop accepting -> finish use cases -> background -> store
 //! ```
 
 pub mod parts;
@@ -121,6 +121,7 @@ async fn serve(
         sessions: api.storey("sessions"),
         background: api.storey("background"),
         api,
+        shutdown: shutdown.clone(),
     };
     let reporter = HealthReporter::new();
     // The lease first: sessions that open count from their first moment.
@@ -168,13 +169,16 @@ struct Storeys {
     executors: Supervisor,
     sessions: Supervisor,
     background: Supervisor,
+    shutdown: CancellationToken,
 }
 
 impl Storeys {
     async fn stop(&self, drain: Duration) {
         let limit = drain + PATIENCE;
         // Streams end by the sessions' word, and their connections with them.
-        tokio::join!(self.sessions.stop(limit), self.executors.stop(limit), self.api.stop(limit));
+        tokio::join!(self.sessions.stop(limit), self.executors.stop(limit));
+        // Last of the doors: while the streams go, whoever asks is told that this server is not ready, and is answered.
+        self.api.stop(PATIENCE).await;
         self.background.stop(PATIENCE).await;
     }
 }
@@ -194,7 +198,7 @@ fn start(
     watch_over(world, tls, &storeys.background);
 
     let status =
-        status::Status { app: Arc::clone(app), draining: storeys.api.cancelled(), metrics: metrics::install() };
+        status::Status { app: Arc::clone(app), draining: storeys.shutdown.clone(), metrics: metrics::install() };
     let keeper = Gatekeeper { app: Arc::clone(app), limits: Arc::clone(&limits) };
     let router = routes::api(api_services(app, reporter, &storeys.api.cancelled())?, keeper, status);
     let api_limits = Limits { drain_spread: world.api_limits.drain_spread.min(config.drain), ..world.api_limits };

@@ -117,7 +117,7 @@ impl ControlPlane {
         let world = World { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..World::default() };
         let mut secrets = bootstrap(&config, &world).await?;
         let running = Running::start(config, world).await?;
-        let tls = trusting(folder.path())?;
+        let tls = trusting(&folder.path().join("ca.pem"))?;
         let channel = dial(running.bound.api_addr, Arc::clone(&tls)).await?;
         secrets.admin = new_token(&channel, &secrets, v1::Role::Admin).await?;
         secrets.member = new_token(&channel, &secrets, v1::Role::Member).await?;
@@ -319,10 +319,10 @@ async fn new_token(channel: &Channel, secrets: &Secrets, role: v1::Role) -> Resu
     Ok(owner.organizations().create_token(request).await?.into_inner().secret)
 }
 
-/// A TLS client that trusts the control plane's authority, as `ca.pem` says it.
-fn trusting(data_dir: &Path) -> Result<Arc<ClientConfig>> {
+/// A TLS client that trusts the authorities of a PEM file.
+pub(crate) fn trusting(authorities: &Path) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(data_dir.join("ca.pem"))? {
+    for certificate in CertificateDer::pem_file_iter(authorities)? {
         roots.add(certificate?)?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -334,7 +334,7 @@ fn trusting(data_dir: &Path) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-async fn dial(address: SocketAddr, tls: Arc<ClientConfig>) -> Result<Channel> {
+pub(crate) async fn dial(address: SocketAddr, tls: Arc<ClientConfig>) -> Result<Channel> {
     let endpoint: Endpoint = address.to_string().parse()?;
     Ok(executor_sdk::connect::dial(&endpoint, tls).await?.channel())
 }

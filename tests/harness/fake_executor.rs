@@ -19,7 +19,7 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 use uuid::Uuid;
 
-use crate::control_plane::{ControlPlane, ORGANIZATION};
+use crate::control_plane::ControlPlane;
 use crate::signing::PLATFORM;
 
 /// How long a word is awaited; reached only by a failing test.
@@ -51,14 +51,24 @@ impl FakeExecutor {
     /// # Errors
     /// The API's, or enrolment's.
     pub async fn enrol(plane: &ControlPlane, id: &str, version: &str) -> Result<Self> {
-        let join: JoinSecret = plane.join_word(id).await?.parse()?;
+        let mut executor = Self::by_word(&plane.join_word(id).await?, version).await?;
+        executor.key_ids = vec![plane.signer().key_id()];
+        Ok(executor)
+    }
+
+    /// Enrols one by a join word that says its name.
+    ///
+    /// # Errors
+    /// Enrolment's.
+    pub async fn by_word(word: &str, version: &str) -> Result<Self> {
+        let join: JoinSecret = word.parse()?;
         let folder = TempDir::new()?;
         let credentials = enrol(&join, None, &CredentialStore::new(folder.path())).await?;
         Ok(Self {
-            name: format!("organizations/{ORGANIZATION}/executors/{id}"),
+            name: credentials.executor.to_string(),
             credentials,
             version: version.to_owned(),
-            key_ids: vec![plane.signer().key_id()],
+            key_ids: Vec::new(),
             _folder: folder,
         })
     }

@@ -5,6 +5,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use domain::Kind as Kinds;
+use domain::attempt::Outcome;
 use metrics::Label;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -99,6 +101,7 @@ pub fn install() -> PrometheusHandle {
             }
             for metric in Metric::ALL {
                 describe(*metric);
+                begin(*metric);
             }
             handle
         })
@@ -112,6 +115,34 @@ fn describe(metric: Metric) {
         Kind::Gauge => metrics::describe_gauge!(metric.name(), help),
         Kind::Histogram => metrics::describe_histogram!(metric.name(), help),
     }
+}
+
+/// Puts a metric at zero: one that appeared with its first event would hide that event from `rate()`, and an alert on a
+/// name that is not there yet says nothing. Labels whose values are many, or begin with the start itself, are left to come.
+fn begin(metric: Metric) {
+    match metric {
+        Metric::Streams | Metric::PendingUpgrades => add(metric, 0.0),
+        Metric::StreamsOpened | Metric::CertificatesIssued => zero(metric, &[]),
+        Metric::StreamsClosed => zero(metric, &[("reason", "disconnected")]),
+        Metric::UpgradeRequests => {
+            for result in ["accepted", "refused", "invalid", "failed"] {
+                zero(metric, &[("result", result)]);
+            }
+        }
+        Metric::Attempts => {
+            for kind in [Kinds::Agent, Kinds::Operator] {
+                for outcome in Outcome::ALL {
+                    zero(metric, &[("kind", kind.as_str()), ("outcome", outcome.as_str())]);
+                }
+            }
+        }
+        Metric::Delivery | Metric::Receipt => drop(metrics::histogram!(metric.name())),
+        Metric::Store | Metric::Rpcs => {}
+    }
+}
+
+fn zero(metric: Metric, labels: &[(&'static str, &'static str)]) {
+    metrics::counter!(metric.name(), label(labels)).increment(0);
 }
 
 /// Counts one.

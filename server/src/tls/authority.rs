@@ -114,17 +114,30 @@ impl Authority {
                 };
                 Self::parse(&path, &pem, &path, &pem, trust_domain)?
             }
-            Source::Given { certificate, key } => {
-                let certificates = files::read(certificate)?;
-                let pem = Zeroizing::new(files::read(key)?);
-                Self::parse(certificate, &certificates, key, &pem, trust_domain)?
-            }
+            Source::Given { certificate, key } => Self::given(certificate, key, trust_domain)?,
         };
         let path = data_dir.join(BUNDLE_FILE);
         if files::read_if_there(&path)?.as_deref() != Some(authority.bundle.as_bytes()) {
             files::replace(&path, authority.bundle.as_bytes(), Mode::Public)?;
         }
         Ok(authority)
+    }
+
+    /// Judges given files, and writes nothing. Blocks on the disk.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn check(source: &Source, trust_domain: &str) -> Result<(), Error> {
+        match source {
+            Source::Own => Ok(()),
+            Source::Given { certificate, key } => Self::given(certificate, key, trust_domain).map(drop),
+        }
+    }
+
+    fn given(certificate: &Path, key: &Path, trust_domain: &str) -> Result<Self, Error> {
+        let certificates = files::read(certificate)?;
+        let pem = Zeroizing::new(files::read(key)?);
+        Self::parse(certificate, &certificates, key, &pem, trust_domain)
     }
 
     fn parse(

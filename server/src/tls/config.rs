@@ -4,7 +4,7 @@
 //! Session tickets are off on the executor listener: a resumed session would carry a certificate that nobody verified
 //! again. Should one be resumed all the same, the listener verifies it again, and the gate asks the store for each request.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -199,7 +199,7 @@ impl Parts<'_> {
         let api_key = match self.api_certificate {
             ApiCertificate::Own => own_key.clone(),
             ApiCertificate::Given { certificate, key } => {
-                let (given, not_after) = self.read_given(certificate, key)?;
+                let (given, not_after) = certified(certificate, key, self.provider)?;
                 // Looked at again while it nears its end, for a file that someone renewed in place.
                 renew_after = renew_after.min(not_after.minus(RENEW_WITHIN));
                 given
@@ -226,22 +226,30 @@ impl Parts<'_> {
         let time = Arc::new(ClockTime(Arc::clone(self.clock)));
         ServerConfig::builder_with_details(Arc::clone(self.provider), time).with_protocol_versions(versions)
     }
+}
 
-    fn read_given(&self, certificate: &PathBuf, key: &PathBuf) -> Result<(CertifiedKey, Timestamp), Error> {
-        let wrong = |path: &PathBuf, rule| Error::Content { path: path.clone(), rule };
-        let chain = CertificateDer::pem_slice_iter(&files::read(certificate)?)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| wrong(certificate, "is not PEM"))?;
-        let leaf = chain.first().and_then(certificate_of);
-        let leaf = leaf.ok_or_else(|| wrong(certificate, "holds no certificate that can be read"))?;
-        let not_after = authority::timestamp(leaf.validity().not_after.timestamp());
-        let pem = Zeroizing::new(files::read(key)?);
-        let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| wrong(key, "holds no private key in PEM"))?;
-        // Checks that the key is the certificate's.
-        let given = CertifiedKey::from_der(chain.clone(), private, self.provider)
-            .map_err(|_| wrong(key, "is not the key of the certificate"))?;
-        Ok((given, not_after))
-    }
+/// Reads a given certificate and its key, for whether they fit.
+///
+/// # Errors
+/// See [`Error`].
+pub fn read_given(certificate: &Path, key: &Path) -> Result<(), Error> {
+    certified(certificate, key, &rustls::crypto::aws_lc_rs::default_provider()).map(drop)
+}
+
+fn certified(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<(CertifiedKey, Timestamp), Error> {
+    let wrong = |path: &Path, rule| Error::Content { path: path.to_owned(), rule };
+    let chain = CertificateDer::pem_slice_iter(&files::read(certificate)?)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| wrong(certificate, "is not PEM"))?;
+    let leaf = chain.first().and_then(certificate_of);
+    let leaf = leaf.ok_or_else(|| wrong(certificate, "holds no certificate that can be read"))?;
+    let not_after = authority::timestamp(leaf.validity().not_after.timestamp());
+    let pem = Zeroizing::new(files::read(key)?);
+    let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| wrong(key, "holds no private key in PEM"))?;
+    // Checks that the key is the certificate's.
+    let given = CertifiedKey::from_der(chain.clone(), private, provider)
+        .map_err(|_| wrong(key, "is not the key of the certificate"))?;
+    Ok((given, not_after))
 }
 
 fn resolver(key: CertifiedKey) -> Arc<dyn rustls::server::ResolvesServerCert> {

@@ -1,0 +1,38 @@
+//! What the files hold that a configuration names: a key that is not its certificate's is a mistake of the configuration,
+//! and told before anything is bound or written, like any other.
+
+use std::error::Error;
+use std::fs;
+
+use crate::app::minisign::ReleaseKey;
+use crate::config::Config;
+use crate::observe;
+use crate::tls::authority::Authority;
+use crate::tls::config::read_given;
+
+/// Each names setting, file and rule.
+pub(super) fn mistakes(config: &Config) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    let mut note = |setting: &str, error: &(dyn Error + 'static)| {
+        mistakes.push(format!("{setting}: {}", observe::chain(error)));
+    };
+    if let Some(given) = &config.server_certificate
+        && let Err(error) = read_given(&given.certificate, &given.key)
+    {
+        note("tls_certificate", &error);
+    }
+    if let Err(error) = Authority::check(&config.authority, &config.trust_domain) {
+        note("authority_certificate", &error);
+    }
+    if let Some(path) = &config.release_keys {
+        match fs::read_to_string(path) {
+            Ok(text) => {
+                if let Err(error) = ReleaseKey::parse_all(&text) {
+                    mistakes.push(format!("release_keys: {}: {}", path.display(), observe::chain(&error)));
+                }
+            }
+            Err(error) => mistakes.push(format!("release_keys: {}: {error}", path.display())),
+        }
+    }
+    mistakes
+}

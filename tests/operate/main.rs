@@ -1,0 +1,49 @@
+//! The control plane as people run it: `novacula-server` as a process, its commands and signals, the calls that our pages
+//! show, restored backups, long absences, and peers that mean harm measured against its memory.
+
+mod calls;
+
+mod certificates;
+
+mod commands;
+
+mod drain;
+
+use std::future::Future;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use harness::parts::{self, Part};
+use libtest_mimic::{Arguments, Trial};
+
+/// No case takes this long unless it is stuck.
+const STUCK: Duration = Duration::from_secs(240);
+
+type Result<T = ()> = anyhow::Result<T>;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let mut trials = commands::trials();
+    trials.extend(drain::trials());
+    trials.extend(certificates::trials());
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// `novacula-server`, as cargo built it for this suite.
+fn server() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_fixture-server"))
+}
+
+/// A case on a runtime of its own.
+fn trial<F>(name: &'static str, parts: &'static [Part], case: fn() -> F) -> Trial
+where
+    F: Future<Output = Result> + 'static,
+{
+    parts::trial(name, parts, move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let end = runtime.block_on(async { tokio::time::timeout(STUCK, case()).await });
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        end.unwrap_or_else(|_| Err(anyhow::anyhow!("stuck for {STUCK:?}")))
+    })
+}
