@@ -96,6 +96,11 @@ pub async fn rollback_on_failure(layout: &Layout) -> Result<(), Failure> {
         tracing::info!("the agent runs; nothing is left to do");
         return Ok(());
     }
+    if status.was_stopped() {
+        tracing::warn!("the agent was stopped and had to be killed: it stays stopped, as whoever stopped it wants");
+        systemd.reset_failed().await;
+        return Ok(());
+    }
     let open = Journal::new(layout.state_dir()).read().inspect_err(|error| {
         tracing::error!(error = %chain(error), "the journal cannot be read: no binary is changed");
     });

@@ -36,6 +36,17 @@ pub struct UnitStatus {
     pub main_code: Option<i32>,
     /// Its exit status or signal.
     pub main_status: Option<i32>,
+    /// Starts that systemd made by itself since the last one that was asked for.
+    pub restarts: Option<u32>,
+}
+
+impl UnitStatus {
+    /// Whether the unit failed only because it had to be killed when somebody stopped it. A start that timed out would have been
+    /// followed by another one.
+    #[must_use]
+    pub fn was_stopped(&self) -> bool {
+        self.result == "timeout" && self.restarts == Some(0)
+    }
 }
 
 impl Default for Systemd {
@@ -65,8 +76,8 @@ impl Systemd {
     /// # Errors
     /// [`Error::Command`].
     pub async fn status(&self) -> Result<UnitStatus, Error> {
-        let words = ["show", &self.unit, "--property=ActiveState,SubState,Result,ExecMainCode,ExecMainStatus"]
-            .map(str::to_owned);
+        let properties = "--property=ActiveState,SubState,Result,ExecMainCode,ExecMainStatus,NRestarts";
+        let words = ["show", &self.unit, properties].map(str::to_owned);
         let output = command::succeed("systemctl", words, SYSTEMCTL_LIMIT).await.map_err(Error::Command)?;
         Ok(parse(&output.stdout))
     }
@@ -134,6 +145,7 @@ fn parse(properties: &str) -> UnitStatus {
         result: value("Result"),
         main_code: value("ExecMainCode").parse().ok(),
         main_status: value("ExecMainStatus").parse().ok(),
+        restarts: value("NRestarts").parse().ok(),
     }
 }
 
@@ -146,5 +158,13 @@ mod tests {
         let status = parse("Result=exit-code\nActiveState=failed\nSubState=failed\n");
         assert_eq!((status.active_state.as_str(), status.result.as_str()), ("failed", "exit-code"));
         assert_eq!(parse("garbage"), UnitStatus::default());
+    }
+
+    #[test]
+    fn a_stop_that_took_too_long_is_told_from_starts_that_did() {
+        assert!(parse("ActiveState=failed\nResult=timeout\nNRestarts=0\n").was_stopped());
+        assert!(!parse("ActiveState=failed\nResult=timeout\nNRestarts=3\n").was_stopped());
+        assert!(!parse("ActiveState=failed\nResult=exit-code\nNRestarts=0\n").was_stopped());
+        assert!(!parse("ActiveState=failed\nResult=timeout\n").was_stopped(), "an older systemd does not say");
     }
 }
