@@ -1,7 +1,7 @@
 //! Applying an upgrade on this host: may it be swapped ([`preflight`], [`obstacle`]), the swap itself ([`swap`]), and what a
 //! crash left of one ([`recover`]).
 
-mod mount;
+pub(crate) mod mount;
 
 pub mod obstacle;
 

@@ -6,6 +6,7 @@ use executor_sdk::credentials::CredentialStore;
 use executor_sdk::journal::State;
 use serde::Serialize;
 
+use crate::apply::mount;
 use crate::apply::obstacle::Obstacle;
 use crate::apply::package;
 use crate::apply::preflight::{Host, Volatile};
@@ -19,7 +20,7 @@ use crate::pin;
 use crate::rollback::dead_man::Probed;
 use crate::rollback::{Verdict, verdict};
 use crate::service_manager::Manager;
-use crate::service_manager::systemd::systemctl;
+use crate::service_manager::systemd::{Systemd, systemctl};
 use crate::units;
 use crate::ways_back;
 
@@ -83,13 +84,23 @@ async fn of_swapping(layout: &Layout, volatile: Volatile) -> Vec<Check> {
     let mut found = Host::look(layout).obstacles(layout, ARTIFACT, volatile);
     found.extend(package::owner(layout.binary()).await);
     found.extend(pin::reason(layout).map(|reason| Obstacle::Pinned { reason }));
-    if matches!(Manager::of_host(layout), Manager::Nobody) {
-        found.push(Obstacle::NoServiceManager);
+    match Manager::of_host(layout) {
+        Manager::Systemd(systemd) => found.extend(of_unit(layout, &systemd).await),
+        Manager::Supervisor(_) => {}
+        Manager::Nobody => found.push(Obstacle::NoServiceManager),
     }
     if found.is_empty() {
         return vec![good("swap", "this host can swap its binary")];
     }
     found.iter().map(|obstacle| bad("swap", obstacle, obstacle.remedy())).collect()
+}
+
+/// What the running unit sees otherwise than a person's shell does.
+async fn of_unit(layout: &Layout, systemd: &Systemd) -> Option<Obstacle> {
+    let directory = std::fs::canonicalize(layout.directory()).ok()?;
+    let (here, there) = (mount::of(&directory)?, mount::seen_by(systemd.main_process().await?, &directory)?);
+    let hardened = there.here_read_only && !here.here_read_only && !here.filesystem_read_only;
+    hardened.then(|| Obstacle::TooHardened { path: layout.directory().to_owned() })
 }
 
 fn of_state(layout: &Layout) -> Vec<Check> {

@@ -20,6 +20,11 @@ pub(crate) fn of(path: &Path) -> Option<Mount> {
     find(&fs::read_to_string("/proc/self/mountinfo").ok()?, path)
 }
 
+/// The same as another process sees it.
+pub(crate) fn seen_by(process: u32, path: &Path) -> Option<Mount> {
+    find(&fs::read_to_string(format!("/proc/{process}/mountinfo")).ok()?, path)
+}
+
 /// Whether something is mounted at exactly this path.
 pub(crate) fn is_point(path: &Path) -> bool {
     fs::read_to_string("/proc/self/mountinfo").is_ok_and(|table| has_point(&table, path))

@@ -82,6 +82,13 @@ impl Systemd {
         Ok(parse(&output.stdout))
     }
 
+    /// The unit's main process, while there is one.
+    pub async fn main_process(&self) -> Option<u32> {
+        let words = ["show", "--value", "--property=MainPID", &self.unit].map(str::to_owned);
+        let output = command::succeed("systemctl", words, SYSTEMCTL_LIMIT).await.ok()?;
+        output.stdout.trim().parse().ok().filter(|process| *process != 0)
+    }
+
     async fn journalctl(&self, arguments: &[&str]) -> Option<String> {
         let arguments = arguments.iter().map(|word| (*word).to_owned());
         match command::succeed("journalctl", arguments, JOURNALCTL_LIMIT).await {
