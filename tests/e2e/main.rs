@@ -4,9 +4,17 @@ mod lab;
 
 mod programs;
 
+mod recovery;
+
+mod refusal;
+
 mod scenario;
 
+mod units;
+
 mod upgrade;
+
+mod way_back;
 
 mod weather;
 
@@ -24,5 +32,9 @@ fn main() -> ExitCode {
     let mut trials = lab::trials();
     trials.extend(upgrade::trials());
     trials.extend(weather::trials());
+    trials.extend(recovery::trials());
+    trials.extend(way_back::trials());
+    trials.extend(refusal::trials());
+    trials.extend(units::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

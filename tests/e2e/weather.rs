@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use agent::Misbehaviour;
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use harness::{
     fleet::{
-        FIRST, Fleet, Manager, Pace, SOON,
+        FIRST, Fleet, Manager, Pace,
         edition::Edition,
-        host::{self, UNIT},
+        host::{self, Host, UNIT},
     },
     lab,
     parts::trial,
@@ -28,32 +28,37 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Looks of the dead man that found nobody: with one a second, longer than the window.
 const LOOKS: usize = 8;
 
+/// What the way back says when there is nothing to bring back.
+const NO_UPGRADE: &str = "a crash loop that no upgrade caused";
+
 type Body = fn() -> Result<()>;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let bodies: [(&str, Body); 4] = [
-        ("outage_and_its_end_roll_nothing_back", outage),
+    let bodies: [(&str, Body); 8] = [
+        ("outage_and_its_end_roll_nothing_back", || outage(Manager::Systemd)),
+        ("outage_and_its_end_roll_nothing_back_supervised", || outage(Manager::Supervise)),
         ("five_upgrades_in_a_row_are_no_crash_loop", five),
         ("crash_loop_long_after_success_swaps_nothing", bad_settings),
-        ("power_cut_after_the_swap_hides_no_hang", power_cut),
+        ("crash_loop_on_a_full_disk_swaps_nothing", full_disk),
+        ("power_cut_after_the_swap_hides_no_hang", || power_cut(Misbehaviour::HangAfterReady, &["HANG"])),
+        // One start was before the cut, and its count may have been lost.
+        ("power_cut_after_the_swap_hides_no_clean_exit", || {
+            power_cut(Misbehaviour::ExitClean, &["TOO_MANY_STARTS", "CLEAN_EXIT"])
+        }),
+        ("power_cut_after_the_swap_hides_no_deafness", || power_cut(Misbehaviour::NeverConnects, &["NO_CONNECTION"])),
     ];
     bodies.into_iter().map(|(name, body)| trial(format!("upgrade::{name}"), lab::PARTS, body)).collect()
 }
 
-fn outage() -> Result<()> {
+fn outage(manager: Manager) -> Result<()> {
     let pace = Pace { probation: Duration::from_secs(4), window: Duration::from_secs(6) };
-    let mut fleet = Fleet::start(&programs(), Manager::Systemd, pace)?;
+    let mut fleet = Fleet::start(&programs(), manager, pace)?;
     let next = fleet.publish(NEXT, &Edition::good(NEXT))?;
     fleet.request(NEXT)?;
     fleet.wait_phase("PHASE_CONFIRMING")?;
     fleet.control.turn_off();
-    let lab = fleet.host.machine()?;
-    wait::until(
-        "the dead man to find nobody for longer than his window",
-        LIMIT,
-        || said(lab, "the old code cannot reach the control plane either"),
-        |times| *times >= LOOKS,
-    )?;
+    // Longer than the window.
+    fleet.wait_said("the old code cannot reach the control plane either", LOOKS)?;
     fleet.expect_live(&next)?;
     fleet.control.turn_on()?;
     let attempt = fleet.wait_ended(LIMIT)?;
@@ -91,12 +96,7 @@ fn bad_settings() -> Result<()> {
     lab.write(SETTINGS, "[upgrade]\nchanel = \"stable\"\n")?;
     // Fails at once, which is what is wanted.
     lab.exec(["systemctl", "restart", "--no-block", UNIT])?;
-    wait::until(
-        "the crash loop to be met with a pause",
-        LIMIT,
-        || said(lab, "a crash loop that no upgrade caused"),
-        |times| *times >= 2,
-    )?;
+    fleet.wait_said(NO_UPGRADE, 2)?;
     fleet.host.expect_nothing_failed()?;
     fleet.expect_live(&next)?;
     fleet.expect_previous(&fleet.first())?;
@@ -105,13 +105,36 @@ fn bad_settings() -> Result<()> {
     fleet.host.expect_nothing_failed()
 }
 
-fn power_cut() -> Result<()> {
+/// The state directory's disk is full and the agent dies again and again, long after its last upgrade.
+fn full_disk() -> Result<()> {
+    let builder = host::lab("full").data_disk_of("/var/lib/novacula", 16);
+    let fleet = Fleet::start_on(&programs(), Manager::Systemd, PACE, builder)?;
+    let next = fleet.publish(NEXT, &Edition::good(NEXT))?;
+    let attempt = fleet.upgrade(NEXT, LIMIT)?;
+    expect(&fleet, &attempt, "outcome", "OUTCOME_SUCCEEDED")?;
+    let Host::Machine(lab) = &fleet.host else { bail!("only a machine has a disk of its own") };
+    let full = lab.exec(["dd", "if=/dev/zero", "of=/var/lib/novacula/filler", "bs=4k"])?;
+    ensure!(!full.status.success(), "the disk is not full");
+    let kill_and_look = || {
+        // Between two starts there is nobody to kill.
+        lab.exec(["systemctl", "kill", "--kill-whom=main", "--signal=KILL", UNIT])?;
+        fleet.host.said(NO_UPGRADE)
+    };
+    wait::until("the crash loop to be met with a pause", LIMIT, kill_and_look, |times| *times >= 1)?;
+    // It comes back while the disk is still full.
+    fleet.wait_online(NEXT)?;
+    fleet.host.expect_nothing_failed()?;
+    fleet.expect_live(&next)?;
+    fleet.expect_previous(&fleet.first())
+}
+
+fn power_cut(misbehaviour: Misbehaviour, codes: &[&str]) -> Result<()> {
     let pace = Pace { probation: Duration::from_secs(3), window: Duration::from_secs(6) };
     let builder = host::lab("cut").data_disk("/opt/novacula").data_disk("/var/lib/novacula");
     let mut fleet = Fleet::start_on(&programs(), Manager::Systemd, pace, builder)?;
-    let next = fleet.publish(NEXT, &Edition::bad(NEXT, Misbehaviour::HangAfterReady))?;
+    let next = fleet.publish(NEXT, &Edition::bad(NEXT, misbehaviour))?;
     fleet.request(NEXT)?;
-    hanging(&mut fleet)?;
+    fleet.wait_said("goes wrong on purpose", 1)?;
     let lab = fleet.host.machine()?;
     lab.power_cut()?;
     let swapped = lab.path("/opt/novacula/bin/novacula-agent")?;
@@ -119,34 +142,13 @@ fn power_cut() -> Result<()> {
     lab.boot()?;
     let attempt = fleet.wait_ended(LIMIT)?;
     expect(&fleet, &attempt, "outcome", "OUTCOME_ROLLED_BACK")?;
-    expect(&fleet, &attempt, "errorCode", "HANG")?;
+    let code = attempt["errorCode"].as_str().unwrap_or_default();
+    if !codes.contains(&code) {
+        return Err(fleet.told(anyhow::anyhow!("{code} is none of {codes:?}: {attempt:#}")));
+    }
     fleet.wait_online(FIRST)?;
     fleet.expect_live(&fleet.first())?;
     fleet.host.expect_nothing_failed()
-}
-
-/// Waits until the new version runs and hangs.
-pub(crate) fn hanging(fleet: &mut Fleet) -> Result<()> {
-    hanging_again(fleet, 1)
-}
-
-/// Waits until it does so for the nth time.
-pub(crate) fn hanging_again(fleet: &mut Fleet, nth: usize) -> Result<()> {
-    let lab = fleet.host.machine()?;
-    let waited = wait::until(
-        "the new version to hang",
-        SOON,
-        || said(lab, "hanging, as this test build does"),
-        |times| *times >= nth,
-    );
-    waited.map(drop).map_err(|error| fleet.told(error))
-}
-
-/// How often the machine's journal says it.
-fn said(lab: &lab::Lab, words: &str) -> Result<usize> {
-    let entries = lab.journal(None)?;
-    let hits = entries.iter().filter(|entry| entry.message.contains(words));
-    Ok(hits.count())
 }
 
 fn same(one: &Path, other: &Path) -> Result<bool> {

@@ -215,6 +215,24 @@ impl Fleet {
         self.wait_attempt(&format!("to be in {phase}"), SOON, |attempt| attempt["phase"] == phase)
     }
 
+    /// Waits until the executor has refused the newest attempt, which stays pending until its time is over.
+    ///
+    /// # Errors
+    /// When it has not after [`SOON`].
+    pub fn wait_refused(&self) -> Result<Value> {
+        self.wait_attempt("to be refused", SOON, |attempt| attempt["refused"] == true)
+    }
+
+    /// Waits until the host's log says these words in so many lines.
+    ///
+    /// # Errors
+    /// When it does not after [`SOON`].
+    pub fn wait_said(&self, words: &str, times: usize) -> Result<()> {
+        let what = format!("{words:?} to be said {times} time(s)");
+        let waited = wait::until(&what, SOON, || self.host.said(words), |found| *found >= times);
+        waited.map(drop).map_err(|error| self.told(error))
+    }
+
     fn wait_attempt(&self, what: &str, limit: Duration, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let what = format!("the attempt {what}");
         wait::until(&what, limit, || self.attempt(), wanted).map_err(|error| self.told(error))

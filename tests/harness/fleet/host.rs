@@ -170,6 +170,24 @@ impl Host {
         Ok(())
     }
 
+    /// In how many lines the agent, its ways back or whoever runs them said these words, of all boots.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn said(&self, words: &str) -> Result<usize> {
+        match self {
+            Self::Machine(lab) => {
+                let entries = lab.journal(None)?;
+                Ok(entries.iter().filter(|entry| entry.message.contains(words)).count())
+            }
+            Self::Folder(folder) => {
+                // The parent passes its child's lines on.
+                let log = fs::read(folder.log()).context("read the log")?;
+                Ok(String::from_utf8_lossy(&log).lines().filter(|line| line.contains(words)).count())
+            }
+        }
+    }
+
     /// The machine, where there is one.
     ///
     /// # Errors
