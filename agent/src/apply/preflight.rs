@@ -21,6 +21,9 @@ const MARGIN: u64 = 1024 * 1024;
 /// The temporary file, `.prev.new`, `.back`, and the journal's new file.
 const NAMES: u64 = 4;
 
+/// What a probe's name begins with; its process's number follows.
+const PROBE: &str = ".novacula-probe.";
+
 /// How one file or directory looks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -192,7 +195,8 @@ fn space(found: &StatVfs) -> (u64, Inodes) {
 
 /// Writes, links and renames beside the binary as a swap does.
 fn try_swapping(directory: &Path) -> io::Result<()> {
-    let name = |suffix: &str| directory.join(format!(".novacula-probe.{}{suffix}", std::process::id()));
+    sweep(directory);
+    let name = |suffix: &str| directory.join(format!("{PROBE}{}{suffix}", std::process::id()));
     let (file, link, renamed) = (name(""), name(".link"), name(".renamed"));
     let tried = create(&file)
         .and_then(|()| fs::hard_link(&file, &link))
@@ -206,10 +210,25 @@ fn try_swapping(directory: &Path) -> io::Result<()> {
 }
 
 fn try_writing(directory: &Path) -> io::Result<()> {
-    let file = directory.join(format!(".novacula-probe.{}", std::process::id()));
+    sweep(directory);
+    let file = directory.join(format!("{PROBE}{}", std::process::id()));
     let tried = create(&file);
     let _ = fs::remove_file(&file);
     tried
+}
+
+/// Removes the probes of processes that are gone. A power cut keeps a probe, which was synced, and forgets its removal; and
+/// after a boot its process number is soon another's.
+fn sweep(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let whose = name.to_str().and_then(|name| name.strip_prefix(PROBE)).and_then(|rest| rest.split('.').next());
+        let is_ours = |pid: u32| pid == std::process::id() || !Path::new("/proc").join(pid.to_string()).exists();
+        if whose.and_then(|pid| pid.parse().ok()).is_some_and(is_ours) {
+            // One that stays is met again by whoever tries its name.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn create(path: &Path) -> io::Result<()> {
@@ -256,6 +275,23 @@ mod tests {
         assert_eq!(codes(&bench, 100), []);
         assert_eq!(fs::read_dir(bench.layout.directory()).unwrap().count(), 1);
         assert_eq!(fs::read_dir(bench.layout.state_dir()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn probes_that_a_power_cut_left_stand_in_nobodys_way() {
+        let bench = bench();
+        // No process has the greatest number that there is.
+        let left = [std::process::id().to_string(), format!("{}.link", std::process::id()), u32::MAX.to_string()];
+        for directory in [bench.layout.directory(), bench.layout.state_dir()] {
+            for name in &left {
+                fs::write(directory.join(format!("{PROBE}{name}")), "probe").unwrap();
+            }
+        }
+        assert_eq!(codes(&bench, 1), []);
+        for directory in [bench.layout.directory(), bench.layout.state_dir()] {
+            let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+            assert!(!names.into_iter().any(|name| name.to_string_lossy().starts_with(PROBE)));
+        }
     }
 
     #[test]
