@@ -5,8 +5,9 @@ use proto::v1;
 use proto::v1::upload_artifact_request::{Header, Message};
 use tonic::Status;
 
+use crate::client::Client;
 use crate::control_plane::ControlPlane;
-use crate::signing::{FILE, PLATFORM, manifest, sha256};
+use crate::signing::{FILE, PLATFORM, Signer, manifest, sha256};
 
 /// A release of an agent, as a test wants it.
 #[derive(Clone, Debug)]
@@ -64,8 +65,17 @@ impl Draft {
     /// When signing fails: the test is wrong.
     #[must_use]
     pub fn artifact(&self, plane: &ControlPlane) -> v1::Artifact {
+        self.signed_by(plane.signer())
+    }
+
+    /// What it is, signed by a key.
+    ///
+    /// # Panics
+    /// When signing fails: the test is wrong.
+    #[must_use]
+    pub fn signed_by(&self, signer: &Signer) -> v1::Artifact {
         let manifest = manifest(&self.version, self.channel, self.sequence, &self.floor, &self.bytes);
-        let signature = plane.signer().sign_manifest(&self.bytes, &manifest);
+        let signature = signer.sign_manifest(&self.bytes, &manifest);
         v1::Artifact { minisign_signatures: vec![signature.expect("signed")], ..self.unsigned() }
     }
 
@@ -83,20 +93,23 @@ impl Draft {
     }
 }
 
+/// Makes, uploads and offers a release, signed by a key.
+///
+/// # Errors
+/// The API's.
+pub async fn release(publisher: &Client, signer: &Signer, draft: &Draft) -> Result<v1::Release, Status> {
+    make(publisher, draft).await?;
+    put(publisher, &draft.name(), draft.signed_by(signer), &draft.bytes).await?;
+    offer(publisher, &draft.name()).await?.release.ok_or_else(|| Status::internal("the answer has no release"))
+}
+
 impl ControlPlane {
     /// Makes the draft, without an artifact.
     ///
     /// # Errors
     /// The API's.
     pub async fn draft(&self, draft: &Draft) -> Result<v1::Release, Status> {
-        let request = v1::CreateReleaseRequest {
-            kind: v1::Kind::Agent.into(),
-            version: draft.version.clone(),
-            channel: v1::Channel::from(draft.channel).into(),
-            release_notes: format!("What is new in {}.", draft.version),
-        };
-        let made = self.publisher().releases().create_release(request).await?;
-        Ok(made.into_inner())
+        make(&self.publisher(), draft).await
     }
 
     /// Uploads an artifact for it, the bytes in pieces of 7.
@@ -104,12 +117,7 @@ impl ControlPlane {
     /// # Errors
     /// The API's.
     pub async fn upload(&self, release: &str, artifact: v1::Artifact, bytes: &[u8]) -> Result<v1::Release, Status> {
-        let header = Header { release: release.to_owned(), artifact: Some(artifact) };
-        let message = |message| v1::UploadArtifactRequest { message: Some(message) };
-        let mut messages = vec![message(Message::Header(header))];
-        messages.extend(bytes.chunks(7).map(|chunk| message(Message::Chunk(chunk.to_vec()))));
-        let uploaded = self.publisher().releases().upload_artifact(tokio_stream::iter(messages)).await?;
-        Ok(uploaded.into_inner())
+        put(&self.publisher(), release, artifact, bytes).await
     }
 
     /// Offers it.
@@ -117,9 +125,7 @@ impl ControlPlane {
     /// # Errors
     /// The API's.
     pub async fn publish(&self, release: &str) -> Result<v1::PublishReleaseResponse, Status> {
-        let request = v1::PublishReleaseRequest { name: release.to_owned(), validate_only: false };
-        let published = self.publisher().releases().publish_release(request).await?;
-        Ok(published.into_inner())
+        offer(&self.publisher(), release).await
     }
 
     /// All of it.
@@ -127,10 +133,7 @@ impl ControlPlane {
     /// # Errors
     /// The API's.
     pub async fn release(&self, draft: &Draft) -> Result<v1::Release, Status> {
-        self.draft(draft).await?;
-        self.upload(&draft.name(), draft.artifact(self), &draft.bytes).await?;
-        let published = self.publish(&draft.name()).await?;
-        published.release.ok_or_else(|| Status::internal("the answer has no release"))
+        release(&self.publisher(), self.signer(), draft).await
     }
 
     /// Withdraws it.
@@ -142,4 +145,27 @@ impl ControlPlane {
         let yanked = self.publisher().releases().yank_release(request).await?;
         Ok(yanked.into_inner())
     }
+}
+
+async fn make(publisher: &Client, draft: &Draft) -> Result<v1::Release, Status> {
+    let request = v1::CreateReleaseRequest {
+        kind: v1::Kind::Agent.into(),
+        version: draft.version.clone(),
+        channel: v1::Channel::from(draft.channel).into(),
+        release_notes: format!("What is new in {}.", draft.version),
+    };
+    Ok(publisher.releases().create_release(request).await?.into_inner())
+}
+
+async fn put(publisher: &Client, release: &str, artifact: v1::Artifact, bytes: &[u8]) -> Result<v1::Release, Status> {
+    let header = Header { release: release.to_owned(), artifact: Some(artifact) };
+    let message = |message| v1::UploadArtifactRequest { message: Some(message) };
+    let mut messages = vec![message(Message::Header(header))];
+    messages.extend(bytes.chunks(7).map(|chunk| message(Message::Chunk(chunk.to_vec()))));
+    Ok(publisher.releases().upload_artifact(tokio_stream::iter(messages)).await?.into_inner())
+}
+
+async fn offer(publisher: &Client, release: &str) -> Result<v1::PublishReleaseResponse, Status> {
+    let request = v1::PublishReleaseRequest { name: release.to_owned(), validate_only: false };
+    Ok(publisher.releases().publish_release(request).await?.into_inner())
 }

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     let mut trials = commands::trials();
     trials.extend(drain::trials());
     trials.extend(certificates::trials());
+    trials.extend(calls::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

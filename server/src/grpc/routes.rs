@@ -24,6 +24,8 @@ pub fn add_reflection(services: &mut RoutesBuilder) -> Result<(), tonic_reflecti
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // The details of refusals: without them grpcurl prints their bytes.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     services.add_service(builder().build_v1()?);
     services.add_service(builder().build_v1alpha()?);
