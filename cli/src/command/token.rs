@@ -56,7 +56,7 @@ pub(super) async fn join(session: &Session, command: JoinToken) -> Result<(), Er
             }
             let token = answer.join_token.unwrap_or_default();
             eprintln!(
-                "{} until {}; on the host: novacula-agent enroll --token-file FILE with this secret, shown once:",
+                "{} until {}; on the host: novacula-agent enroll --join-token-file FILE with this secret, shown once:",
                 token.name,
                 time::stamp(token.expire_time.as_ref())
             );
