@@ -71,13 +71,28 @@ impl Client {
     /// # Errors
     /// Its status.
     pub async fn call(&self, path: &'static str) -> Result<(), Status> {
+        self.raw(path, ()).await
+    }
+
+    /// Any RPC by its path, with these bytes as its field 1, whatever it should be.
+    ///
+    /// # Errors
+    /// Its status.
+    pub async fn say(&self, path: &'static str, bytes: Vec<u8>) -> Result<(), Status> {
+        self.raw(path, bytes).await
+    }
+
+    async fn raw<T>(&self, path: &'static str, message: T) -> Result<(), Status>
+    where
+        T: prost::Message + Send + Sync + 'static,
+    {
         let service = InterceptedService::new(self.channel.clone(), self.bearer.clone());
         let mut grpc = tonic::client::Grpc::new(service);
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| Status::unknown(error.to_string());
         grpc.ready().await.map_err(|error| failed(error.into()))?;
-        let codec = tonic_prost::ProstCodec::<(), ()>::default();
+        let codec = tonic_prost::ProstCodec::<T, ()>::default();
         let path = http::uri::PathAndQuery::from_static(path);
-        let answer = grpc.server_streaming(Request::new(()), path, codec).await?;
+        let answer = grpc.server_streaming(Request::new(message), path, codec).await?;
         let mut messages = answer.into_inner();
         // The first word is enough: watches say nothing more for a while.
         messages.message().await.map(|_| ())

@@ -287,6 +287,16 @@ impl Daemon {
         Ok(made.into_inner().secret)
     }
 
+    /// A TLS client that trusts it, shows no certificate, and speaks this protocol.
+    ///
+    /// # Errors
+    /// The authorities cannot be read.
+    pub fn tls(&self, alpn: &[u8]) -> Result<rustls::ClientConfig> {
+        let mut tls = (*trusting(&self.ca())?).clone();
+        tls.alpn_protocols = vec![alpn.to_vec()];
+        Ok(tls)
+    }
+
     /// Fetches a page of the API listener.
     ///
     /// # Errors
@@ -301,8 +311,7 @@ impl Daemon {
     /// # Errors
     /// It does not answer.
     pub async fn http(&self, request: &[u8]) -> Result<Page> {
-        let mut tls = (*trusting(&self.ca())?).clone();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let tls = self.tls(b"http/1.1")?;
         let tcp = tokio::net::TcpStream::connect(self.api).await?;
         let name = rustls::pki_types::ServerName::IpAddress(self.api.ip().into());
         let mut stream = tokio_rustls::TlsConnector::from(std::sync::Arc::new(tls)).connect(name, tcp).await?;

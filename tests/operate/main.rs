@@ -9,6 +9,8 @@ mod commands;
 
 mod drain;
 
+mod flood;
+
 use std::future::Future;
 use std::path::Path;
 use std::process::ExitCode;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     trials.extend(drain::trials());
     trials.extend(certificates::trials());
     trials.extend(calls::trials());
+    trials.extend(flood::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
