@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Trial::test("a_crash_loop_brings_the_old_version_back_with_its_last_words", crash_loop),
         Trial::test("a_version_that_exits_cleanly_is_no_better", clean_exit),
         Trial::test("a_silent_version_is_woken_and_then_rolled_back", silent),
+        Trial::test("a_child_that_goes_back_by_itself_reads_its_own_last_words", own_words),
         Trial::test("a_restart_runs_what_is_on_disk_then", restart),
         Trial::test("a_confirmed_version_takes_the_parent_over", confirmed),
         Trial::test("sigterm_ends_both_in_order", stopped),
@@ -87,6 +88,12 @@ fn child() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     match part {
         "ask" => runtime.block_on(manager.restart()).expect("the parent listens"),
+        "read" => {
+            writeln!(std::io::stderr(), "my last words").expect("the parent listens");
+            let tail = runtime.block_on(manager.log_tail(None));
+            fs::write(directory.join("read.new"), tail.join("\n")).expect("a note");
+            fs::rename(directory.join("read.new"), directory.join("read")).expect("a note");
+        }
         "confirm" => manager.confirmed().expect("the parent listens"),
         _ => {}
     }
@@ -196,6 +203,15 @@ fn clean_exit() -> Result<(), Failed> {
 fn silent() -> Result<(), Failed> {
     // It becomes ready and never notes its start in the journal.
     Stage::set("silent", true).came_back(ErrorCode::Hang).map(drop)
+}
+
+fn own_words() -> Result<(), Failed> {
+    let stage = Stage::set("read", false);
+    let note = stage.dir.path().join("read");
+    stage.wait("the child to read", || note.exists())?;
+    let tail = fs::read_to_string(note)?;
+    assert_eq!(tail.lines().last(), Some("my last words"), "{tail}");
+    Ok(())
 }
 
 fn restart() -> Result<(), Failed> {

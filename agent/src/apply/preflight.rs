@@ -24,6 +24,9 @@ const NAMES: u64 = 4;
 /// What a probe's name begins with; its process's number follows.
 const PROBE: &str = ".novacula-probe.";
 
+/// systemd, or whatever a container runs: not confined by the agent's unit.
+const FIRST_PROCESS: u32 = 1;
+
 /// How one file or directory looks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -56,6 +59,8 @@ pub struct Host {
     binary: Result<Entry, Obstacle>,
     directory: Result<Entry, Obstacle>,
     mount: Option<Mount>,
+    /// As the host's first process sees it, when we may look.
+    host_mount: Option<Mount>,
     state_mount: Option<Mount>,
     uid: u32,
     space: Option<(u64, Inodes)>,
@@ -85,6 +90,7 @@ impl Host {
             }),
             directory: entry(&directory),
             mount: mount::of(&directory),
+            host_mount: mount::seen_by(FIRST_PROCESS, &directory),
             state_mount: mount::of(&state_dir),
             uid: geteuid().as_raw(),
             space: statvfs(&directory).ok().map(|found| space(&found)),
@@ -145,6 +151,10 @@ impl Host {
         let path = path.to_owned();
         match (self.mount, self.trial) {
             (Some(mount), _) if mount.filesystem_read_only => Some(Obstacle::ReadOnly { path }),
+            // Read-only for everyone, by its mount: no unit is to blame.
+            (Some(mount), _) if mount.here_read_only && self.host_mount.is_some_and(|host| host.here_read_only) => {
+                Some(Obstacle::ReadOnly { path })
+            }
             (Some(mount), _) if mount.here_read_only => Some(Obstacle::TooHardened { path }),
             (_, Err(io::ErrorKind::ReadOnlyFilesystem)) => Some(Obstacle::ReadOnly { path }),
             _ => None,
@@ -339,6 +349,8 @@ mod tests {
         let mount = Mount { here_read_only: true, filesystem_read_only: false, volatile: false };
         let hardened = judged(|host| host.mount = Some(mount));
         assert!(matches!(hardened[..], [Obstacle::TooHardened { .. }]), "{hardened:?}");
+        let mounted_so = judged(|host| (host.mount, host.host_mount) = (Some(mount), Some(mount)));
+        assert!(matches!(mounted_so[..], [Obstacle::ReadOnly { .. }]), "{mounted_so:?}");
         let read_only = judged(|host| host.mount = Some(Mount { filesystem_read_only: true, ..mount }));
         assert!(matches!(read_only[..], [Obstacle::ReadOnly { .. }]), "{read_only:?}");
         let immutable = judged(|host| host.binary.as_mut().unwrap().immutable = true);

@@ -51,14 +51,28 @@ pub enum Looked {
 /// # Errors
 /// [`Error`]; then nothing was made worse.
 pub async fn go_back(layout: &Layout, manager: &impl ServiceManager, cause: &RollbackCause) -> Result<Done, Error> {
+    go_back_if(layout, manager, cause, |_| true).await
+}
+
+/// The same, if the open attempt is still as whoever decided saw it: asked under the lock.
+async fn go_back_if(
+    layout: &Layout,
+    manager: &impl ServiceManager,
+    cause: &RollbackCause,
+    still: impl Fn(&OpenAttempt) -> bool,
+) -> Result<Done, Error> {
     let journal = Journal::new(layout.state_dir());
     let open = journal.read().map_err(Error::Journal)?.open;
     let log_tail = match &open {
         Some(open) => manager.log_tail(open.log_cursor.as_deref()).await,
         None => Vec::new(),
     };
-    let locked = journal.lock(LOCK_PATIENCE).map_err(Error::Journal)?;
-    put_back(layout, &locked, cause, log_tail, clock::wall()).map_err(Error::PutBack)
+    let locked = lock(layout)?;
+    if read(&locked)?.open.is_some_and(|open| still(&open)) {
+        put_back(layout, &locked, cause, log_tail, clock::wall()).map_err(Error::PutBack)
+    } else {
+        Ok(Done::NothingOpen)
+    }
 }
 
 /// Before a start: finishes a rollback that was interrupted, and counts the start of an unconfirmed version; one too many
@@ -114,7 +128,7 @@ pub async fn look(
         return Ok(Looked::Nothing);
     };
     if let Some(cause) = &open.rollback {
-        return back(layout, manager, cause).await;
+        return back(layout, manager, cause, |_| true).await;
     }
     let watch = Notes::read(layout.state_dir(), open.attempt).watch;
     let watch = match dead_man::look(&open, watch, Moment::now(), window) {
@@ -131,13 +145,21 @@ pub async fn look(
             Ok(Looked::Nothing)
         }
         Action::Wake(watch) => Ok(if wake(layout, &open, watch)? { Looked::Wake } else { Looked::Nothing }),
-        Action::RollBack(cause) if is_still_silent(layout, &open)? => back(layout, manager, &cause).await,
-        Action::RollBack(_) => Ok(Looked::Nothing),
+        Action::RollBack(cause) => {
+            // It may have connected while it was being probed for.
+            let silent = |found: &OpenAttempt| found.attempt == open.attempt && found.step != Step::Connected;
+            back(layout, manager, &cause, silent).await
+        }
     }
 }
 
-async fn back(layout: &Layout, manager: &impl ServiceManager, cause: &RollbackCause) -> Result<Looked, Error> {
-    match go_back(layout, manager, cause).await? {
+async fn back(
+    layout: &Layout,
+    manager: &impl ServiceManager,
+    cause: &RollbackCause,
+    still: impl Fn(&OpenAttempt) -> bool,
+) -> Result<Looked, Error> {
+    match go_back_if(layout, manager, cause, still).await? {
         Done::Back(version) | Done::WasBack(version) => Ok(Looked::Back(version)),
         Done::NothingOpen | Done::ChangedLocally => Ok(Looked::Nothing),
     }
@@ -190,12 +212,6 @@ fn wake(layout: &Layout, open: &OpenAttempt, watch: Watch) -> Result<bool, Error
     let notes = Notes { watch: Some(watch), wakes: notes.wakes.saturating_add(1), ..notes };
     notes.write(&locked, layout.state_dir(), open.attempt).map_err(Error::Notes)?;
     Ok(true)
-}
-
-/// Whether the version that is about to be rolled back did not connect while it was being probed for.
-fn is_still_silent(layout: &Layout, open: &OpenAttempt) -> Result<bool, Error> {
-    let state = Journal::new(layout.state_dir()).read().map_err(Error::Journal)?;
-    Ok(state.open.is_some_and(|found| found.attempt == open.attempt && found.step != Step::Connected))
 }
 
 /// The open attempt, if its new version is in place.

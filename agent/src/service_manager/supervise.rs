@@ -15,7 +15,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
 use crate::layout::Layout;
-use crate::service_manager::{Error, ServiceManager};
+use crate::service_manager::{Error, SUPERVISED, ServiceManager};
 
 /// The parent's socket in the state directory.
 const SOCKET: &str = "supervise.sock";
@@ -74,6 +74,9 @@ impl ServiceManager for Child {
     }
 
     async fn log_tail(&self, cursor: Option<&str>) -> Vec<String> {
+        if env::var_os(SUPERVISED).is_some() {
+            output::wait_for_own_lines(&self.state_dir).await;
+        }
         output::tail_after(&self.state_dir, cursor)
     }
 }

@@ -7,8 +7,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use domain::attempt::outcome::LOG_TAIL_MAX_BYTES;
+use uuid::Uuid;
 
 use crate::service_manager::tail;
 
@@ -19,6 +21,15 @@ pub const FILE: &str = "supervise.log";
 const FILE_MAX: u64 = 4 * LOG_TAIL_MAX_BYTES as u64;
 
 const MARK: &str = "-- novacula-agent supervise: start ";
+
+/// How a child's line begins that only says how far the file has to be written before it is read.
+const SO_FAR: &str = "-- novacula-agent supervise: so far ";
+
+/// How often the file is looked at for it.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A parent that is busier than this costs the last lines, and nothing else.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The writing end.
 #[derive(Debug)]
@@ -62,8 +73,24 @@ pub fn tail_after(state_dir: &Path, cursor: Option<&str>) -> Vec<String> {
     let bytes = fs::read(state_dir.join(FILE)).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let mut lines = tail(after(&text, cursor));
-    lines.retain(|line| !line.starts_with(MARK));
+    lines.retain(|line| !line.starts_with(MARK) && !line.starts_with(SO_FAR));
     lines
+}
+
+/// Waits until the parent has written everything that this process, its child, has said so far.
+pub async fn wait_for_own_lines(state_dir: &Path) {
+    let line = format!("{SO_FAR}{}\n", Uuid::new_v4().simple());
+    if io::stderr().lock().write_all(line.as_bytes()).is_err() {
+        return;
+    }
+    let written = async {
+        while !fs::read(state_dir.join(FILE)).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(&line)) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    if tokio::time::timeout(PATIENCE, written).await.is_err() {
+        tracing::warn!("the last lines may be missing: the supervisor is busy");
+    }
 }
 
 fn after<'t>(text: &'t str, cursor: Option<&str>) -> &'t str {
