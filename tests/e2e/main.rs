@@ -29,12 +29,13 @@ fn main() -> ExitCode {
     lab::sleep_if_told();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let mut trials = lab::trials();
-    trials.extend(upgrade::trials());
+    // Those that wait longest come first, so that nothing waits for them at the end.
+    let mut trials = upgrade::trials();
     trials.extend(weather::trials());
     trials.extend(recovery::trials());
     trials.extend(way_back::trials());
     trials.extend(refusal::trials());
     trials.extend(units::trials());
+    trials.extend(lab::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -32,11 +32,22 @@ struct Obstacle {
     says: &'static str,
 }
 
-const OBSTACLES: [Obstacle; 4] = [
+const OBSTACLES: [Obstacle; 5] = [
     Obstacle {
         name: "read_only_directory",
         put: "mount -o remount,ro /opt/novacula",
         take: "mount -o remount,rw /opt/novacula",
+        code: "READ_ONLY",
+        says: "is read-only; remount it writable",
+    },
+    Obstacle {
+        name: "directory_mounted_read_only",
+        put: "mount --bind /opt/novacula/bin /opt/novacula/bin
+              mount -o remount,bind,ro /opt/novacula/bin
+              systemctl restart novacula-agent.service",
+        take: "systemctl stop novacula-agent.service
+               umount /opt/novacula/bin
+               systemctl start novacula-agent.service",
         code: "READ_ONLY",
         says: "is read-only; remount it writable",
     },

@@ -25,7 +25,7 @@ const NEXT: &str = "1.1.0";
 const LIMIT: Duration = Duration::from_secs(280);
 
 /// The start limit, scaled as the slow crashes are.
-const SCALED: &str = "[Unit]\nStartLimitIntervalSec=6\n";
+const SCALED: &str = "[Unit]\nStartLimitIntervalSec=12\n";
 
 /// The pace of scenarios in which nothing goes wrong.
 pub(crate) const PACE: Pace = Pace { probation: Duration::from_secs(2), window: Duration::from_secs(300) };

@@ -19,14 +19,15 @@ use harness::{
 use libtest_mimic::Trial;
 
 use crate::programs::programs;
+use crate::scenario::{PATIENT, SHORT};
 use crate::upgrade::{PACE, expect};
 
 const NEXT: &str = "1.1.0";
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Looks of the dead man that found nobody: with one a second, longer than the window.
-const LOOKS: usize = 8;
+/// Looks of the dead man that found nobody; he asks only when the window is over.
+const LOOKS: usize = 3;
 
 /// What the way back says when there is nothing to bring back.
 const NO_UPGRADE: &str = "a crash loop that no upgrade caused";
@@ -40,24 +41,26 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("five_upgrades_in_a_row_are_no_crash_loop", five),
         ("crash_loop_long_after_success_swaps_nothing", bad_settings),
         ("crash_loop_on_a_full_disk_swaps_nothing", full_disk),
-        ("power_cut_after_the_swap_hides_no_hang", || power_cut(Misbehaviour::HangAfterReady, &["HANG"])),
+        ("power_cut_after_the_swap_hides_no_hang", || power_cut(Misbehaviour::HangAfterReady, SHORT, &["HANG"])),
         // One start was before the cut, and its count may have been lost.
         ("power_cut_after_the_swap_hides_no_clean_exit", || {
-            power_cut(Misbehaviour::ExitClean, &["TOO_MANY_STARTS", "CLEAN_EXIT"])
+            power_cut(Misbehaviour::ExitClean, PATIENT, &["TOO_MANY_STARTS", "CLEAN_EXIT"])
         }),
-        ("power_cut_after_the_swap_hides_no_deafness", || power_cut(Misbehaviour::NeverConnects, &["NO_CONNECTION"])),
+        ("power_cut_after_the_swap_hides_no_deafness", || {
+            power_cut(Misbehaviour::NeverConnects, SHORT, &["NO_CONNECTION"])
+        }),
     ];
     bodies.into_iter().map(|(name, body)| trial(format!("upgrade::{name}"), lab::PARTS, body)).collect()
 }
 
 fn outage(manager: Manager) -> Result<()> {
-    let pace = Pace { probation: Duration::from_secs(4), window: Duration::from_secs(6) };
+    // Time to turn the control plane off before the version is confirmed, and to start on a busy machine.
+    let pace = Pace { probation: Duration::from_secs(10), window: Duration::from_secs(20) };
     let mut fleet = Fleet::start(&programs(), manager, pace)?;
     let next = fleet.publish(NEXT, &Edition::good(NEXT))?;
     fleet.request(NEXT)?;
     fleet.wait_phase("PHASE_CONFIRMING")?;
     fleet.control.turn_off();
-    // Longer than the window.
     fleet.wait_said("the old code cannot reach the control plane either", LOOKS)?;
     fleet.expect_live(&next)?;
     fleet.control.turn_on()?;
@@ -128,8 +131,8 @@ fn full_disk() -> Result<()> {
     fleet.expect_previous(&fleet.first())
 }
 
-fn power_cut(misbehaviour: Misbehaviour, codes: &[&str]) -> Result<()> {
-    let pace = Pace { probation: Duration::from_secs(3), window: Duration::from_secs(6) };
+fn power_cut(misbehaviour: Misbehaviour, window: Duration, codes: &[&str]) -> Result<()> {
+    let pace = Pace { probation: Duration::from_secs(3), window };
     let builder = host::lab("cut").data_disk("/opt/novacula").data_disk("/var/lib/novacula");
     let mut fleet = Fleet::start_on(&programs(), Manager::Systemd, pace, builder)?;
     let next = fleet.publish(NEXT, &Edition::bad(NEXT, misbehaviour))?;
