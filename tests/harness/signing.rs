@@ -2,11 +2,13 @@
 
 use std::io::Cursor;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use domain::manifest::Subject;
 use domain::{Channel, Manifest, Sha256};
-use minisign::KeyPair;
+use minisign::{KeyPair, PublicKey, SecretKeyBox};
 use sha2::Digest as _;
+
+use crate::parts::workspace;
 
 /// The platform of fake executors.
 pub const PLATFORM: &str = "linux/amd64";
@@ -35,6 +37,18 @@ impl Signer {
     pub fn new() -> Result<Self> {
         let keys = KeyPair::generate_unencrypted_keypair()?;
         Ok(Self { keys })
+    }
+
+    /// With the checkout's development key: the one that agents and executors of this build trust.
+    ///
+    /// # Errors
+    /// It is not there: this build trusts keys that were given, and nobody here can sign for them.
+    pub fn development() -> Result<Self> {
+        let path = workspace().join("target/development-key/release.key");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let sk = SecretKeyBox::from_string(&text)?.into_unencrypted_secret_key()?;
+        let pk = PublicKey::from_secret_key(&sk)?;
+        Ok(Self { keys: KeyPair { pk, sk } })
     }
 
     /// The key's file, as `minisign -G` writes it.

@@ -13,6 +13,7 @@ mod functions;
 mod shape;
 mod source;
 mod surface;
+mod tables;
 mod words;
 
 use std::{process::ExitCode, sync::Arc};
@@ -39,6 +40,8 @@ fn main() -> ExitCode {
         ("every_metric_is_named_once", surface::metrics),
         ("the_readme_begins_with_the_two_commands", documents::readme),
         ("links_in_documents_resolve", documents::links),
+        ("every_attack_names_a_test_that_exists", tables::attacks),
+        ("the_page_of_reasons_the_domain_and_the_proto_agree", tables::reasons),
     ];
     let house = Arc::new(House::load());
     let trials = rules

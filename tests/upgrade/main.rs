@@ -3,6 +3,8 @@
 //! The control plane is the product's own parts in this process (`plane`), over the embedded store with a hand on its faults
 //! and its clock. The executor is a fake (`fake`) that enrolled like any other and says exactly what a case tells it to.
 
+mod attacks;
+
 mod deliver;
 
 mod end;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     trials.extend(leave::trials());
     trials.extend(end::trials());
     trials.extend(hostile::trials());
+    trials.extend(attacks::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
