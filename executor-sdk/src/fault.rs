@@ -7,7 +7,8 @@
 //! process began, or since it last passed the point `<scope>`. `NOVACULA_FAULT_FILE` names a file that holds such a line
 //! instead; it is read at every point, so that a process that runs already is armed by writing it, and every passage is
 //! logged. `NOVACULA_FAULT_ACTION=kill|freeze` says what happens: `kill` sends SIGKILL to this process; `freeze` sends
-//! SIGSTOP, so that a harness sees the process stopped (state `T`) and kills it or cuts the power.
+//! SIGSTOP, so that a harness sees the process stopped (state `T`) and kills it or cuts the power; or empties the file and
+//! sends SIGCONT, after it has broken something.
 
 /// In the journal's write: the present content is linked to the name that will keep it.
 pub const JOURNAL_KEPT_LINKED: &str = "journal-kept-linked";
@@ -83,9 +84,10 @@ pub fn reach(name: &'static str) {
     /// Every point that this process has passed.
     static PASSED: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
 
-    let Some(wanted) = wanted(name) else {
+    let Some(wanted) = wanted() else {
         return;
     };
+    tracing::info!(point = name, "fault point passed");
     let is_now = {
         let mut passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
         passed.push(name);
@@ -97,20 +99,24 @@ pub fn reach(name: &'static str) {
     let freeze = std::env::var("NOVACULA_FAULT_ACTION").is_ok_and(|action| action == "freeze");
     // A process may always signal itself; if not, the test that asked for the fault fails by its missing effect.
     let _ = kill_process(getpid(), if freeze { Signal::STOP } else { Signal::KILL });
-    loop {
-        // The signal may reach another thread first: this one takes no further step meanwhile.
-        std::thread::park();
+    // The signal may reach another thread first: this one takes no further step until the harness takes back what it asked
+    // for and lets the process go on.
+    while self::wanted().is_some_and(|now| now == wanted) {
+        std::thread::park_timeout(AGAIN);
     }
 }
 
+/// How often a thread that was frozen looks whether it may go on. Only a harness that has just said so waits for it.
+#[cfg(feature = "fault-points")]
+const AGAIN: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// What the environment asks for; empty: nothing now, and perhaps something later.
 #[cfg(feature = "fault-points")]
-fn wanted(name: &str) -> Option<String> {
+fn wanted() -> Option<String> {
     if let Ok(wanted) = std::env::var("NOVACULA_FAULT_POINT") {
         return Some(wanted);
     }
     let file = std::env::var_os("NOVACULA_FAULT_FILE")?;
-    tracing::info!(point = name, "fault point passed");
     let text = std::fs::read_to_string(file).unwrap_or_default();
     Some(text.trim().to_owned())
 }
