@@ -3,6 +3,7 @@
 //!
 //! Its readiness is what a service manager hears, so that every start here shows that, too.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixDatagram;
@@ -19,6 +20,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::client::Client;
 use crate::control_plane::{ORGANIZATION, dial, trusting};
+use crate::parts::Part;
 use crate::wait;
 
 /// Ports to choose from: below those that the kernel gives to outgoing connections, and apart from those of `fleet`, so
@@ -40,7 +42,7 @@ pub struct Daemon {
     executors: SocketAddr,
     settings: Vec<String>,
     authorities: Option<PathBuf>,
-    day: Option<String>,
+    day: Option<Day>,
     manager: UnixDatagram,
     child: Option<Child>,
 }
@@ -109,16 +111,17 @@ impl Daemon {
         self.authorities = Some(authorities);
     }
 
-    /// Runs on another day from now on: `-60d`, as faketime says it; none: today.
-    pub fn on_day(&mut self, day: Option<&str>) {
-        self.day = day.map(str::to_owned);
+    /// Runs on another day from now on; none: today.
+    pub fn on_day(&mut self, day: Option<Day>) {
+        self.day = day;
     }
 
     /// The program with its data directory, for a command.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = on_day(self.day.as_deref(), &self.program);
+        let mut command = Command::new(&self.program);
         command.arg("--data-dir").arg(self.data_dir()).stdin(Stdio::null());
+        self.day.iter().for_each(|day| day.set(&mut command));
         command
     }
 
@@ -129,10 +132,9 @@ impl Daemon {
     pub fn start(&mut self) -> Result<()> {
         self.forget()?;
         let log = File::options().create(true).append(true).open(self.log())?;
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]);
-        let program = self.command();
-        command.arg(program.get_program()).args(program.get_args()).arg("run");
+        let mut command = tied(&self.program);
+        command.arg("--data-dir").arg(self.data_dir()).arg("run");
+        self.day.iter().for_each(|day| day.set(&mut command));
         command.args(["--api-listen", &self.api.to_string(), "--executor-listen", &self.executors.to_string()]);
         command.args(["--log-format", "json"]).args(&self.settings);
         command.env("NOTIFY_SOCKET", self.folder.path().join("manager"));
@@ -335,15 +337,40 @@ impl Drop for Daemon {
     }
 }
 
-/// `program` on another day.
+/// Runs `program` so that it is killed even when the test is.
 #[must_use]
-pub fn on_day(day: Option<&str>, program: &Path) -> Command {
-    let Some(day) = day else {
-        return Command::new(program);
-    };
-    let mut command = Command::new("faketime");
-    command.args(["--exclude-monotonic", "-f", day]).arg(program);
+pub fn tied(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
+}
+
+/// Another day for a program: its wall clock, and nothing else.
+#[derive(Clone, Debug)]
+pub struct Day {
+    offset: String,
+    library: OsString,
+}
+
+impl Day {
+    /// Some days ago.
+    ///
+    /// # Errors
+    /// faketime does not say where its library is.
+    pub fn days_ago(days: u32) -> Result<Self> {
+        let faketime = Part::Faketime.find()?;
+        // The program itself would stand between us and what it starts: signals would reach it alone.
+        let asked = Command::new(faketime).args(["-f", "+0", "printenv", "LD_PRELOAD"]).output()?;
+        let library = succeeded(&asked).context("ask faketime for its library")?;
+        Ok(Self { offset: format!("-{days}d"), library: library.trim().into() })
+    }
+
+    /// For what `command` starts.
+    pub fn set(&self, command: &mut Command) {
+        command.env("LD_PRELOAD", &self.library).env("FAKETIME", &self.offset);
+        // Timeouts and deadlines count as they do.
+        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
+    }
 }
 
 /// What a program printed, when it did what it was asked.

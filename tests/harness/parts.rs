@@ -52,6 +52,8 @@ pub enum Part {
     Openssl,
     /// Fetches artifacts as people do.
     Curl,
+    /// Backs an embedded store up, as the page on backups says.
+    Sqlite3,
     /// The ioctl that cuts a disk's power; Rust would need `unsafe` for it.
     Python3,
 }
@@ -86,6 +88,7 @@ impl Part {
             Self::Buf => program("buf"),
             Self::Openssl => program("openssl"),
             Self::Curl => program("curl"),
+            Self::Sqlite3 => program("sqlite3"),
             // A version manager's shim is slow to start and may lack a version inside another mount namespace.
             Self::Python3 => existing("/usr/bin/python3").or_else(|| program("python3")),
         };
@@ -107,6 +110,7 @@ impl Part {
             Self::Grpcurl | Self::Buf => "run deploy/dev/parts",
             Self::Openssl => "apt-get install openssl",
             Self::Curl => "apt-get install curl",
+            Self::Sqlite3 => "apt-get install sqlite3",
             Self::Python3 => "apt-get install python3",
         }
     }

@@ -1,6 +1,10 @@
 //! The control plane as people run it: `novacula-server` as a process, its commands and signals, the calls that our pages
 //! show, restored backups, long absences, and peers that mean harm measured against its memory.
 
+mod absence;
+
+mod agent;
+
 mod calls;
 
 mod certificates;
@@ -10,6 +14,8 @@ mod commands;
 mod drain;
 
 mod flood;
+
+mod restore;
 
 use std::future::Future;
 use std::path::Path;
@@ -31,6 +37,8 @@ fn main() -> ExitCode {
     trials.extend(certificates::trials());
     trials.extend(calls::trials());
     trials.extend(flood::trials());
+    trials.extend(absence::trials());
+    trials.extend(restore::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

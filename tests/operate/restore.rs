@@ -1,0 +1,194 @@
+//! The page on backups, command by command: the store goes back an hour under a fleet that lives on, and ends in the truth.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context as _, bail, ensure};
+use harness::catalog::{Draft, release};
+use harness::client::reason;
+use harness::daemon::{Daemon, SOON, succeeded};
+use harness::fake_executor::{FakeExecutor, Stream};
+use harness::parts::{Part, workspace};
+use harness::signing::Signer;
+use libtest_mimic::Trial;
+use proto::v1;
+use rustix::process::Signal;
+use tonic::Status;
+
+use crate::agent::{Agent, executor, online};
+use crate::{Result, server, trial};
+
+const PAGE: &str = "docs/operate/backup.md";
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![trial("a_store_restored_under_a_living_fleet_ends_in_the_truth", &[Part::Sqlite3], restored)]
+}
+
+/// The commands under a heading of the page, one a line.
+fn commands(heading: &str) -> Result<Vec<String>> {
+    let text = fs::read_to_string(workspace().join(PAGE))?;
+    let (_, section) = text.split_once(&format!("## {heading}\n")).with_context(|| format!("no heading {heading}"))?;
+    let block = section.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next());
+    Ok(block.context("no shell block")?.lines().map(str::to_owned).collect())
+}
+
+/// Does what a line of the page says, with this daemon in place of the service.
+async fn carry_out(daemon: &mut Daemon, line: &str) -> Result<String> {
+    match line {
+        "systemctl stop novacula-server" => {
+            daemon.signal(Signal::TERM)?;
+            let status = daemon.ended(SOON)?;
+            ensure!(status.success(), "{status}: {}", daemon.last_words());
+            return Ok(String::new());
+        }
+        "systemctl start novacula-server" => {
+            daemon.start()?;
+            return Ok(String::new());
+        }
+        _ => {}
+    }
+    let text = |path: &std::path::Path| path.to_str().map(str::to_owned).context("a path of text");
+    let line = line
+        .replace("/var/lib/novacula-server", &text(&daemon.data_dir())?)
+        .replace("/backup/", &format!("{}/", text(&daemon.folder().join("backup"))?));
+    let line = match line.strip_prefix("novacula-server ") {
+        Some(rest) => format!("{} {rest}", text(server())?),
+        None => line,
+    };
+    let output = Command::new("bash").args(["-euo", "pipefail", "-c", &line]).output()?;
+    succeeded(&output).with_context(|| line.clone())
+}
+
+async fn ask(daemon: &Daemon, name: &str, target: &str) -> Result<v1::Attempt> {
+    let request = v1::RequestUpgradeRequest {
+        name: name.to_owned(),
+        target_version: target.to_owned(),
+        ..v1::RequestUpgradeRequest::default()
+    };
+    Ok(daemon.client("owner").await?.upgrades().request_upgrade(request).await?.into_inner())
+}
+
+async fn attempt(daemon: &Daemon, name: &str) -> Result<v1::Attempt> {
+    let request = v1::GetAttemptRequest { name: name.to_owned() };
+    Ok(daemon.client("owner").await?.upgrades().get_attempt(request).await?.into_inner())
+}
+
+/// What the fake reports of an attempt that went well.
+fn success(desired: &v1::Desired) -> v1::Report {
+    v1::Report {
+        attempt: desired.attempt.clone(),
+        outcome: v1::Outcome::Succeeded.into(),
+        running_version: "1.1.0".to_owned(),
+        target_version: "1.1.0".to_owned(),
+        from_version: "1.0.0".to_owned(),
+        ..v1::Report::default()
+    }
+}
+
+/// It comes back with 1.1.0, having seen `generation`.
+async fn upgraded(executor: &FakeExecutor, generation: u64) -> Result<Stream> {
+    let hello = v1::Hello { version: "1.1.0".to_owned(), generation, ..executor.hello() };
+    executor.connect_with(hello).await
+}
+
+async fn restored() -> Result {
+    let mut daemon = Daemon::bootstrapped(server())?;
+    daemon.set("--drain-ms", "200");
+    daemon.start()?;
+    let (publisher, signer) = (daemon.client("publisher").await?, Signer::new()?);
+    for (sequence, version) in (1..).zip(["1.1.0", "1.2.0"]) {
+        release(&publisher, &signer, &Draft::new(version, sequence)).await?;
+    }
+    // A real agent; one that upgrades after the backup; one that is deactivated after it.
+    let mut agent = Agent::new("web-1")?;
+    agent.enroll(&daemon.join_word("web-1").await?, None)?;
+    agent.start(None)?;
+    online(&daemon, "web-1").await.with_context(|| agent.log())?;
+    let mover = FakeExecutor::by_word(&daemon.join_word("web-2").await?, "1.0.0").await?;
+    let mut stream = mover.connect().await?;
+    let thief = FakeExecutor::by_word(&daemon.join_word("web-4").await?, "1.0.0").await?;
+    drop(thief.connect().await?);
+    let requested = ask(&daemon, mover.name(), "1.1.0").await?;
+    let desired = stream.desired().await?;
+    let unused = daemon.join_word("web-3").await?;
+
+    fs::create_dir(daemon.folder().join("backup"))?;
+    for line in commands("Back up")? {
+        carry_out(&mut daemon, &line).await?;
+    }
+
+    // The hour after it.
+    stream.ask_leave(&desired).await?;
+    drop(stream);
+    let mut stream = upgraded(&mover, desired.generation).await?;
+    stream.report(success(&desired)).await?;
+    ensure!(attempt(&daemon, &requested.name).await?.outcome() == v1::Outcome::Succeeded);
+    let later = ask(&daemon, mover.name(), "1.2.0").await?;
+    let newest = stream.desired().await?.generation;
+    ensure!(newest > desired.generation, "{newest}");
+    let newcomer = FakeExecutor::by_word(&unused, "1.0.0").await?;
+    drop(newcomer.connect().await?);
+    let deactivate = v1::DeactivateExecutorRequest { name: thief.name().to_owned() };
+    daemon.client("owner").await?.executors().deactivate_executor(deactivate).await?;
+    drop(stream);
+
+    let mut told = String::new();
+    for line in commands("Restore")? {
+        told.push_str(&carry_out(&mut daemon, &line).await?);
+    }
+    ensure!(told.contains("pending upgrades ended  1"), "{told}");
+    // The three that were used, whose use the backup knows, and the one whose use it does not.
+    ensure!(told.contains("join tokens voided      4"), "{told}");
+    for name in ["web-1", "web-2", "web-4"] {
+        ensure!(told.contains(&format!("organizations/acme/executors/{name}")), "{name} is not listed: {told}");
+    }
+
+    truth(&daemon, &mover, newest, &desired, &requested).await?;
+    let gone = attempt(&daemon, &later.name).await.err().context("a request of the lost hour is known")?;
+    ensure!(gone.downcast::<Status>().is_ok_and(|status| status.code() == tonic::Code::NotFound));
+    // The real agent came back by itself.
+    online(&daemon, "web-1").await.with_context(|| agent.log())?;
+    // Who enrolled in the lost hour enrols again, with a word of this one.
+    let refused = newcomer.connect().await.err().context("an identity of the lost hour was let in")?;
+    ensure!(why(refused)? == "CERTIFICATE_INVALID");
+    let refused = FakeExecutor::by_word(&unused, "1.0.0").await.err().context("a used word came back to life")?;
+    ensure!(format!("{refused:#}").contains("revoked"), "{refused:#}");
+    FakeExecutor::by_word(&daemon.join_word("web-3").await?, "1.0.0").await?.connect().await?;
+    // And the deactivation is repeated by a person, as the page says.
+    thief.connect().await?;
+    let deactivate = v1::DeactivateExecutorRequest { name: thief.name().to_owned() };
+    daemon.client("owner").await?.executors().deactivate_executor(deactivate).await?;
+    let refused = thief.connect().await.err().context("it was let in after all")?;
+    ensure!(why(refused)? == "EXECUTOR_DEACTIVATED");
+    Ok(())
+}
+
+/// Whoever moved on is believed, and asked under numbers that it has not seen.
+async fn truth(
+    daemon: &Daemon,
+    mover: &FakeExecutor,
+    newest: u64,
+    desired: &v1::Desired,
+    requested: &v1::Attempt,
+) -> Result {
+    let mut stream = upgraded(mover, newest).await?;
+    stream.report(success(desired)).await?;
+    let seen = executor(daemon, "web-2").await?;
+    ensure!(seen.version == "1.1.0" && seen.pending_upgrade.is_none(), "{seen:?}");
+    let outcome = attempt(daemon, &requested.name).await?;
+    ensure!(
+        outcome.outcome() == v1::Outcome::Succeeded,
+        "what was cancelled for the restore is corrected: {outcome:?}"
+    );
+    ask(daemon, mover.name(), "1.2.0").await?;
+    let again = stream.desired().await?;
+    ensure!(again.generation > newest, "{} is not above {newest}", again.generation);
+    Ok(())
+}
+
+fn why(error: anyhow::Error) -> Result<String> {
+    match error.downcast::<Status>() {
+        Ok(status) => Ok(reason(&status)),
+        Err(error) => bail!("no status: {error:#}"),
+    }
+}
