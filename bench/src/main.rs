@@ -11,6 +11,8 @@ mod figures;
 
 mod fleet;
 
+mod resident;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -34,6 +36,9 @@ struct Args {
     /// Between two requests; they are spread so that the delay of one is measured, not a queue's
     #[arg(long, default_value_t = 5, value_name = "MS")]
     pace_ms: u64,
+    /// Be the fleet beside a control plane whose memory is measured
+    #[arg(long, hide = true)]
+    hold: bool,
 }
 
 fn main() -> ExitCode {
@@ -49,18 +54,21 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> anyhow::Result<()> {
+    if args.hold {
+        return resident::hold(args.executors).await;
+    }
     let pace = Duration::from_millis(args.pace_ms);
+    eprintln!("holding {} streams of a fleet beside, for the control plane's memory ...", args.executors);
+    let resident = resident::measure(args.executors).await?;
     let plane = ControlPlane::start().await?;
     for (sequence, version) in [(1, "1.1.0"), (2, "1.2.0")] {
         plane.release(&Draft::new(version, sequence)).await.context("publish a release")?;
     }
     eprintln!("enrolling {} executors ...", args.executors);
-    let before = resident_kib()?;
     let fleet = Fleet::enrol(&plane, args.executors).await?;
 
     eprintln!("opening {} streams ...", args.executors);
     let mut streaming = fleet.stream().await?;
-    let connected = resident_kib()?;
     eprintln!("one upgrade each, pushed ...");
     let pushed = Figures::of(streaming.upgrade_each(&plane, "1.1.0", pace).await?);
     streaming.stop().await;
@@ -77,16 +85,20 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     polled.print("polling every 5 s");
     println!("polling / streams      {:>12.0}x {:>11.0}x", polled.p50() / pushed.p50(), polled.p99() / pushed.p99());
     println!(
-        "resident, control plane and fleet together: {} MiB before, {} MiB with every stream open",
-        before / 1024,
-        connected / 1024
+        "control plane resident: {} MiB without a stream, {} MiB with {} open ({:.1} KiB a stream)",
+        resident.before / 1024,
+        resident.connected / 1024,
+        args.executors,
+        per_stream(&resident, args.executors),
     );
     Ok(())
 }
 
-/// This process's resident memory (`VmRSS` of proc(5)), in KiB.
-fn resident_kib() -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS in /proc/self/status")?;
-    line.trim().trim_end_matches("kB").trim().parse().context("read VmRSS")
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+fn per_stream(resident: &resident::Resident, streams: usize) -> f64 {
+    resident.connected.saturating_sub(resident.before) as f64 / streams.max(1) as f64
+}
+
+fn print_line(line: &str) {
+    println!("{line}");
 }
