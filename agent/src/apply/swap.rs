@@ -68,6 +68,9 @@ pub fn swap(layout: &Layout, locked: &Locked, open: OpenAttempt, incoming: Incom
     begun.map_err(Error::Journal)??;
     reach(fault::SWAP_JOURNALLED);
     if let Err(error) = exchange(layout, incoming) {
+        if let Err(error) = remove_if_there(&layout.previous_new()) {
+            tracing::warn!(error = %crate::output::chain(&error), "a leftover stays until the next start");
+        }
         // If this fails as well, the next start finds the old binary in place and ends the attempt.
         let closed = locked.update(|state| {
             state.open.take_if(|open| open.attempt == attempt);

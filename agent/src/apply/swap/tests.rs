@@ -68,4 +68,5 @@ fn a_step_that_fails_leaves_the_old_version_and_no_open_attempt() {
     assert!(matches!(swap_in(&bench, "new"), Err(Error::Disk(_))));
     assert_eq!(Facts::read(&bench.layout).live, before);
     assert_eq!(bench.state().open, None);
+    assert_eq!(content(&bench.layout.previous_new()), Content::Missing);
 }
