@@ -34,6 +34,10 @@ test *filter:
 tidy:
     cargo test --package novacula-tests --test tidy
 
+# Run every row of the crash matrix and write docs/operate/crash-matrix.md anew.
+crash-matrix:
+    NOVACULA_UPDATE=1 NOVACULA_REQUIRE=all cargo test --package novacula-tests --test e2e -- matrix::
+
 demo *arguments:
     cargo demo {{ arguments }}
 

@@ -2,6 +2,8 @@
 
 mod lab;
 
+mod matrix;
+
 mod programs;
 
 mod recovery;
@@ -37,5 +39,6 @@ fn main() -> ExitCode {
     trials.extend(refusal::trials());
     trials.extend(units::trials());
     trials.extend(lab::trials());
+    trials.extend(matrix::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

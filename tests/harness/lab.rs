@@ -41,6 +41,7 @@ mod inside;
 mod journal;
 mod machine;
 mod network;
+mod power;
 mod proc;
 mod root;
 mod site;

@@ -108,7 +108,15 @@ impl Disk {
     pub(super) fn lose_power(&self, strip: &Strip) -> Result<()> {
         self.shut_down(strip)?;
         self.detach(strip)?;
+        self.check(strip)?;
         self.attach(strip)
+    }
+
+    /// Looks at the file system as a boot does: its log is replayed, and nothing may need more mending than that.
+    pub(super) fn check(&self, strip: &Strip) -> Result<()> {
+        proc::run(strip.command("e2fsck").arg("-p").arg(&self.image))?;
+        // A second look, at everything, with the log replayed.
+        proc::run(strip.command("e2fsck").args(["-f", "-n"]).arg(&self.image)).map(drop)
     }
 
     pub(super) fn shut_down(&self, strip: &Strip) -> Result<()> {
