@@ -3,9 +3,9 @@
 //! Those that units run work under a broken configuration and end with 0 unless they could not do their work: a failing
 //! helper must not become a second failed unit.
 
-use std::fs;
+mod runtime;
+
 use std::path::Path;
-use std::time::Duration;
 
 use executor_sdk::credentials::CredentialStore;
 use executor_sdk::journal::Journal;
@@ -21,9 +21,6 @@ use crate::rollback::put_back::{self, Done, by_hand};
 use crate::rollback::steps::{self, Looked};
 use crate::service_manager::systemd::{Systemd, UnitStatus};
 use crate::service_manager::{Manager, ServiceManager};
-
-/// A crash loop this long after the last one is a new one.
-const FORGET_AFTER: Duration = Duration::from_secs(3600);
 
 /// `ExecStartPre=`.
 ///
@@ -87,9 +84,23 @@ pub async fn probe(layout: &Layout) -> Probed {
 
 /// `OnFailure=`: ends a crash loop, by bringing the old version back or by starting again after a pause.
 ///
+/// The unit runs it twice, from `.prev` and from the live binary, in case the first cannot run. What the first one settled is no
+/// business of the second: a person may be at work by then.
+///
 /// # Errors
 /// When systemd does not start the unit.
 pub async fn rollback_on_failure(layout: &Layout) -> Result<(), Failure> {
+    let (runtime, invocation) = (Path::new(RUNTIME_DIR), std::env::var("INVOCATION_ID").ok());
+    if runtime::is_settled(runtime, invocation.as_deref()) {
+        tracing::info!("settled by the old code; nothing is left to do");
+        return Ok(());
+    }
+    act_on_failure(layout).await?;
+    runtime::settle(runtime, invocation.as_deref());
+    Ok(())
+}
+
+async fn act_on_failure(layout: &Layout) -> Result<(), Failure> {
     let systemd = Systemd::default();
     let status = systemd.status().await.map_err(|error| Failure::because(&error))?;
     if matches!(status.active_state.as_str(), "active" | "activating" | "reloading") {
@@ -116,7 +127,7 @@ pub async fn rollback_on_failure(layout: &Layout) -> Result<(), Failure> {
     match back {
         Ok(Done::Back(version) | Done::WasBack(version)) => {
             tracing::warn!(%version, "a crash loop: the old version is back");
-            forget_crash_loops(Path::new(RUNTIME_DIR));
+            runtime::forget_crash_loops(Path::new(RUNTIME_DIR));
         }
         Ok(Done::NothingOpen | Done::ChangedLocally) => pause("a crash loop that no upgrade caused").await,
         Err(error) => pause(&format!("a crash loop and no way back: {}", chain(&error))).await,
@@ -130,31 +141,9 @@ fn systemd_manager(systemd: &Systemd) -> Manager {
 
 /// Waits longer each time. The count is in /run, since the disk may be what is full.
 async fn pause(why: &str) {
-    let pause = crash_loop::pause(count_crash_loop(Path::new(RUNTIME_DIR)));
+    let pause = crash_loop::pause(runtime::count_crash_loop(Path::new(RUNTIME_DIR)));
     tracing::error!(?pause, "{why}; starting again after a pause");
     tokio::time::sleep(pause).await;
-}
-
-/// How many crash loops came before this one.
-fn count_crash_loop(runtime: &Path) -> u32 {
-    let path = runtime.join("crash-loops");
-    let recent = fs::metadata(&path)
-        .and_then(|meta| meta.modified())
-        .is_ok_and(|time| time.elapsed().is_ok_and(|age| age < FORGET_AFTER));
-    let before = if recent {
-        fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
-    } else {
-        0u32
-    };
-    if let Err(error) = fs::write(&path, before.saturating_add(1).to_string()) {
-        tracing::warn!(%error, "crash loops cannot be counted");
-    }
-    before
-}
-
-fn forget_crash_loops(runtime: &Path) {
-    // Nothing to forget is as good.
-    let _ = fs::remove_file(runtime.join("crash-loops"));
 }
 
 fn exit(status: &UnitStatus) -> Exit {
@@ -229,17 +218,10 @@ fn confirmed_back(layout: &Layout) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::fixture::Bench;
-
-    #[test]
-    fn crash_loops_are_counted_and_forgotten() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!([0; 3].map(|_| count_crash_loop(dir.path())), [0, 1, 2]);
-        forget_crash_loops(dir.path());
-        assert_eq!(count_crash_loop(dir.path()), 0);
-        assert_eq!(count_crash_loop(&dir.path().join("absent")), 0);
-    }
 
     #[test]
     fn systemds_words_are_read_as_ends() {
