@@ -20,7 +20,7 @@ const UNITS: [&str; 4] = [
 
 /// Of ten: what `systemd-analyze security` calls `OK` ends at 5. An agent is root with a network and its own directory; what it does
 /// not need is taken away.
-const EXPOSURE_MAX: f64 = 3.0;
+const EXPOSURE_MAX: f64 = 2.5;
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![trial("units::systemd_finds_nothing_to_complain_about", lab::PARTS, check)]
