@@ -331,6 +331,41 @@ async fn a_refused_artifact_is_reported_and_not_fetched() {
 }
 
 #[tokio::test]
+async fn a_replayed_spec_is_not_applied() {
+    let Some(signature) = signed() else { return };
+    let mut scene = Scene::new("1.0.0", Mood::Willing).await;
+    let (mut stream, _) = scene.control_plane.welcome(OFTEN, SELDOM).await;
+    stream.say(Response::Desired(Desired { generation: Generation(6), want: Want::Nothing })).await;
+    while stream.until(heartbeat).await != 6 {}
+    for _ in 0..2 {
+        // Genuine, signed, wanted once: and older than the last word. The next stream hears it as well.
+        stream.say(scene.desired(5, vec![signature.clone()])).await;
+        for _ in 0..3 {
+            assert_eq!(stream.until(heartbeat).await, 6, "nor is it acknowledged");
+        }
+        stream.refuse(tonic::Status::unavailable("cut")).await;
+        let (next, hello) = scene.control_plane.welcome(OFTEN, SELDOM).await;
+        assert_eq!((hello.generation, hello.open_attempt), (Generation(6), None));
+        stream = next;
+    }
+    assert_eq!(scene.host.calls(), Vec::<&str>::new());
+    assert_eq!(scene.web.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_spec_whose_time_is_over_is_not_begun() {
+    let Some(signature) = signed() else { return };
+    let mut scene = Scene::new("1.0.0", Mood::Willing).await;
+    let (mut stream, _) = scene.control_plane.welcome(SELDOM, SELDOM).await;
+    let want = Want::Upgrade { attempt: attempt(), spec: scene.spec(vec![signature]), remaining_ttl: Duration::ZERO };
+    stream.say(Response::Desired(Desired { generation: Generation(5), want })).await;
+    let report = stream.until(report).await.report;
+    assert_eq!((report.outcome, report.error_code), (Outcome::Expired, Some(ErrorCode::SpecExpired)));
+    assert_eq!(scene.host.calls(), Vec::<&str>::new());
+    assert_eq!(scene.web.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_panic_in_an_executors_code_is_a_failure_of_the_attempt_and_of_nothing_else() {
     let Some(signature) = signed() else { return };
     let mut scene = Scene::new("1.0.0", Mood::PanicsInPreflight).await;
