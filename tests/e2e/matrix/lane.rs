@@ -29,10 +29,11 @@ const DIRECTORY: &str = "/opt/novacula/bin";
 /// What the agents read at each fault point.
 const FAULT: &str = "/etc/novacula/fault";
 
-/// Arms every process of the agent, and lets a killed one be started sooner than a person would.
+/// Arms every process of the agent.
 const ARMED: &str = "[Service]\nEnvironment=NOVACULA_FAULT_FILE=/etc/novacula/fault NOVACULA_FAULT_ACTION=freeze\n";
 
-const SOONER: &str = "[Service]\nRestartSec=200ms\n";
+/// A killed agent is started sooner than a person would; and no row is about a start that takes long, which it may here.
+const SOONER: &str = "[Service]\nRestartSec=200ms\nTimeoutStartSec=30\n";
 
 /// The dead man as he is installed: looking once a second, as the other trials let him, costs what the machines here need.
 const UNHURRIED: &str = "[Timer]\nOnActiveSec=\nOnUnitInactiveSec=\nOnActiveSec=30\nOnUnitInactiveSec=30\n";

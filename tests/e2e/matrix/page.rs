@@ -32,6 +32,11 @@ nothing by itself. At the step, just after what its name says, the process is st
 Checked in every row: the live binary is the old or the new one byte for byte, and so is `.prev`, which is the old one whenever the new one runs; no leftover of the swap; the
 executor is online with the version of its binary; the attempt has one ending, reported by the executor, which is the one below; and the machine takes the next upgrade, which is
 the next row. A journal write has its own steps, named after the file that is replaced. The names are those in `agent/src/fault.rs`.
+
+What to read from it: up to the rename that makes the new binary live nothing is lost, and an attempt that was journalled ends as failed; from that rename on, once it is
+durable, the new version runs. A power cut differs from a kill exactly where a name was not synced yet: there the step has not happened. A way back that has begun is
+finished by whoever starts next, and the cause that was journalled first is the one that is reported. Full disks, and single system calls that fail in the midst of a swap, are
+trials beside this one (`cargo test -p novacula-tests --test e2e -- disk::`).
 ";
 
 const COLUMNS: &str =
@@ -69,7 +74,8 @@ pub(crate) fn show(endings: &[(Row, Ending)]) {
 /// Whether the page shows exactly the rows that there are.
 pub(crate) fn is_whole() -> Result<()> {
     if is_update() {
-        return Ok(());
+        let _guard = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+        return fs::write(path(), print(&read()?)).context("write the page");
     }
     let text = fs::read_to_string(path()).context("read the page")?;
     let known = parse(&text);
