@@ -14,7 +14,7 @@ use crate::output::{Printer, printable};
 /// How often the spinner turns; the bar's only timer.
 const TICK: Duration = Duration::from_millis(120);
 
-/// Follows an attempt to its outcome. A stream that breaks is opened again: the attempt goes on whether we look or not.
+/// Follows an attempt to its outcome, or until the executor refused it. A stream that breaks is opened again: the attempt goes on whether we look or not.
 pub(crate) async fn follow(api: &Api, name: &str, printer: Printer, limit: Duration) -> Result<v1::Attempt, Error> {
     let followed = tokio::time::timeout(limit, follow_for_ever(api, name, printer)).await;
     followed.unwrap_or_else(|_| {
@@ -47,7 +47,7 @@ async fn follow_for_ever(api: &Api, name: &str, printer: Printer) -> Result<v1::
     }
 }
 
-/// One stream: the ended attempt, or none when the stream closed before.
+/// One stream: the attempt that ended or was refused, or none when the stream closed before.
 async fn watch_once(
     client: &mut UpgradeServiceClient<Api>,
     name: &str,
@@ -60,7 +60,8 @@ async fn watch_once(
             continue;
         };
         screen.show(&attempt)?;
-        if attempt.outcome() != v1::Outcome::Unspecified {
+        // What the executor refused has no outcome until its TTL, and nothing more will come of it.
+        if attempt.refused || attempt.outcome() != v1::Outcome::Unspecified {
             return Ok(Some(attempt));
         }
     }
@@ -75,6 +76,7 @@ pub(crate) fn phase(attempt: &v1::Attempt) -> String {
 /// The name of an outcome, for people; a dash while there is none.
 pub(crate) fn outcome(attempt: &v1::Attempt) -> String {
     match attempt.outcome() {
+        v1::Outcome::Unspecified if attempt.refused => "refused".to_owned(),
         v1::Outcome::Unspecified => "-".to_owned(),
         outcome => outcome.as_str_name().trim_start_matches("OUTCOME_").to_lowercase(),
     }

@@ -247,4 +247,15 @@ mod tests {
             assert!(text.contains(part), "{part} in {text}");
         }
     }
+
+    #[test]
+    fn a_refusal_is_told_before_its_ttl_makes_it_an_outcome() {
+        let attempt = v1::Attempt {
+            refused: true,
+            stage: "verify".to_owned(),
+            error_code: "SIGNATURE_INVALID".to_owned(),
+            ..v1::Attempt::default()
+        };
+        assert!(obituary(&attempt).contains("refused, stage verify, error SIGNATURE_INVALID"));
+    }
 }
