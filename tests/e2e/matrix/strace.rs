@@ -4,7 +4,7 @@
 //! swap a failure is said with its cause, the very process runs on, and asking again works. After it nothing is undone. A
 //! sweep fails as well when a call that it has to hit was never made: then the swap is another one than was thought.
 
-use agent::fault::{Passage, SWAP_BEGUN};
+use agent::fault::{Passage, SWAP_BEGUN, SWAP_JOURNALLED, SWAP_NOTED};
 use anyhow::{Context, Result, bail, ensure};
 use harness::{
     fleet::SOON,
@@ -24,6 +24,13 @@ const MOST: usize = 12;
 const LOG: &str = "/var/tmp/strace.log";
 
 const PID: &str = "/var/tmp/strace.pid";
+
+/// Calls that change files, but for `write`; those that this machine lacks are left out.
+const CHANGES: &str =
+    "openat,?link,linkat,?rename,renameat,renameat2,?unlink,unlinkat,fsync,fdatasync,?fchmod,fchmodat,ftruncate";
+
+/// What the agent logs at each fault point.
+const PASSED: &str = "fault point passed point=";
 
 /// A lab's parts, and strace.
 const PARTS: &[Part] = &{
@@ -90,7 +97,46 @@ pub(crate) fn trials() -> Vec<Trial> {
         let name = format!("disk::every_{}_of_a_swap_may_fail_with_{}", sweep.name, sweep.error.to_lowercase());
         trial(name, PARTS, move || run(&sweep))
     };
-    SWEEPS.into_iter().map(sweep).collect()
+    let between = "disk::a_fault_point_lies_between_any_two_writes_of_a_swap";
+    SWEEPS.into_iter().map(sweep).chain([trial(between, PARTS, between_any_two)]).collect()
+}
+
+/// The claim that the crash matrix rests on, from the kernel's side.
+fn between_any_two() -> Result<()> {
+    let mut lane = Lane::start(Phase::Apply)?;
+    let begun = Passage { scope: SWAP_BEGUN, point: SWAP_BEGUN, nth: 1 };
+    let attempt = lane.upgrade_with(&begun, |lab, pid| {
+        attach(lab, &format!("-e trace={CHANGES},write"), pid)?;
+        lab.resume(pid)
+    })?;
+    ensure!(lane.judge(&attempt)?.runs == "new", "the swap was made");
+    let log = detach(lane.fleet.host.machine()?)?;
+    let begins = |line: &&str| line.contains(PASSED) && line.contains(SWAP_JOURNALLED);
+    let thread = log.lines().find(begins).and_then(|line| line.split(' ').next()).context("nobody swapped")?;
+    let mut last = None;
+    let mut changes = 0;
+    for line in log.lines().filter(|line| line.split(' ').next() == Some(thread)) {
+        if line.contains(PASSED) {
+            last = None;
+        } else if is_change(line) {
+            ensure!(last.is_none(), "no fault point between\n{}\n{line}", last.unwrap_or_default());
+            (last, changes) = (Some(line), changes + 1);
+        }
+        if line.contains(SWAP_NOTED) {
+            // Two writes of the journal, seven calls each; the artifact, a link, two renames, two syncs of the directory.
+            ensure!(changes >= 2 * 7 + 6, "only {changes} changes were seen:\n{log}");
+            return Ok(());
+        }
+    }
+    bail!("the swap did not come to its end:\n{log}")
+}
+
+/// Whether a line of strace's is a call that changed something on the agent's disks.
+fn is_change(line: &str) -> bool {
+    let ours = line.contains("/opt/novacula") || line.contains("/var/lib/novacula");
+    let reads = line.contains("openat(") && !line.contains("O_CREAT");
+    // The lock is a file that is there already.
+    ours && !reads && !line.contains("/lock\"") && !line.contains(" = -1 ")
 }
 
 fn run(sweep: &Sweep) -> Result<()> {
@@ -116,11 +162,15 @@ fn strike(lane: &mut Lane, sweep: &Sweep, nth: usize) -> Result<String> {
     let before = lane.fleet.host.pid()?;
     let begun = Passage { scope: SWAP_BEGUN, point: SWAP_BEGUN, nth: 1 };
     let attempt = lane.upgrade_with(&begun, |lab, pid| {
-        attach(lab, sweep, nth, pid)?;
+        let Sweep { calls, error, file, .. } = sweep;
+        let only = file.map(|file| format!("-P {file}")).unwrap_or_default();
+        attach(lab, &format!("-e trace={calls} -e inject={calls}:error={error}:when={nth} {only}"), pid)?;
         lab.resume(pid)
     })?;
     let ending = lane.judge(&attempt)?;
-    let injected = detach(lane.fleet.host.machine()?)?;
+    let log = detach(lane.fleet.host.machine()?)?;
+    let injected = log.lines().filter(|line| line.contains("(INJECTED)"));
+    let injected: String = injected.map(|line| format!("{line}\n")).collect();
     if ending.runs == "new" {
         return Ok(injected);
     }
@@ -144,10 +194,8 @@ fn says(sweep: &Sweep, attempt: &Value) -> Result<()> {
 
 /// Lets strace, inside, take hold of every thread of a process, and of none that comes later: a call fails once, and what
 /// is tried again after a while is let through.
-fn attach(lab: &Lab, sweep: &Sweep, nth: usize, pid: u32) -> Result<()> {
-    let Sweep { calls, error, file, .. } = sweep;
-    let only = file.map(|file| format!("-P {file}")).unwrap_or_default();
-    let strace = format!("strace -qq -y -o {LOG} -e trace={calls} -e inject={calls}:error={error}:when={nth} {only}");
+fn attach(lab: &Lab, options: &str, pid: u32) -> Result<()> {
+    let strace = format!("strace -qq -y -s 256 -o {LOG} {options}");
     let threads = format!("$(ls /proc/{pid}/task | sed 's/^/-p /')");
     let script = format!("exec > /dev/null 2>&1 < /dev/null; echo $$ > {PID}; exec {strace} {threads}");
     lab.run(["rm", "-f", LOG, PID])?;
@@ -158,13 +206,11 @@ fn attach(lab: &Lab, sweep: &Sweep, nth: usize, pid: u32) -> Result<()> {
     wait::until("strace to have every thread", SOON, look, |untraced| *untraced == 0).map(drop)
 }
 
-/// Lets the process go; returns the calls that were made to fail.
+/// Lets the process go; returns what strace saw.
 fn detach(lab: &Lab) -> Result<String> {
     // It has ended by itself when the agent was restarted.
     lab.exec(["sh", "-c", &format!("kill $(cat {PID})")])?;
     let gone = || Ok(lab.exec(["sh", "-c", &format!("kill -0 $(cat {PID})")])?.status.success());
     wait::until("strace to let go", SOON, gone, |there| !there)?;
-    let log = String::from_utf8_lossy(&lab.read(LOG)?).into_owned();
-    let lines = log.lines().filter(|line| line.contains("(INJECTED)"));
-    Ok(lines.map(|line| format!("{line}\n")).collect())
+    Ok(String::from_utf8_lossy(&lab.read(LOG)?).into_owned())
 }
