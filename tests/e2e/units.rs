@@ -1,9 +1,11 @@
-//! What systemd itself says of the units that `install` writes, on a machine where it wrote them.
+//! What systemd itself says of our units: the agent's, as `install` writes them, and the control plane's, as it is packaged.
+
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use harness::{
     fleet::{Fleet, Manager},
-    lab,
+    lab::{self, Lab, Network},
     parts::trial,
 };
 use libtest_mimic::Trial;
@@ -22,23 +24,68 @@ const UNITS: [&str; 4] = [
 /// not need is taken away.
 const EXPOSURE_MAX: f64 = 2.5;
 
+const SERVER: &str = "novacula-server.service";
+
+const DATA: &str = "/var/lib/novacula-server";
+
+/// Longer than a start on a busy machine.
+const SOON: Duration = Duration::from_secs(60);
+
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("units::systemd_finds_nothing_to_complain_about", lab::PARTS, check)]
+    vec![
+        trial("units::systemd_finds_nothing_to_complain_about", lab::PARTS, check),
+        trial("units::the_control_plane_runs_as_a_service", lab::PARTS, serves),
+    ]
 }
 
 fn check() -> Result<()> {
     let mut fleet = Fleet::start(&programs(), Manager::Systemd, PACE)?;
     let lab = fleet.host.machine()?;
-    let verified = lab.exec([&["systemd-analyze", "verify", "--man=no"], &UNITS[..]].concat())?;
+    expect_no_complaint(lab, &UNITS)
+}
+
+fn expect_no_complaint(lab: &Lab, units: &[&str]) -> Result<()> {
+    let verified = lab.exec([&["systemd-analyze", "verify", "--man=no"], units].concat())?;
     let said = [verified.stdout, verified.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     ensure!(verified.status.success() && said.is_empty(), "verify: {}: {said}", verified.status);
-    for unit in UNITS.into_iter().filter(|unit| unit.ends_with(".service")) {
+    for unit in units.iter().filter(|unit| unit.ends_with(".service")) {
         let table = lab.run(["systemd-analyze", "security", "--no-pager", unit])?;
         let exposure = exposure(&table).with_context(|| format!("no exposure is told: {table}"))?;
         ensure!(exposure <= EXPOSURE_MAX, "{unit} is exposed by {exposure}: {table}");
     }
     Ok(())
+}
+
+/// The control plane's unit, its user, and its program where a package puts them.
+fn package(lab: &Lab) -> Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/systemd");
+    lab.install(programs().server, "/usr/bin/novacula-server")?;
+    lab.write("/usr/lib/sysusers.d/novacula-server.conf", fs::read(folder.join("novacula-server.sysusers"))?)?;
+    lab.unit(SERVER, &fs::read_to_string(folder.join(SERVER))?)
+}
+
+/// From bootstrap by root, through a reload and a kill, to an orderly stop.
+fn serves() -> Result<()> {
+    let mut lab = Lab::builder("server-unit").network(Network::Own).build()?;
+    package(&lab)?;
+    lab.boot()?;
+    lab.run(["systemd-sysusers"])?;
+    expect_no_complaint(&lab, &[SERVER])?;
+    let bootstrap = ["bootstrap", "--data-dir", DATA, "--organization", "acme", "--token-dir", "/root/tokens"];
+    lab.run([&["/usr/bin/novacula-server"], &bootstrap[..]].concat())?;
+    lab.run(["systemctl", "start", SERVER])?;
+    let owner = lab.run(["stat", "--format=%U %a", DATA])?;
+    ensure!(owner.trim() == "novacula-server 700", "the data directory is {owner}");
+    let pid = lab.property(SERVER, "MainPID")?;
+    lab.run(["systemctl", "reload", SERVER])?;
+    ensure!(lab.property(SERVER, "MainPID")? == pid, "a reload starts nothing anew");
+    lab.run(["systemctl", "kill", "--signal=KILL", SERVER])?;
+    lab.wait_for(SERVER, "NRestarts", "1", SOON)?;
+    lab.wait_for(SERVER, "ActiveState", "active", SOON)?;
+    lab.run(["systemctl", "stop", SERVER])?;
+    ensure!(lab.property(SERVER, "Result")? == "success", "a stop is no failure");
+    lab.stop()
 }
 
 /// The last line: `→ Overall exposure level for novacula-agent.service: 2.1 OK`.
