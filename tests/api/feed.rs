@@ -152,3 +152,32 @@ async fn a_feed_is_its_organizations_own() -> Result<()> {
     assert!(own.iter().all(|row| row.organization == "organizations/globex"));
     plane.stop().await
 }
+
+#[tokio::test]
+async fn a_connection_that_breaks_off_is_a_disconnect_and_no_nonsense() -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    let executor = FakeExecutor::enrol(&plane, "web-1", "1.0.0").await?;
+    let name = executor.name().to_owned();
+    let killed = tokio::task::spawn_blocking(move || {
+        let process = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let stream = process.block_on(executor.connect())?;
+        // Its sockets close as those of a killed process do: without a last word of HTTP/2 or TLS.
+        process.shutdown_background();
+        drop(stream);
+        anyhow::Ok(())
+    });
+    killed.await??;
+    let types = vec!["executor.disconnected".to_owned()];
+    let watch = v1::WatchEventsRequest { parent: parent(), after_sequence: 1, types };
+    let mut events = plane.member().events().watch_events(watch).await?.into_inner();
+    let event = loop {
+        let said = events.message().await?.and_then(|said| said.event);
+        match said {
+            Some(event) if event.target == name => break event,
+            Some(_) => {}
+            None => anyhow::bail!("the feed ended"),
+        }
+    };
+    assert_eq!(event.details.get("reason").map(String::as_str), Some("disconnected"), "{event:?}");
+    plane.stop().await
+}

@@ -7,7 +7,7 @@ use domain::sync::Response as Answer;
 use futures_util::{Stream, StreamExt as _};
 use proto::v1;
 use proto::v1::sync_service_server::{SyncService, SyncServiceServer};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::grpc::error;
 use crate::session::Sessions;
@@ -57,7 +57,13 @@ impl SyncService for Sync {
 
 /// What a message that cannot be read, or a stream that breaks off, is called.
 fn broken(status: Status) -> Broken {
-    Broken(proto::convert::text::line(status.message(), proto::convert::text::NOTE_MAX_BYTES))
+    let why = proto::convert::text::line(status.message(), proto::convert::text::NOTE_MAX_BYTES);
+    // tonic keeps the transport's error as the source; what its decoder cannot read has none.
+    if std::error::Error::source(&status).is_some() || status.code() == Code::Cancelled {
+        Broken::Off(why)
+    } else {
+        Broken::Unreadable(why)
+    }
 }
 
 fn encode(said: Said) -> Result<v1::SyncExecutorResponse, Status> {

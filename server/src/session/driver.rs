@@ -44,8 +44,14 @@ pub struct Peer {
 
 /// Why no more messages come.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Broken(pub String);
+pub enum Broken {
+    /// The connection or the stream is gone: the process ended, the network did.
+    #[error("the stream broke off: {0}")]
+    Off(String),
+    /// What came cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
+}
 
 /// What a message leads to, once the use case is through.
 enum Done {
@@ -287,7 +293,11 @@ fn decode(message: Option<Result<SyncExecutorRequest, Broken>>) -> Result<Option
     let nonsense = |field, message| Close::Nonsense { field, message };
     match message {
         None => Err(Close::Disconnected),
-        Some(Err(broken)) => Err(nonsense(None, broken.to_string())),
+        Some(Err(Broken::Off(why))) => {
+            tracing::debug!(why, "a stream broke off");
+            Err(Close::Disconnected)
+        }
+        Some(Err(Broken::Unreadable(why))) => Err(nonsense(None, why)),
         Some(Ok(wire)) => proto::convert::sync::request(wire).map_err(|error| {
             let message = error.to_string();
             nonsense(Some(error.field.into_owned()), message)
