@@ -3,6 +3,8 @@
 //! Generated types stay at the border: `app`, `session` and the SDK's callers see [`domain`] only. Conversions from the
 //! wire are `TryFrom` and name the field that is wrong; conversions to the wire are `From`.
 
+pub mod codec;
+
 pub mod convert;
 
 /// Package `novacula.v1`, as `novacula/v1/*.proto` define it.

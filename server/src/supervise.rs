@@ -14,11 +14,15 @@ use std::any::Any;
 use std::error::Error as StdError;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio_util::sync::CancellationToken;
+use futures_util::future::CatchUnwind;
+use pin_project_lite::pin_project;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
@@ -83,6 +87,20 @@ struct Storey {
     abort: CancellationToken,
 }
 
+pin_project! {
+    /// A task, until it ends or is cancelled.
+    ///
+    /// By hand, since an async block that takes a future in and then awaits it has room for both copies, for as long as it
+    /// lives: half of what a connection costs.
+    struct Supervised<F, E> {
+        #[pin]
+        cancelled: WaitForCancellationFutureOwned,
+        #[pin]
+        future: CatchUnwind<AssertUnwindSafe<F>>,
+        ended: E,
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("panicked: {0}")]
 struct Panicked(String);
@@ -113,19 +131,10 @@ impl Supervisor {
             OnCancel::Drain => self.storey.abort.clone(),
         };
         let house = Arc::clone(&self.house);
-        let task = async move {
-            tokio::select! {
-                biased;
-                // The supervisor stops: whatever the task was at is dropped.
-                () = cancel.cancelled() => {}
-                // The task came to its end by itself.
-                end = AssertUnwindSafe(future).catch_unwind() => {
-                    let end = end.unwrap_or_else(|panic| Err(Panicked::new(panic.as_ref()).into()));
-                    if let Err(error) = end {
-                        house.ended(name, on_error, error);
-                    }
-                }
-            }
+        let task = Supervised {
+            cancelled: cancel.cancelled_owned(),
+            future: AssertUnwindSafe(future).catch_unwind(),
+            ended: move |error| house.ended(name, on_error, error),
         };
         // The tracker counts it until it ended, and everything it could say was handled above: the handle carries nothing more.
         drop(self.storey.tracker.spawn(task.in_current_span()));
@@ -161,6 +170,29 @@ impl Supervisor {
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
         self.house.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+// === impl Supervised ===
+
+impl<F, E> Future for Supervised<F, E>
+where
+    F: Future<Output = Result<(), BoxError>>,
+    E: FnMut(BoxError),
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        // The supervisor stops: whatever the task was at is dropped.
+        if this.cancelled.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let end = ready!(this.future.poll(cx));
+        if let Err(error) = end.unwrap_or_else(|panic| Err(Panicked::new(panic.as_ref()).into())) {
+            (this.ended)(error);
+        }
+        Poll::Ready(())
     }
 }
 

@@ -69,9 +69,10 @@ impl Sessions {
         S: Stream<Item = Result<SyncExecutorRequest, Broken>> + Send + Unpin + 'static,
     {
         let (outbox, reader) = Outbox::new();
-        let sessions = Arc::clone(self);
+        // Boxed, and so is the session: what waits for years is as large as it must be, and not as its beginning was.
+        let introduction = Box::pin(Arc::clone(self).introduce(peer, inbound, Arc::clone(&outbox)));
         let task = async move {
-            let close = match sessions.introduce(peer, inbound, &outbox).await {
+            let close = match introduction.await {
                 Ok(session) => session.run().await,
                 Err(close) => close,
             };
@@ -89,34 +90,34 @@ impl Sessions {
         self: Arc<Self>,
         peer: Peer,
         mut inbound: S,
-        outbox: &Arc<Outbox>,
-    ) -> Result<Session<S>, Close>
+        outbox: Arc<Outbox>,
+    ) -> Result<Box<Session<S>>, Close>
     where
         S: Stream<Item = Result<SyncExecutorRequest, Broken>> + Send + Unpin,
     {
         if self.draining.is_cancelled() || self.count() >= self.limits.max_sessions {
-            return Err(turn_away(outbox));
+            return Err(turn_away(&outbox));
         }
-        let introduced = self.first(peer, &mut inbound, outbox).await?;
+        let introduced = self.first(peer, &mut inbound, &outbox).await?;
         let hello = introduced.hello().clone();
         // Not given up when the peer goes meanwhile: what is admitted has to be taken out again, by the session itself.
-        let opened = self.door.knock(hello, peer.not_after, outbox).await?;
+        let opened = self.door.knock(hello, peer.not_after, &outbox).await?;
         metric::opened();
         tracing::info!(executor = %opened.name, epoch = %opened.epoch, "session opened");
         let now = Instant::now();
         let machine = introduced.open(&self.limits, self.app.settings().silent_after, now);
         let left = peer.not_after.since(opened.time);
-        Ok(Session {
+        Ok(Box::new(Session {
             uid: peer.uid,
             certificate_end: now + left,
             noticed: false,
-            outbox: Arc::clone(outbox),
+            outbox,
             opened,
             inbound,
             machine,
             work: None,
             sessions: self,
-        })
+        }))
     }
 
     async fn first<S>(&self, peer: Peer, inbound: &mut S, outbox: &Outbox) -> Result<Introduced, Close>
@@ -164,7 +165,7 @@ where
     S: Stream<Item = Result<SyncExecutorRequest, Broken>> + Send + Unpin,
 {
     /// From open to closed, and what has to be written of the end.
-    async fn run(mut self) -> Close {
+    async fn run(mut self: Box<Self>) -> Close {
         let close = self.live().await;
         self.sessions.registry.leave(self.uid, self.opened.epoch);
         // A body that waits in the outbox is told before the store is.

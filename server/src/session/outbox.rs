@@ -215,6 +215,10 @@ impl Inner {
         } else {
             self.close.clone().map(Said::Close)
         };
+        // Nothing to say is how a stream is most of the time, and there are as many as executors.
+        if self.answers.is_empty() {
+            self.answers = VecDeque::new();
+        }
         // The peer takes things: what is left has its own time.
         let more = !self.answers.is_empty() || self.desired.is_some();
         self.waiting_since = more.then(Instant::now);

@@ -19,6 +19,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use domain::{Sha256, Timestamp};
+use futures_util::FutureExt as _;
 use http::{Request, Response};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
@@ -62,23 +63,24 @@ impl Certificate {
     }
 }
 
+/// A connection that is served; done when it is at its end.
+pub(super) type Served = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Serves a connection to its end.
-pub(super) async fn serve(shared: Arc<Shared>, tls: TlsStream<TcpStream>, peer: Peer, slots: Slots) {
+///
+/// Boxed, and so is the connection in it: what waits for years is as large as it must be, and not as its beginning was.
+pub(super) fn serve(shared: &Shared, tls: TlsStream<TcpStream>, peer: Peer, slots: Slots) -> Served {
     let anonymous = shared.kind == Listener::Executors && peer.certificate.is_none();
     let h2_chosen = tls.get_ref().1.alpn_protocol() == Some(b"h2");
     let activity = Arc::new(Activity::default());
     let requests = Requests { router: shared.router.clone(), peer: Arc::new(peer), activity: Arc::clone(&activity) };
-    let life = Life::new(&shared, anonymous, activity);
+    let life = Life::new(shared, anonymous, activity, slots);
     let io = TokioIo::new(tls);
-    // Boxed: otherwise the task is as large as the larger of the two, beside the handshake's state.
     if h2_chosen {
-        let connection = h2(&shared, anonymous).serve_connection(io, requests);
-        Box::pin(live(connection, life)).await;
+        Box::pin(live(Box::pin(h2(shared, anonymous).serve_connection(io, requests)), life))
     } else {
-        let connection = h1().serve_connection(io, requests);
-        Box::pin(live(connection, life)).await;
+        Box::pin(live(Box::pin(h1().serve_connection(io, requests)), life))
     }
-    drop(slots);
 }
 
 fn h2(shared: &Shared, anonymous: bool) -> http2::Builder<Tasks> {
@@ -122,10 +124,7 @@ where
     F: Future + Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.0.spawn("request", OnCancel::Drain, OnError::Log, async move {
-            future.await;
-            Ok(())
-        });
+        self.0.spawn("request", OnCancel::Drain, OnError::Log, future.map(|_| Ok(())));
     }
 }
 
@@ -155,6 +154,7 @@ struct Life {
     end: Option<Instant>,
     drain_after: Duration,
     supervisor: Supervisor,
+    _slots: Slots,
 }
 
 /// What is next for a connection.
@@ -168,7 +168,7 @@ enum Verdict {
 }
 
 impl Life {
-    fn new(shared: &Shared, anonymous: bool, activity: Arc<Activity>) -> Self {
+    fn new(shared: &Shared, anonymous: bool, activity: Arc<Activity>, slots: Slots) -> Self {
         let now = Instant::now();
         let spread = shared.limits.drain_spread.as_secs_f64() * rand::random::<f64>();
         Self {
@@ -178,6 +178,7 @@ impl Life {
             end: anonymous.then(|| now + shared.limits.anonymous_life),
             drain_after: Duration::from_secs_f64(spread),
             supervisor: shared.supervisor.clone(),
+            _slots: slots,
         }
     }
 
@@ -207,8 +208,7 @@ impl Life {
     }
 }
 
-async fn live<C: Connection>(connection: C, life: Life) {
-    let mut connection = pin!(connection);
+async fn live<C: Connection>(mut connection: Pin<Box<C>>, life: Life) {
     let cancelled = life.supervisor.cancelled();
     let mut stopping = pin!(cancelled.cancelled());
     let mut alarm = pin!(tokio::time::sleep_until(life.first_request));

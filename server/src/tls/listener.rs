@@ -19,7 +19,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::config::TlsConfigs;
-use super::connection::{self, Certificate, Peer};
+use super::connection::{self, Certificate, Peer, Served};
 use crate::grpc::access;
 use crate::supervise::{BoxError, OnCancel, OnError, Supervisor};
 
@@ -184,10 +184,11 @@ impl Listener {
             let shared = Arc::clone(&self.shared);
             let supervisor = shared.supervisor.clone();
             supervisor.spawn("connection", OnCancel::Drain, OnError::Log, async move {
+                // What the handshake needed is gone before the connection is served.
                 let admitted = Box::pin(admit(&shared, tcp, address)).await;
                 drop(permit);
                 match admitted {
-                    Ok((tls, peer, slots)) => connection::serve(shared, tls, peer, slots).await,
+                    Ok(served) => served.await,
                     Err(rejected) => {
                         tracing::debug!(%address, error = crate::observe::chain(&rejected), "connection rejected");
                     }
@@ -212,11 +213,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// The handshake, and a place among the served.
-async fn admit(
-    shared: &Shared,
-    tcp: TcpStream,
-    address: SocketAddr,
-) -> Result<(TlsStream<TcpStream>, Peer, Slots), Rejected> {
+async fn admit(shared: &Shared, tcp: TcpStream, address: SocketAddr) -> Result<Served, Rejected> {
     let deadline = Instant::now() + shared.limits.handshake;
     tcp.set_nodelay(true).map_err(Rejected::Handshake)?;
     let tls = tokio::select! {
@@ -246,7 +243,8 @@ async fn admit(
         }
         (access::Listener::Executors, Some(_)) | (access::Listener::Api, _) => None,
     };
-    Ok((tls, Peer { address, certificate }, Slots { _connection: connection, _anonymous: anonymous }))
+    let slots = Slots { _connection: connection, _anonymous: anonymous };
+    Ok(connection::serve(shared, tls, Peer { address, certificate }, slots))
 }
 
 async fn handshake(shared: &Shared, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Rejected> {
