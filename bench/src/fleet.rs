@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use harness::control_plane::ControlPlane;
-use harness::fake_executor::{FakeExecutor, Stream};
+use harness::fake_executor::{self, FakeExecutor, Stream};
 use proto::v1;
 use proto::v1::sync_executor_request::Message as Say;
 use proto::v1::sync_executor_response::Message as Hear;
@@ -14,11 +14,16 @@ use store::{Clock as _, SystemClock};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::ask;
+
 /// How many connections are opened at once: the control plane does the other half of each handshake on the same cores.
 const AT_ONCE: usize = 32;
 
 /// Half the time after which a silent stream is closed.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// What is desired comes right behind the welcome; a poll that hears nothing for this long has its answer: nothing.
+const ANSWER: Duration = Duration::from_millis(100);
 
 /// Longest wait for the last receipt.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -47,7 +52,8 @@ impl Fleet {
         let mut executors = Vec::with_capacity(n);
         for i in 0..n {
             let id = format!("host-{i}");
-            executors.push(Arc::new(FakeExecutor::enrol(plane, &id, "1.0.0").await.context("enrol")?));
+            let executor = ask::again(|| FakeExecutor::enrol(plane, &id, "1.0.0")).await.context("enrol")?;
+            executors.push(Arc::new(executor));
         }
         Ok(Self { executors })
     }
@@ -88,14 +94,15 @@ impl Fleet {
 }
 
 impl Working {
-    /// Asks each executor once to move to `version`, and answers how long each took to hear of it, from the commit's time.
+    /// Asks each executor once to move to `version`, and answers how long each took to hear of it, from the request's time:
+    /// before its commit.
     pub(crate) async fn upgrade_each(
         &mut self,
         plane: &ControlPlane,
         version: &str,
         pace: Duration,
     ) -> anyhow::Result<Vec<Duration>> {
-        let mut upgrades = plane.admin().upgrades();
+        let upgrades = plane.admin().upgrades();
         let mut asked = HashMap::new();
         for name in &self.names {
             let request = v1::RequestUpgradeRequest {
@@ -104,7 +111,8 @@ impl Working {
                 replace: true,
                 ..v1::RequestUpgradeRequest::default()
             };
-            let attempt = upgrades.request_upgrade(request).await.context("request an upgrade")?.into_inner();
+            let ask = || async { Ok(upgrades.clone().request_upgrade(request.clone()).await?.into_inner()) };
+            let attempt = ask::again(ask).await.context("request an upgrade")?;
             let time = attempt.request_time.context("an attempt has its request time")?;
             let id = attempt.name.rsplit('/').next().unwrap_or_default().to_owned();
             asked.insert(id, time.seconds * 1_000_000 + i64::from(time.nanos) / 1000);
@@ -155,11 +163,14 @@ async fn listen(mut stream: Stream, receipts: mpsc::Sender<Receipt>) {
 async fn ask(executor: Arc<FakeExecutor>, every: Duration, phase: Duration, receipts: mpsc::Sender<Receipt>) {
     tokio::time::sleep(phase).await;
     let mut timer = tokio::time::interval(every);
+    // One process, one connection: an instance id of its own for each poll would be a fleet of clones.
+    let hello = executor.hello();
+    let Ok(channel) = executor.channel().await else { return };
     loop {
         timer.tick().await;
         // A poll that fails is asked again at its next turn, as it was before.
-        if let Ok(mut stream) = executor.connect().await
-            && let Ok(desired) = stream.desired().await
+        if let Ok(mut stream) = fake_executor::open(channel.clone(), hello.clone()).await
+            && let Ok(Ok(desired)) = tokio::time::timeout(ANSWER, stream.desired()).await
         {
             note(&desired, &receipts).await;
         }

@@ -3,7 +3,6 @@
 
 use std::env;
 use std::process::Stdio;
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use harness::control_plane::ControlPlane;
@@ -11,13 +10,11 @@ use harness::fake_executor::FakeExecutor;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
-use tonic::{Code, Status};
+
+use crate::ask;
 
 /// How many streams are opened at once.
 const AT_ONCE: usize = 32;
-
-/// About what the API says when it was asked too fast.
-const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Resident memory in KiB: without a stream, and with all of them open and quiet.
 pub(crate) struct Resident {
@@ -31,7 +28,8 @@ pub(crate) async fn measure(executors: usize) -> anyhow::Result<Resident> {
     let before = kib()?;
     let mut words = Vec::with_capacity(executors);
     for i in 0..executors {
-        words.push(join_word(&plane, &format!("held-{i}")).await?);
+        let id = format!("held-{i}");
+        words.push(ask::again(|| plane.join_word(&id)).await.context("make a join token")?);
     }
     let mut fleet = spawn(&words).await?;
     drop(words);
@@ -41,18 +39,6 @@ pub(crate) async fn measure(executors: usize) -> anyhow::Result<Resident> {
     ensure!(fleet.wait().await?.success(), "the fleet failed");
     plane.stop().await?;
     Ok(Resident { before, connected })
-}
-
-/// Asks again when it asked too fast: the API's limits hold for a benchmark too.
-async fn join_word(plane: &ControlPlane, executor: &str) -> anyhow::Result<String> {
-    loop {
-        match plane.join_word(executor).await {
-            Err(error) if error.downcast_ref::<Status>().is_some_and(|told| told.code() == Code::ResourceExhausted) => {
-                tokio::time::sleep(ASK_AGAIN).await;
-            }
-            made => return made.context("make a join token"),
-        }
-    }
 }
 
 async fn spawn(words: &[String]) -> anyhow::Result<Child> {

@@ -252,6 +252,12 @@ impl ControlPlane {
         Ok(made.into_inner().secret)
     }
 
+    /// What it counts, in the Prometheus text format.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        server::observe::metrics::install().render()
+    }
+
     /// Drains it, and waits for that.
     ///
     /// # Errors

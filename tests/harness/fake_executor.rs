@@ -139,14 +139,21 @@ impl FakeExecutor {
     /// # Errors
     /// It is not let in.
     pub async fn connect_with(&self, hello: Hello) -> Result<Stream> {
-        let (say, messages) = mpsc::channel(16);
-        let mut client = SyncServiceClient::new(self.channel().await?);
-        say.send(request(Say::Hello(hello))).await?;
-        let hear = client.sync_executor(ReceiverStream::new(messages)).await?.into_inner();
-        let mut stream = Stream { say, hear };
-        stream.until("welcome", |word| matches!(word, Hear::Welcome(_))).await?;
-        Ok(stream)
+        open(self.channel().await?, hello).await
     }
+}
+
+/// Opens a stream over a connection that is there already, and waits for `welcome`.
+///
+/// # Errors
+/// It is not let in.
+pub async fn open(channel: Channel, hello: Hello) -> Result<Stream> {
+    let (say, messages) = mpsc::channel(16);
+    say.send(request(Say::Hello(hello))).await?;
+    let hear = SyncServiceClient::new(channel).sync_executor(ReceiverStream::new(messages)).await?.into_inner();
+    let mut stream = Stream { say, hear };
+    stream.until("welcome", |word| matches!(word, Hear::Welcome(_))).await?;
+    Ok(stream)
 }
 
 // === impl Stream ===
