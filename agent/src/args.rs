@@ -94,7 +94,7 @@ pub struct Enroll {
     /// The join token itself; other users may see it in the process list
     #[arg(long, env = "NOVACULA_JOIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub join_token: Option<String>,
-    /// This host's name in its organization (1 to 63 of a-z, 0-9, -); default: the host name
+    /// This host's name in its organization (1 to 63 of a-z, 0-9, -); default: the join token's, else the host name
     #[arg(long)]
     pub name: Option<String>,
     #[command(flatten)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use domain::{ExecutorId, JoinSecret};
+use domain::{ExecutorId, JoinSecret, Reason};
 use executor_sdk::credentials::CredentialStore;
 use executor_sdk::{connect, enrol};
 use serde::Serialize;
@@ -31,17 +31,19 @@ struct Enrolled {
 /// [`Failure`], with its own exit code when the control plane cannot be reached. Repeating is safe.
 pub async fn enroll(layout: &Layout, arguments: &Enroll) -> Result<(), Failure> {
     let join = token(arguments)?;
-    let name = name(arguments)?;
+    let name = given(arguments)?;
     fs::create_dir_all(layout.state_dir())
         .map_err(|error| Failure::failed(format!("create {}: {error}", layout.state_dir().display())))?;
     let store = CredentialStore::new(layout.state_dir());
-    let credentials = enrol::enrol(&join, name.as_ref(), &store).await.map_err(|error| {
-        let mut failure = Failure::because(&error);
-        if matches!(error, enrol::Error::Connect(connect::Error::Dial { .. })) {
-            failure.code = NOT_REACHABLE;
-        }
-        failure
-    })?;
+    let credentials = match enrol::enrol(&join, name.as_ref(), &store).await {
+        // The token says no name either.
+        Err(refused) if name.is_none() && unnamed(&refused) => match host() {
+            Some(host) => enrol::enrol(&join, Some(&host), &store).await,
+            None => Err(refused),
+        },
+        answered => answered,
+    };
+    let credentials = credentials.map_err(|error| failure(&error))?;
     let enrolled = Enrolled {
         executor: credentials.executor.to_string(),
         uid: credentials.uid.to_string(),
@@ -72,12 +74,29 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// The name asked for, or the host's, if that is one; the control plane may have fixed another in the token.
-fn name(arguments: &Enroll) -> Result<Option<ExecutorId>, Failure> {
-    if let Some(name) = &arguments.name {
-        return name.parse().map(Some).map_err(|error: domain::id::Error| Failure::failed(error.to_string()));
+/// The name asked for; without one the token's counts, and the host's only where the token says none.
+fn given(arguments: &Enroll) -> Result<Option<ExecutorId>, Failure> {
+    let name = arguments.name.as_ref().map(|name| name.parse());
+    name.transpose().map_err(|error: domain::id::Error| Failure::failed(error.to_string()))
+}
+
+/// The host's name up to its first dot, if that is a name for an executor.
+fn host() -> Option<ExecutorId> {
+    inventory::host_name().to_lowercase().split('.').next().unwrap_or_default().parse().ok()
+}
+
+fn unnamed(error: &enrol::Error) -> bool {
+    let enrol::Error::Connect(connect::Error::Answer { reason, .. }) = error else { return false };
+    reason.as_deref() == Some(Reason::InvalidArgument.as_str())
+}
+
+fn failure(error: &enrol::Error) -> Failure {
+    let mut failure = Failure::because(error);
+    if matches!(error, enrol::Error::Connect(connect::Error::Dial { .. })) {
+        failure.code = NOT_REACHABLE;
     }
-    let host = inventory::host_name().to_lowercase();
-    let short = host.split('.').next().unwrap_or_default();
-    Ok(short.parse().ok())
+    if unnamed(error) {
+        failure.message.push_str("; say which with --name");
+    }
+    failure
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context as _, ensure};
 use executor_sdk::credentials::{CredentialStore, Credentials};
@@ -43,6 +43,12 @@ impl Agent {
         command.args(["enroll", "--name", &self.name, "--join-token", word]);
         day.into_iter().for_each(|day| day.set(&mut command));
         succeeded(&command.output()?).context("enroll").map(drop)
+    }
+
+    /// The same without a name of its own.
+    pub(crate) fn enroll_by(&self, word: &str) -> Result<Output> {
+        let mut command = self.told(Command::new(self.path("bin/novacula-agent")));
+        Ok(command.args(["enroll", "--join-token", word]).output()?)
     }
 
     /// Starts it.

@@ -13,6 +13,8 @@ mod commands;
 
 mod drain;
 
+mod enrol;
+
 mod flood;
 
 mod restore;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     trials.extend(drain::trials());
     trials.extend(certificates::trials());
     trials.extend(calls::trials());
+    trials.extend(enrol::trials());
     trials.extend(flood::trials());
     trials.extend(absence::trials());
     trials.extend(restore::trials());
