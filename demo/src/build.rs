@@ -1,4 +1,6 @@
-//! Builds the real binaries, once, and says where they are.
+//! Builds the real binaries, and says where they are.
+//!
+//! The demo itself depends on none of their crates: cargo would build those twice, once for it and once for them.
 
 use std::collections::HashMap;
 use std::env;
@@ -24,7 +26,7 @@ impl Binaries {
             build.arg("--release");
         }
         let output = build
-            .args(["-p", "novacula-server", "-p", "novacula-cli", "-p", "novacula-demo", "--bins"])
+            .args(["-p", "novacula-server", "-p", "novacula-cli", "-p", "novacula-demo-agents", "--bins"])
             .current_dir(workspace())
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
@@ -37,9 +39,23 @@ impl Binaries {
         Ok(Self { by_name: text.lines().filter_map(executable).collect() })
     }
 
+    /// Those that are in a folder already.
+    pub(crate) fn within(folder: &Path) -> anyhow::Result<Self> {
+        let folder = folder.canonicalize().with_context(|| format!("find {}", folder.display()))?;
+        let entries = std::fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
+        let mut by_name = HashMap::new();
+        for entry in entries {
+            let entry = entry.with_context(|| format!("read {}", folder.display()))?;
+            if let Ok(name) = entry.file_name().into_string() {
+                by_name.insert(name, entry.path());
+            }
+        }
+        Ok(Self { by_name })
+    }
+
     /// One of them.
     pub(crate) fn path(&self, name: &str) -> anyhow::Result<&Path> {
-        self.by_name.get(name).map(PathBuf::as_path).with_context(|| format!("cargo built no {name}"))
+        self.by_name.get(name).map(PathBuf::as_path).with_context(|| format!("there is no {name} among the binaries"))
     }
 }
 

@@ -43,6 +43,9 @@ struct Args {
     /// Leave everything running at the end
     #[arg(long)]
     keep: bool,
+    /// Take the binaries from here and build none: `target/debug` after `cargo build --workspace`
+    #[arg(long, value_name = "DIR")]
+    binaries: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -56,8 +59,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
-    eprintln!("building the real binaries (release); the first time takes some minutes ...");
-    let binaries = Binaries::build()?;
+    let binaries = match &args.binaries {
+        Some(folder) => Binaries::within(folder)?,
+        None => {
+            eprintln!("building the real binaries (release); the first time takes some minutes ...");
+            Binaries::build()?
+        }
+    };
     let folder = tempfile::Builder::new().prefix("novacula-demo-").tempdir().context("make a folder")?;
     let mut story = Story::new();
 
@@ -68,7 +76,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     bad_upgrade(&mut story, &novacula)?;
     server.alive()?;
     agent.alive()?;
-    farewell(&mut story, &novacula, &server, &agent, args.keep);
+    farewell(&mut story, &novacula, &server, &agent, args.keep)?;
     if args.keep {
         server.keep();
         agent.keep();
@@ -190,7 +198,15 @@ fn bad_upgrade(story: &mut Story, novacula: &Novacula) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn farewell(story: &mut Story, novacula: &Novacula, server: &Process, agent: &Process, keep: bool) {
+fn farewell(
+    story: &mut Story,
+    novacula: &Novacula,
+    server: &Process,
+    agent: &Process,
+    keep: bool,
+) -> anyhow::Result<()> {
+    let (plane, host) = (server.resident()?, agent.resident()?);
+    story.tell(&format!("resident memory: control plane {plane:.1} MiB, agent {host:.1} MiB with the parent it has where there is no systemd"));
     story.chapter("How to go on");
     if keep {
         story.tell(&format!(
@@ -206,6 +222,7 @@ fn farewell(story: &mut Story, novacula: &Novacula, server: &Process, agent: &Pr
     }
     story.tell("README.md says how to run it for real; the web page comes in a later release");
     story.tell(&format!("the story took {:.0} s", story.elapsed().as_secs_f64()));
+    Ok(())
 }
 
 /// The newest attempt, log tail included.

@@ -34,6 +34,15 @@ impl Process {
         self.child.id()
     }
 
+    /// What it holds in memory, its children included, in MiB.
+    pub(crate) fn resident(&self) -> anyhow::Result<f64> {
+        let children = format!("/proc/{0}/task/{0}/children", self.id());
+        let children = fs::read_to_string(&children).with_context(|| format!("read {children}"))?;
+        let own = self.id().to_string();
+        let all = std::iter::once(own.as_str()).chain(children.split_whitespace());
+        all.map(resident).sum()
+    }
+
     /// Whether it runs; an error with its last lines when it ended.
     pub(crate) fn alive(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait().context("look at a child")? {
@@ -71,6 +80,15 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// `VmRSS` of `proc_pid_status(5)`, in MiB.
+fn resident(pid: &str) -> anyhow::Result<f64> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).with_context(|| format!("VmRSS in {path}"))?;
+    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().with_context(|| format!("VmRSS in {path}"))?;
+    Ok(kib / 1024.0)
 }
 
 /// Waits for READY=1 as systemd would (`sd_notify(3)`), so that nothing is guessed by sleeping.

@@ -20,6 +20,8 @@ const FLOORS: &[(&str, Option<&[&str]>)] = &[
     ("tests", None),
     ("bench", None),
     ("demo", None),
+    // demo/agents
+    ("agents", None),
 ];
 
 /// What the ground floor stands on: data types without I/O, clock or randomness.
