@@ -19,6 +19,8 @@ mod own;
 
 mod plane;
 
+mod renewal;
+
 use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
     trials.extend(end::trials());
     trials.extend(hostile::trials());
     trials.extend(attacks::trials());
+    trials.extend(renewal::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

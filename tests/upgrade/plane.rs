@@ -34,7 +34,7 @@ use server::tls::gate::Gate;
 use server::tls::listener::{self, Limits, Listener};
 use store::fault::{FaultStore, Faults};
 use store::sqlite::SqliteStore;
-use store::{Clock, EventQuery, ManualClock, Page, Store, SystemClock};
+use store::{Clock, EventQuery, EventRow, ManualClock, Page, Store, SystemClock};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -270,13 +270,18 @@ impl Plane {
 
     /// How often an event stands in acme's feed.
     pub(crate) async fn events(&self, kind: &str) -> Result<usize> {
+        Ok(self.feed(kind).await?.len())
+    }
+
+    /// What stands in acme's feed of an event.
+    pub(crate) async fn feed(&self, kind: &str) -> Result<Vec<EventRow>> {
         let query = EventQuery {
             organization: Some(OrganizationId::new("acme")?),
             kinds: vec![kind.to_owned()],
             limit: 10_000,
             ..EventQuery::default()
         };
-        Ok(self.store.event_list(&query).await?.len())
+        Ok(self.store.event_list(&query).await?)
     }
 
     /// Copies the database as a backup would.
