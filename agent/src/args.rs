@@ -22,9 +22,10 @@ pub struct Arguments {
 
 const STORY: &str = "\
 A host joins in three steps, as root:
-  novacula-agent install --no-start                          binary, units and directories
-  novacula-agent enroll --join-token-file token              a certificate for this host
-  systemctl start novacula-agent                             and `novacula-agent doctor` when in doubt
+  ./novacula-agent install --no-start                                    binary, units, directories
+  /opt/novacula/bin/novacula-agent enroll --join-token-file join-token   a certificate for this host
+  systemctl start novacula-agent                                         the agent and its dead man
+When in doubt: /opt/novacula/bin/novacula-agent doctor
 
 Exit codes: 0 done, 1 refused or failed, 2 usage, 3 control plane not reachable, 78 bad configuration.";
 
@@ -190,6 +191,16 @@ mod tests {
         }
         for shown in ["enroll", "run", "install", "uninstall", "status", "rollback", "pin", "unpin", "doctor"] {
             assert!(help.contains(&format!("  {shown} ")), "{shown}");
+        }
+    }
+
+    #[test]
+    fn help_and_readme_say_the_same_steps() {
+        let readme = include_str!("../../README.md");
+        let begin = readme.find("./novacula-agent install").unwrap();
+        let (steps, doctor) = readme[begin..].split_once('\n').unwrap();
+        for step in steps.split(" && ").chain(doctor.lines().next()) {
+            assert!(STORY.contains(step), "{step}");
         }
     }
 

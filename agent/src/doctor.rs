@@ -153,10 +153,9 @@ async fn of_units(layout: &Layout) -> Vec<Check> {
     }
     let mut checks = Vec::new();
     for name in units::ENABLED {
-        checks.push(match systemctl(["--quiet", "is-enabled", name]).await {
-            Ok(()) => good("unit", format!("{name} is enabled")),
-            Err(_) => bad("unit", format!("{name} is not enabled"), "novacula-agent install"),
-        });
+        let enabled = systemctl(["--quiet", "is-enabled", name]).await.is_ok();
+        let active = systemctl(["--quiet", "is-active", name]).await.is_ok();
+        checks.push(of_enabled(name, enabled, active));
     }
     for unit in units::all(layout) {
         let found = std::fs::read_to_string(std::path::Path::new(units::DIRECTORY).join(unit.name));
@@ -166,6 +165,15 @@ async fn of_units(layout: &Layout) -> Vec<Check> {
         }
     }
     checks
+}
+
+/// A dead man that only begins to look at the next boot is none until then.
+fn of_enabled(name: &str, enabled: bool, active: bool) -> Check {
+    match (enabled, active) {
+        (true, true) => good("unit", format!("{name} is enabled and active")),
+        (true, false) => bad("unit", format!("{name} is not active"), format!("systemctl start {name}")),
+        (false, _) => bad("unit", format!("{name} is not enabled"), "novacula-agent install"),
+    }
 }
 
 async fn of_connection(layout: &Layout) -> Check {

@@ -29,16 +29,18 @@ pub async fn install(layout: &Layout, arguments: &Install) -> Result<(), Failure
         return Ok(());
     }
     if !Path::new("/run/systemd/system").is_dir() {
-        tell("installed; this host is not run by systemd, so start it with: novacula-agent run --supervise");
+        let binary = units::typed(layout);
+        tell(&format!("installed; this host is not run by systemd, so start it with: {binary} run --supervise"));
         return Ok(());
     }
     ask(&["daemon-reload"]).await?;
     let enable: &[&str] = if arguments.no_start { &["enable"] } else { &["enable", "--now"] };
     ask(&[enable, units::ENABLED.as_slice()].concat()).await?;
-    tell(if arguments.no_start {
-        "installed and enabled; next: novacula-agent enroll, then systemctl start novacula-agent novacula-agent-deadman.timer"
+    let enroll = format!("{} enroll --join-token-file FILE", units::typed(layout));
+    tell(&if arguments.no_start {
+        format!("installed and enabled; next: {enroll}, then: systemctl start novacula-agent")
     } else {
-        "installed, enabled and started; next, unless this host is enrolled: novacula-agent enroll"
+        format!("installed, enabled and started; next, unless this host is enrolled: {enroll}")
     });
     Ok(())
 }

@@ -22,8 +22,11 @@ pub struct Unit {
     pub text: String,
 }
 
+/// What wakes the dead man.
+const DEAD_MAN_TIMER: &str = "novacula-agent-deadman.timer";
+
 /// Units that are enabled and started; the others are pulled in by them.
-pub const ENABLED: [&str; 2] = ["novacula-agent.service", "novacula-agent-deadman.timer"];
+pub const ENABLED: [&str; 2] = ["novacula-agent.service", DEAD_MAN_TIMER];
 
 /// Longest that putting back or backing off may take: a copy on a slow disk, the longest pause (5 min), a busy systemd.
 const ROLLBACK_LIMIT: Duration = Duration::from_secs(600);
@@ -38,7 +41,7 @@ pub fn all(layout: &Layout) -> Vec<Unit> {
         Unit { name: "novacula-agent.service", text: agent(layout) },
         Unit { name: "novacula-agent-rollback.service", text: rollback(layout) },
         Unit { name: "novacula-agent-deadman.service", text: dead_man(layout) },
-        Unit { name: "novacula-agent-deadman.timer", text: timer() },
+        Unit { name: DEAD_MAN_TIMER, text: timer() },
     ]
 }
 
@@ -52,7 +55,8 @@ fn agent(layout: &Layout) -> String {
 [Unit]
 Description=Novacula agent
 Documentation=https://github.com/novacula/novacula
-Wants=network-online.target
+# The timer too, so that nobody can start the one without the other.
+Wants=network-online.target {DEAD_MAN_TIMER}
 After=network-online.target
 # A crash loop ends here, never in a failed unit: the old version comes back, or it is started again with pauses.
 StartLimitIntervalSec={interval}
@@ -183,6 +187,13 @@ UMask=0077
     )
 }
 
+/// The installed binary as a person types it: `install` puts nothing on `PATH`.
+#[must_use]
+pub fn typed(layout: &Layout) -> String {
+    let (binary, _, flags) = words(layout);
+    format!("{binary}{flags}")
+}
+
 /// Binary, `.prev`, and the flags that a layout of one's own needs.
 fn words(layout: &Layout) -> (String, String, String) {
     let default = Layout::default();
@@ -228,6 +239,7 @@ mod tests {
         for line in [
             "Type=notify",
             "Restart=always",
+            "Wants=network-online.target novacula-agent-deadman.timer",
             "StartLimitBurst=3",
             "StartLimitIntervalSec=120",
             "OnFailure=novacula-agent-rollback.service",

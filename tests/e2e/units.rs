@@ -13,12 +13,10 @@ use libtest_mimic::Trial;
 use crate::programs::programs;
 use crate::upgrade::PACE;
 
-const UNITS: [&str; 4] = [
-    "novacula-agent.service",
-    "novacula-agent-rollback.service",
-    "novacula-agent-deadman.service",
-    "novacula-agent-deadman.timer",
-];
+const UNITS: [&str; 4] =
+    ["novacula-agent.service", "novacula-agent-rollback.service", "novacula-agent-deadman.service", TIMER];
+
+const TIMER: &str = "novacula-agent-deadman.timer";
 
 /// Of ten: what `systemd-analyze security` calls `OK` ends at 5. An agent is root with a network and its own directory; what it does
 /// not need is taken away.
@@ -34,6 +32,7 @@ const SOON: Duration = Duration::from_secs(60);
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("units::systemd_finds_nothing_to_complain_about", lab::PARTS, check),
+        trial("units::readme_ends_with_a_dead_man_that_looks", lab::PARTS, readme),
         trial("units::the_control_plane_runs_as_a_service", lab::PARTS, serves),
     ]
 }
@@ -42,6 +41,19 @@ fn check() -> Result<()> {
     let mut fleet = Fleet::start(&programs(), Manager::Systemd, PACE)?;
     let lab = fleet.host.machine()?;
     expect_no_complaint(lab, &UNITS)
+}
+
+/// Whoever types what README says has a dead man at once, and `doctor` would say so if not.
+fn readme() -> Result<()> {
+    let mut fleet = Fleet::start(&programs(), Manager::Systemd, PACE)?;
+    fleet.host.machine()?.wait_for(TIMER, "ActiveState", "active", SOON)?;
+    fleet.host.doctor()?;
+    fleet.host.machine()?.run(["systemctl", "stop", TIMER])?;
+    let output = fleet.host.agent(&["doctor"])?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.code() == Some(1) && said.contains(&format!("{TIMER} is not active")), "{said}");
+    ensure!(said.contains(&format!("systemctl start {TIMER}")), "no remedy: {said}");
+    Ok(())
 }
 
 fn expect_no_complaint(lab: &Lab, units: &[&str]) -> Result<()> {

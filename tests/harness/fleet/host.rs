@@ -11,13 +11,20 @@ use anyhow::{Context, Result, ensure};
 use super::NAME;
 use super::process::{Process, last_lines};
 use crate::lab::{Builder, Lab};
+use crate::parts::workspace;
 use crate::wait;
 
 /// Where the packaged layout keeps the binary.
 const BINARY: &str = "/opt/novacula/bin/novacula-agent";
 
-/// Where the installer is put, as a person would with a download.
+/// Where a person would put a download: the binary, and the join token beside it.
+const DOWNLOAD: &str = "/opt/download";
+
+/// The binary there.
 const INSTALLER: &str = "/opt/download/novacula-agent";
+
+/// How README's line for a host begins.
+const FIRST_STEP: &str = "./novacula-agent install";
 
 /// The agent's unit.
 pub const UNIT: &str = "novacula-agent.service";
@@ -62,7 +69,7 @@ impl Host {
         lab.unit("novacula-agent-deadman.timer.d/pace.conf", TIMER)?;
         lab.unit("novacula-agent.service.d/pace.conf", IMPATIENT)?;
         lab.boot()?;
-        lab.run([INSTALLER, "install", "--no-start"])?;
+        typed(&lab, &readme_steps()?[0])?;
         Ok(Self::Machine(Box::new(lab)))
     }
 
@@ -84,6 +91,10 @@ impl Host {
     /// # Errors
     /// With what the agent said.
     pub fn enroll(&self, secret: &str) -> Result<()> {
+        if let Self::Machine(lab) = self {
+            lab.write(Path::new(DOWNLOAD).join("join-token"), secret)?;
+            return typed(lab, &readme_steps()?[1]);
+        }
         let words = ["enroll", "--name", NAME, "--join-token", secret];
         let output = self.agent(&words)?;
         ensure!(
@@ -101,12 +112,18 @@ impl Host {
     /// When it does not start.
     pub fn start(&mut self) -> Result<()> {
         match self {
-            Self::Machine(lab) => {
-                let words = ["systemctl", "start", UNIT, "novacula-agent-deadman.timer"];
-                lab.run(words).map(drop)
-            }
+            Self::Machine(lab) => typed(lab, &readme_steps()?[2]),
             Self::Folder(folder) => folder.start(),
         }
+    }
+
+    /// What README lets a person ask last: whether all is as an upgrade needs it.
+    ///
+    /// # Errors
+    /// With what it said when it is not, or without systemd.
+    pub fn doctor(&mut self) -> Result<()> {
+        let steps = readme_steps()?;
+        typed(self.machine()?, &steps[3])
     }
 
     /// Runs a command of the live binary.
@@ -257,6 +274,20 @@ impl Folder {
     fn log(&self) -> PathBuf {
         self.path.join("supervise.log")
     }
+}
+
+/// README's block for a host, so that what it says is what every machine here does: install, enroll, start, doctor.
+fn readme_steps() -> Result<[String; 4]> {
+    let readme = fs::read_to_string(workspace().join("README.md")).context("read README.md")?;
+    let mut lines = readme.lines().skip_while(|line| !line.starts_with(FIRST_STEP));
+    let (line, doctor) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let steps: Vec<_> = line.split(" && ").chain([doctor]).map(str::to_owned).collect();
+    steps.try_into().map_err(|steps| anyhow::anyhow!("README's steps for a host are no longer four: {steps:?}"))
+}
+
+/// As a person types it where the download is.
+fn typed(lab: &Lab, line: &str) -> Result<()> {
+    lab.run(["bash", "-c", &format!("cd {DOWNLOAD} && {line}")]).map(drop)
 }
 
 /// The host's settings: the defaults, and a shorter window.
