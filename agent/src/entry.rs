@@ -8,12 +8,13 @@ use clap::{CommandFactory, FromArgMatches};
 use domain::Version;
 use executor_sdk::release_keys::{BuildKind, build_kind};
 use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::args::{Arguments, Command, Run};
 use crate::config::{Config, LogFormat};
 use crate::exit::Failure;
 use crate::layout::Layout;
-use crate::output::{chain, tell};
+use crate::output::{Impatient, chain, tell};
 use crate::service_manager::supervise::parent::{Ended, Parent};
 use crate::{doctor, enroll, install, pin, run, status, ways_back};
 
@@ -140,7 +141,12 @@ fn become_the_new_binary(layout: &Layout) -> Failure {
 fn log(config: &Config, command: &Command) {
     let quiet = matches!(command, Command::Status(_) | Command::Pin(_) | Command::Unpin | Command::Enroll(_));
     let level = if quiet { tracing::Level::WARN } else { config.log_level };
-    let base = fmt().with_writer(std::io::stderr).with_max_level(level).with_target(false).with_ansi(false);
+    // Whom others rely on must not wait for a reader of the log.
+    let writer = match command {
+        Command::Run(Run { supervise: true }) => BoxMakeWriter::new(Impatient::default),
+        _ => BoxMakeWriter::new(std::io::stderr),
+    };
+    let base = fmt().with_writer(writer).with_max_level(level).with_target(false).with_ansi(false);
     let journald = std::env::var_os("JOURNAL_STREAM").is_some();
     // A second subscriber in one process is a test's; the first one stays.
     let _ = match (config.log_format, journald) {

@@ -43,6 +43,8 @@ fn main() -> ExitCode {
         Trial::test("a_crash_loop_brings_the_old_version_back_with_its_last_words", crash_loop),
         Trial::test("a_version_that_exits_cleanly_is_no_better", clean_exit),
         Trial::test("a_silent_version_is_woken_and_then_rolled_back", silent),
+        Trial::test("a_version_that_logs_without_pause_is_judged_like_any_other", spam),
+        Trial::test("a_log_that_nobody_reads_keeps_nobody_from_ending", unread),
         Trial::test("a_child_that_goes_back_by_itself_reads_its_own_last_words", own_words),
         Trial::test("a_restart_runs_what_is_on_disk_then", restart),
         Trial::test("a_confirmed_version_takes_the_parent_over", confirmed),
@@ -94,6 +96,10 @@ fn child() -> ExitCode {
             fs::write(directory.join("read.new"), tail.join("\n")).expect("a note");
             fs::rename(directory.join("read.new"), directory.join("read")).expect("a note");
         }
+        "spam" => {
+            let line = [&[b'x'; 4095][..], b"\n"].concat();
+            while std::io::stderr().write_all(&line).is_ok() {}
+        }
         "confirm" => manager.confirmed().expect("the parent listens"),
         _ => {}
     }
@@ -110,6 +116,11 @@ struct Stage {
 impl Stage {
     /// A parent whose binary plays `live`, beside a `.prev` that plays "old"; between them an open attempt, if asked.
     fn set(live: &str, open: bool) -> Self {
+        Self::set_with(live, open, Stdio::null())
+    }
+
+    /// The same, with the parent's log going there.
+    fn set_with(live: &str, open: bool, log: Stdio) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let layout = layout(dir.path());
         fs::create_dir(layout.state_dir()).expect("a directory");
@@ -126,7 +137,7 @@ impl Stage {
             journal.update(LIMIT, |state| state.open = Some(attempt)).expect("a journal");
         }
         let own = std::env::current_exe().expect("this program");
-        let parent = Command::new(own).env(PARENT, dir.path()).stderr(Stdio::null()).spawn().expect("a parent");
+        let parent = Command::new(own).env(PARENT, dir.path()).stderr(log).spawn().expect("a parent");
         Self { dir, layout, parent }
     }
 
@@ -203,6 +214,19 @@ fn clean_exit() -> Result<(), Failed> {
 fn silent() -> Result<(), Failed> {
     // It becomes ready and never notes its start in the journal.
     Stage::set("silent", true).came_back(ErrorCode::Hang).map(drop)
+}
+
+fn spam() -> Result<(), Failed> {
+    Stage::set("spam", true).came_back(ErrorCode::Hang).map(drop)
+}
+
+fn unread() -> Result<(), Failed> {
+    let mut stage = Stage::set_with("spam", false, Stdio::piped());
+    let kept = stage.layout.state_dir().join("supervise.log");
+    // More than the pipe to us holds.
+    stage.wait("the child's output", || fs::metadata(&kept).is_ok_and(|file| file.len() > 100_000))?;
+    assert_eq!(stage.stop(), Some(10));
+    Ok(())
 }
 
 fn own_words() -> Result<(), Failed> {

@@ -10,6 +10,8 @@ pub mod parent;
 
 mod process;
 
+mod watch;
+
 use std::env;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;

@@ -10,17 +10,16 @@
 //!                      └ SIGTERM, SIGINT: end it, end
 //! ```
 //!
-//! While a child runs the loop listens to: its exit, its output, the socket, two signals, two deadlines (ready, stopped) and the
-//! dead man's clock, which ticks only while an attempt is open.
+//! While a child runs the loop listens to, in this order: two signals, two deadlines (ready, stopped), the dead man's clock, which
+//! ticks only while an attempt is open, the socket, and the child's exit and output.
 
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use executor_sdk::Journal;
-use tokio::net::UnixDatagram;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::clock::Moment;
@@ -34,16 +33,12 @@ use crate::rollback::steps::{self, Looked};
 use crate::service_manager::contract::{
     DEAD_MAN_PERIOD, RESTART_PAUSE, START_TIMEOUT, STOP_TIMEOUT, Start, StartLimit,
 };
-use crate::service_manager::supervise::output::Log;
 use crate::service_manager::supervise::process::{Process, exit};
+use crate::service_manager::supervise::watch::{Happened, Watch};
 use crate::service_manager::supervise::{CONFIRMED, Child, RESTART};
-use crate::signals::Signals;
 
 /// A child that ran this long was well: the pauses of an older crash loop are forgotten.
 const WELL_AFTER: Duration = Duration::from_secs(600);
-
-/// Longer than anything said here.
-const MESSAGE_MAX: usize = 4096;
 
 /// Further than any deadline.
 const FAR: Duration = Duration::from_secs(86_400 * 365);
@@ -103,22 +98,12 @@ enum Ending {
     NotReady,
 }
 
-/// What outlives a child.
-struct Watch {
-    socket: UnixDatagram,
-    path: PathBuf,
-    signals: Signals,
-    log: Log,
-}
-
-/// What may happen while a child runs.
-enum Happened {
-    Exited(io::Result<std::process::ExitStatus>),
-    Output,
-    Said(Vec<u8>),
-    Signal,
-    Deadline,
-    Tick,
+/// One child's life.
+struct Life {
+    process: Process,
+    ending: Option<Ending>,
+    /// When it has to be ready, or to have ended.
+    deadline: Instant,
 }
 
 impl<P: AsyncFn() -> Probed> Parent<P> {
@@ -190,50 +175,40 @@ impl<P: AsyncFn() -> Probed> Parent<P> {
     /// Runs one child to its end.
     async fn one_child(&self, watch: &mut Watch, manager: &Child, invocation: &str) -> End {
         watch.log.mark(invocation);
-        let started = Process::start(self.layout.binary(), &self.arguments, &watch.path, invocation);
-        let mut process = match started {
+        let started = Process::start(self.layout.binary(), &self.arguments, watch.path(), invocation);
+        let process = match started {
             Ok(process) => process,
             Err(error) => {
                 return End::Failed(Exit::Other(format!("it cannot be started: {error}")));
             }
         };
-        let mut ending: Option<Ending> = None;
-        let mut deadline = Instant::now() + START_TIMEOUT;
+        let mut life = Life { process, ending: None, deadline: Instant::now() + START_TIMEOUT };
         let mut tick = self.next_tick();
         loop {
-            match watch.next(&mut process, deadline, tick).await {
+            match watch.next(&mut life.process, life.deadline, tick).await {
                 Happened::Output => {}
                 Happened::Exited(status) => {
-                    process.drain(&mut watch.log);
-                    return ended(ending, status);
+                    life.process.drain(&mut watch.log);
+                    return ended(life.ending, status);
                 }
-                Happened::Deadline if ending.is_some() => {
-                    process.kill();
-                    deadline = Instant::now() + FAR;
-                }
+                Happened::Deadline if life.ending.is_some() => life.kill(),
                 Happened::Deadline => {
-                    // It did not become ready; nor would it end in order.
-                    ending = Some(Ending::NotReady);
-                    process.kill();
-                    deadline = Instant::now() + FAR;
-                }
-                Happened::Said(words) => match self.understand(&words) {
-                    Some(Word::Ready) if ending.is_none() => deadline = Instant::now() + FAR,
-                    Some(Word::End(why)) if ending.is_none() => {
-                        ending = Some(why);
-                        deadline = stop(&process);
+                    // This process may have been busy itself: what was said in time counts.
+                    for words in watch.unheard() {
+                        life.hear(self.understand(&words));
                     }
-                    _ => {}
-                },
-                Happened::Signal => {
-                    ending = Some(Ending::Stop);
-                    deadline = stop(&process);
+                    if life.deadline <= Instant::now() {
+                        // It did not become ready; nor would it end in order.
+                        life.ending = Some(Ending::NotReady);
+                        life.kill();
+                    }
                 }
+                Happened::Said(words) => life.hear(self.understand(&words)),
+                Happened::Signal => life.end(Ending::Stop),
                 Happened::Tick => {
                     tick = self.next_tick();
-                    if ending.is_none() && self.dead_man(manager).await {
-                        ending = Some(Ending::Restart);
-                        deadline = stop(&process);
+                    if life.ending.is_none() && self.dead_man(manager).await {
+                        life.end(Ending::Restart);
                     }
                 }
             }
@@ -286,50 +261,26 @@ enum Word {
     End(Ending),
 }
 
-impl Watch {
-    fn new(layout: &Layout) -> Result<Self, Error> {
-        let path = layout.state_dir().join(super::SOCKET);
-        let socket = bind(&path).map_err(|source| Error::Socket { path: path.clone(), source })?;
-        Ok(Self { socket, path, signals: Signals::new().map_err(Error::Signals)?, log: Log::open(layout.state_dir()) })
-    }
-
-    async fn next(&mut self, process: &mut Process, deadline: Instant, tick: Instant) -> Happened {
-        let mut message = [0; MESSAGE_MAX];
-        tokio::select! {
-            // What the child said before its end comes before its end.
-            biased;
-            received = self.socket.recv(&mut message) => Happened::Said(message[..received.unwrap_or(0)].to_vec()),
-            // Whoever started us wants us gone.
-            () = self.signals.recv() => Happened::Signal,
-            status = process.wait(&mut self.log) => status.map_or(Happened::Output, Happened::Exited),
-            // It was not ready, or has not ended, in time.
-            () = sleep_until(deadline) => Happened::Deadline,
-            // Is an attempt open, and is its version silent?
-            () = sleep_until(tick) => Happened::Tick,
+impl Life {
+    fn hear(&mut self, word: Option<Word>) {
+        match word {
+            Some(Word::Ready) if self.ending.is_none() => self.deadline = Instant::now() + FAR,
+            Some(Word::End(why)) if self.ending.is_none() => self.end(why),
+            _ => {}
         }
     }
 
-    /// Waits; says whether a signal came meanwhile.
-    async fn stopped_within(&mut self, pause: Duration) -> bool {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => false,
-            () = self.signals.recv() => true,
-        }
+    /// Asks it to end, for a while.
+    fn end(&mut self, why: Ending) {
+        self.ending = Some(why);
+        self.process.terminate();
+        self.deadline = Instant::now() + STOP_TIMEOUT;
     }
-}
 
-/// Takes the socket over from a parent that is gone.
-fn bind(path: &Path) -> io::Result<UnixDatagram> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    fn kill(&mut self) {
+        self.process.kill();
+        self.deadline = Instant::now() + FAR;
     }
-    UnixDatagram::bind(path)
-}
-
-fn stop(process: &Process) -> Instant {
-    process.terminate();
-    Instant::now() + STOP_TIMEOUT
 }
 
 fn ended(ending: Option<Ending>, status: io::Result<std::process::ExitStatus>) -> End {

@@ -10,12 +10,16 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
+use crate::output::Impatient;
 use crate::rollback::crash_loop::Exit;
 use crate::service_manager::SUPERVISED;
 use crate::service_manager::supervise::output::Log;
 
 /// Bytes of output taken at a time.
 const CHUNK: usize = 8192;
+
+/// Pieces passed on after a child's end: more than a pipe holds (64 KiB), and an end to what a grandchild can say.
+const DRAIN_MAX: usize = 128;
 
 /// A child that runs.
 #[derive(Debug)]
@@ -59,7 +63,8 @@ impl Process {
     /// Passes on what is left after its end, without waiting for grandchildren that keep the pipe open.
     pub(super) fn drain(&mut self, log: &mut Log) {
         if let Some(output) = self.output.take() {
-            while let Ok(n @ 1..) = output.try_read(&mut self.chunk) {
+            for _ in 0..DRAIN_MAX {
+                let Ok(n @ 1..) = output.try_read(&mut self.chunk) else { break };
                 keep(&self.chunk[..n], log);
             }
         }
@@ -115,6 +120,6 @@ fn read(output: &pipe::Receiver, chunk: &mut [u8], log: &mut Log) -> bool {
 
 fn keep(bytes: &[u8], log: &mut Log) {
     log.write(bytes);
-    // Nobody may be listening to us any more; the child goes on.
-    let _ = io::stderr().lock().write_all(bytes);
+    // Nobody may be listening to us any more, or nobody may read what they asked for; the child goes on, and so do we.
+    let _ = Impatient.write_all(bytes);
 }
