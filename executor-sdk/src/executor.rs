@@ -45,7 +45,9 @@ pub trait Executor: Send + Sync + 'static {
     /// A [`Failure`] only when the old version is fully in place and runs on.
     fn apply(&self, prepared: Prepared, leave: Leave) -> impl Future<Output = Result<Applied, Failure>> + Send;
 
-    /// Brings back what ran before the attempt: asked by a person after leave was given.
+    /// Brings back what ran before the attempt: asked by a person after leave was given. Called again when a process died in it.
+    /// The journal has the cause; from the first change on it also has [`crate::journal::Step::RollingBack`], or else a failure
+    /// takes the decision back.
     ///
     /// # Errors
     /// A [`Failure`] when nothing was changed and the present version runs on.

@@ -269,5 +269,6 @@ fn a_broken_rule_is_seen() {
     assert!(seen(person, Broken::LeaveUnseen).contains(&"no rule is broken"));
     assert!(seen(person, Broken::LeaveUnasked).contains(&"no rule is broken"));
     assert!(!seen(crash, Broken::Memory).is_empty());
+    assert!(seen(Bounds::new(0, 1, 1), Broken::Decision).contains(&"never stuck, and one truth"));
     assert!(seen(crash, Broken::NoDeadlines).contains(&"never stuck, and one truth"));
 }

@@ -161,7 +161,13 @@ impl<E: Executor> Driver<E> {
                 }
             });
             noted.await.map_err(|error| not_written(Stage::Rollback, &error))?;
-            executor.roll_back(attempt).await.map(Product::RolledBack)
+            let rolled_back = executor.roll_back(attempt).await;
+            if rolled_back.is_err()
+                && let Err(error) = update(&journal, move |state| take_back(state, attempt)).await
+            {
+                tracing::error!(error = %report::chain(&error), "the journal keeps a rollback that was not made; the next try takes it back");
+            }
+            rolled_back.map(Product::RolledBack)
         });
     }
 
@@ -245,6 +251,14 @@ async fn prove(bytes: TemporaryFile, proven: Proven) -> Result<Product, Failure>
     let proved = spawn_blocking(move || download::prove(bytes, &proven)).await;
     let stopped = |_| Failure::failed(Stage::Verify, ErrorCode::Io, "the verification was stopped");
     proved.map_err(stopped)?.map(|file| Product::Verified(Artifact::File(file)))
+}
+
+/// The rollback was decided and refused: what runs, stays, and may be confirmed. Unless somebody is at it: whoever puts the old
+/// version back notes that step, and is tried again until it is done.
+fn take_back(state: &mut State, attempt: AttemptId) {
+    if let Some(open) = state.open.as_mut().filter(|open| open.attempt == attempt && open.step != Step::RollingBack) {
+        open.rollback = None;
+    }
 }
 
 /// Confirms the open attempt, unless its rollback was decided. What the journal then says is what counts.

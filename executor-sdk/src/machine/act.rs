@@ -115,7 +115,8 @@ impl Machine {
         if self.running == trial.from_version {
             self.stage = Stage::Restarting(trial);
         } else if self.running == trial.target_version && why == ErrorCode::ByHand {
-            // Probation goes on from its beginning; the way back is tried again when it is desired on the next stream.
+            // Probation goes on from its beginning: the journal holds no decision against it any more. The way back is tried again
+            // when it is desired on the next stream.
             let confirming = Confirming::From(now);
             self.stage = Stage::Confirming { trial, lived: Duration::ZERO, counted: None, confirming };
         } else {

@@ -22,6 +22,8 @@ pub(crate) struct Host {
     pub(crate) swaps: Vec<AttemptId>,
     /// Every outcome ever journalled: the truth.
     pub(crate) truths: Vec<(AttemptId, Outcome)>,
+    /// What ran before was lost: it cannot be brought back, now or later.
+    lost: bool,
     forgets: Forgets,
 }
 
@@ -72,6 +74,8 @@ pub(crate) enum Forgets {
     Nothing,
     /// A process that starts does not know which attempts are open or finished.
     Attempts,
+    /// To take back the decision for a rollback that then could not be made.
+    TakingBack,
 }
 
 impl Host {
@@ -90,6 +94,7 @@ impl Host {
             process: Process::new(Machine::start(facts, clock(0)).0, 0),
             swaps: Vec::new(),
             truths: Vec::new(),
+            lost: false,
             forgets,
         }
     }
@@ -173,6 +178,8 @@ impl Host {
     pub(crate) fn lucks(&self) -> &'static [Luck] {
         match &self.process.job {
             Some(Action::Swap { .. }) => &[Luck::Good, Luck::Bad, Luck::DiesAfter(1), Luck::DiesAfter(2)],
+            // However often it is tried again, and it is each time that it is desired again: so each try is a fault of its own.
+            Some(Action::RollBack { .. }) if self.lost => &[Luck::Bad, Luck::DiesAfter(1)],
             Some(Action::RollBack { .. }) => &[Luck::Good, Luck::Bad, Luck::DiesAfter(1)],
             Some(Action::Download { .. } | Action::Confirm { .. }) => &[Luck::Good, Luck::Bad],
             Some(_) => &[Luck::Good],
@@ -185,6 +192,9 @@ impl Host {
         let Some(job) = self.process.job.take() else {
             return;
         };
+        // A fair run has no bad luck of its own, but this.
+        let lost = self.lost && luck == Luck::Good && matches!(job, Action::RollBack { .. });
+        let luck = if lost { Luck::Bad } else { luck };
         let (job, done) = match job {
             Action::Download { job, .. } => {
                 (job, ended(luck, Done::Downloaded, Outcome::Refused, ErrorCode::DigestMismatch))
@@ -196,8 +206,12 @@ impl Host {
                 (job, ended(luck, Done::Swapped(Applied::Restart), Outcome::Failed, ErrorCode::ReadOnly))
             }
             Action::RollBack { job, cause, .. } => {
-                if luck != Luck::Bad {
-                    self.bring_back(Some(*cause), luck);
+                self.lost |= luck == Luck::Bad;
+                self.decide(*cause);
+                match luck {
+                    Luck::Good => self.bring_back(),
+                    Luck::Bad => self.take_back(),
+                    Luck::DiesAfter(_) => {}
                 }
                 (job, ended(luck, Done::RolledBack(Applied::Restart), Outcome::Failed, ErrorCode::PreviousUnusable))
             }
@@ -235,13 +249,26 @@ impl Host {
         self.journal.open = Some(entry);
     }
 
-    /// Journal the cause, if there is one to tell; rename back.
-    fn bring_back(&mut self, cause: Option<Cause>, luck: Luck) {
+    /// Journal the cause: before anything is brought back.
+    fn decide(&mut self, cause: Cause) {
         if let Some(entry) = &mut self.journal.open {
-            entry.rollback = entry.rollback.take().or(cause);
-            if luck != Luck::DiesAfter(1) {
-                self.live = entry.from.clone();
-            }
+            entry.rollback.get_or_insert(cause);
+        }
+    }
+
+    /// Nothing could be brought back: what runs, stays.
+    fn take_back(&mut self) {
+        if self.forgets != Forgets::TakingBack
+            && let Some(entry) = &mut self.journal.open
+        {
+            entry.rollback = None;
+        }
+    }
+
+    /// Rename back.
+    fn bring_back(&mut self) {
+        if let Some(entry) = &self.journal.open {
+            self.live = entry.from.clone();
         }
     }
 
@@ -258,19 +285,20 @@ impl Host {
     /// The layers that need no new code put the old version back, with the cause in the journal.
     pub(crate) fn rescue(&mut self, now: u8) {
         let (stage, code) = (Stage::Start, ErrorCode::CrashLoop);
-        self.bring_back(Some(Cause { stage, code, message: String::new() }), Luck::Good);
+        self.decide(Cause { stage, code, message: String::new() });
+        self.bring_back();
         self.restart(now);
     }
 
     /// A person puts the old version back, and tells nobody.
     pub(crate) fn restore_by_hand(&mut self, now: u8) {
-        self.bring_back(None, Luck::Good);
+        self.bring_back();
         self.restart(now);
     }
 
-    /// Whether the target of an open attempt is live.
-    pub(crate) fn is_on_trial(&self) -> bool {
-        self.journal.open.as_ref().is_some_and(|open| open.target == self.live)
+    /// Whether the target of an open attempt is live, and what ran before is there to go back to.
+    pub(crate) fn may_go_back(&self) -> bool {
+        !self.lost && self.journal.open.as_ref().is_some_and(|open| open.target == self.live)
     }
 }
 

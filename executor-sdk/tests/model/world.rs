@@ -73,6 +73,8 @@ pub(crate) enum Broken {
     LeaveUnasked,
     /// The host's journal forgets its attempts.
     Memory,
+    /// The host's journal keeps the decision for a rollback that could not be made.
+    Decision,
     /// The control plane never looks at the time.
     NoDeadlines,
 }
@@ -146,7 +148,11 @@ impl World {
         let mut server = Server::new();
         let asked = server.ask(version(2), 0, &mut Said::default());
         assert!(asked, "an idle executor takes the request");
-        let forgets = if broken == Broken::Memory { Forgets::Attempts } else { Forgets::Nothing };
+        let forgets = match broken {
+            Broken::Memory => Forgets::Attempts,
+            Broken::Decision => Forgets::TakingBack,
+            Broken::Nothing | Broken::LeaveUnseen | Broken::LeaveUnasked | Broken::NoDeadlines => Forgets::Nothing,
+        };
         Self {
             now: 0,
             faults: bounds.faults,
@@ -206,7 +212,7 @@ impl World {
             Fault::Cut => self.host.process.linked,
             Fault::ServerRestart => self.server.session.is_some(),
             Fault::Restore => !self.restored,
-            Fault::Rescue | Fault::ByHand => self.host.is_on_trial(),
+            Fault::Rescue | Fault::ByHand => self.host.may_go_back(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use domain::attempt::{ErrorCode, Outcome, Phase};
+use domain::attempt::{ErrorCode, Outcome, Phase, Stage};
 use domain::manifest::Subject;
 use domain::sync::{AttemptReport, Request, Response};
 use domain::{
@@ -59,6 +59,7 @@ enum Mood {
     Willing,
     WaitsInApply,
     PanicsInPreflight,
+    CannotGoBack,
 }
 
 impl Host {
@@ -112,6 +113,9 @@ impl Executor for Host {
 
     async fn roll_back(&self, _: AttemptId) -> Result<Applied, Failure> {
         self.call("roll_back");
+        if self.mood == Mood::CannotGoBack {
+            return Err(Failure::failed(Stage::Rollback, ErrorCode::PreviousUnusable, "what ran before is gone"));
+        }
         Ok(Applied::Restart)
     }
 
@@ -489,6 +493,21 @@ async fn a_version_that_was_asked_for_back_is_brought_back_after_leave() {
     assert_eq!(scene.host.calls(), ["roll_back"]);
     let cause = scene.journal().open.expect("open still").rollback.expect("noted before");
     assert_eq!(cause.code, ErrorCode::ByHand);
+}
+
+#[tokio::test]
+async fn a_version_that_cannot_be_brought_back_leaves_the_one_that_runs_to_be_confirmed() {
+    let open = OpenAttempt::new(attempt(), Generation(5), version("1.0.0"), version("1.1.0"));
+    let write = |journal: &Journal| journal.update(PATIENCE, |state| state.open = Some(open)).expect("writes");
+    let mut scene = Scene::prepared("1.1.0", Mood::CannotGoBack, 300, write).await;
+    let (mut stream, _) = scene.control_plane.welcome(OFTEN, Duration::from_secs(1)).await;
+    stream
+        .say(Response::Desired(Desired { generation: Generation(6), want: Want::RollBack { attempt: attempt() } }))
+        .await;
+    let report = stream.until(report).await.report;
+    assert_eq!((report.outcome, report.running_version), (Outcome::Succeeded, version("1.1.0")));
+    assert!(scene.journal().open.is_none(), "the next upgrade may begin");
+    assert_eq!(scene.host.calls(), ["roll_back", "confirmed"]);
 }
 
 #[tokio::test]

@@ -210,6 +210,9 @@ fn a_way_back_that_cannot_be_gone_leaves_the_target_on_probation() {
     assert_eq!(bench.machine.current(), Some((id(1), Phase::Confirming)));
     bench.wait(MINUTE * 2);
     assert_eq!(bench.told(), ["confirm 1"]);
+    assert_eq!(bench.journalled(), Outcome::Succeeded);
+    assert_eq!(bench.told(), ["report 1 succeeded"]);
+    assert_eq!(bench.machine.current(), None, "another upgrade may begin");
 }
 
 #[test]
