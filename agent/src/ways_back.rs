@@ -3,6 +3,8 @@
 //! Those that units run work under a broken configuration and end with 0 unless they could not do their work: a failing
 //! helper must not become a second failed unit.
 
+mod confirmed_back;
+
 mod runtime;
 
 use std::path::Path;
@@ -11,13 +13,12 @@ use executor_sdk::credentials::CredentialStore;
 use executor_sdk::journal::Journal;
 
 use crate::config::Config;
-use crate::disk::{self, Content, Facts};
 use crate::exit::Failure;
 use crate::layout::{Layout, RUNTIME_DIR};
 use crate::output::{chain, tell};
 use crate::rollback::crash_loop::{self, Exit};
 use crate::rollback::dead_man::Probed;
-use crate::rollback::put_back::{self, Done, by_hand};
+use crate::rollback::put_back::{Done, by_hand};
 use crate::rollback::steps::{self, Looked};
 use crate::service_manager::systemd::{Systemd, UnitStatus};
 use crate::service_manager::{Manager, ServiceManager};
@@ -170,7 +171,7 @@ pub async fn by_a_person(layout: &Layout, reason: Option<&str>) -> Result<(), Fa
     match done.map_err(|error| Failure::because(&error))? {
         Done::Back(version) | Done::WasBack(version) => tell(&format!("version {version} is back in place")),
         Done::NothingOpen => {
-            confirmed_back(layout)?;
+            confirmed_back::confirmed_back(layout).await?;
             tell("the last known good binary is back in place");
         }
         Done::ChangedLocally => {
@@ -188,40 +189,9 @@ pub async fn by_a_person(layout: &Layout, reason: Option<&str>) -> Result<(), Fa
     Ok(())
 }
 
-/// No upgrade is open: the last known good takes the place of a version that was confirmed.
-fn confirmed_back(layout: &Layout) -> Result<(), Failure> {
-    let locked =
-        Journal::new(layout.state_dir()).lock(steps::LOCK_PATIENCE).map_err(|error| Failure::because(&error))?;
-    let facts = Facts::read(layout);
-    let previous = match (&facts.previous, &facts.live) {
-        (Content::Is(previous), Content::Is(live)) if previous == live => {
-            return Err(Failure::failed("there is nothing to go back to: .prev is the version that runs"));
-        }
-        (Content::Is(previous), _) => *previous,
-        (Content::Missing, _) => {
-            return Err(Failure::failed(format!("there is nothing to go back to: no {}", layout.previous().display())));
-        }
-        (Content::Unreadable(why), _) => {
-            return Err(Failure::failed(format!("{} cannot be read: {why}", layout.previous().display())));
-        }
-    };
-    put_back::exchange(layout, previous).map_err(|error| Failure::because(&error))?;
-    // It ran before and was confirmed then; which version it is it says itself at its next hello.
-    let noted = locked.update(|state| {
-        if state.confirmed.as_ref().is_some_and(|confirmed| confirmed.sha256 != Some(previous)) {
-            state.confirmed = None;
-        }
-    });
-    noted.map_err(|error| Failure::because(&error))?;
-    disk::remove_if_there(&layout.back()).map_err(|error| Failure::because(&error))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use crate::fixture::Bench;
 
     #[test]
     fn systemds_words_are_read_as_ends() {
@@ -240,15 +210,5 @@ mod tests {
             exit(&UnitStatus { result: "resources".to_owned(), ..UnitStatus::default() }),
             Exit::Other("resources".to_owned())
         );
-    }
-
-    #[tokio::test]
-    async fn a_person_goes_back_also_when_no_upgrade_is_open() {
-        let bench = Bench::new("new");
-        fs::write(bench.layout.previous(), "old").unwrap();
-        confirmed_back(&bench.layout).unwrap();
-        assert_eq!(bench.live(), "old");
-        let nothing = confirmed_back(&bench.layout).unwrap_err();
-        assert!(nothing.message.contains("nothing to go back to"), "{nothing}");
     }
 }

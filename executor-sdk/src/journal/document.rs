@@ -90,6 +90,8 @@ struct ConfirmedDocument {
     version: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous_sha256: Option<String>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -171,6 +173,7 @@ pub(super) fn print(state: &State) -> Vec<u8> {
         confirmed: state.confirmed.as_ref().map(|confirmed| ConfirmedDocument {
             version: confirmed.version.to_string(),
             sha256: confirmed.sha256.map(|sha256| sha256.to_string()),
+            previous_sha256: confirmed.previous_sha256.map(|sha256| sha256.to_string()),
         }),
         unknown: state.unknown.clone(),
     };
@@ -291,6 +294,7 @@ fn confirmed(document: ConfirmedDocument) -> Result<Confirmed, String> {
     Ok(Confirmed {
         version: parsed("confirmed.version", &document.version)?,
         sha256: optional("confirmed.sha256", document.sha256.as_deref())?,
+        previous_sha256: optional("confirmed.previous_sha256", document.previous_sha256.as_deref())?,
     })
 }
 

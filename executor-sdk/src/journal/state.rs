@@ -52,6 +52,8 @@ pub struct Confirmed {
     pub version: Version,
     /// Its binary (agents).
     pub sha256: Option<Sha256>,
+    /// The binary of the version before it, which stays beside it (agents). None: a release that did not keep it wrote this.
+    pub previous_sha256: Option<Sha256>,
 }
 
 /// An attempt from the moment before its first change to the disk, until it is confirmed or rolled back.
@@ -171,7 +173,11 @@ impl State {
         if let Some(open) = self.open.take_if(|open| open.attempt == outcome.attempt) {
             self.floor = self.floor.take().max(open.floor);
             self.holds.retain(|hold| hold.version != open.target_version);
-            self.confirmed = Some(Confirmed { version: open.target_version, sha256: open.new_sha256 });
+            self.confirmed = Some(Confirmed {
+                version: open.target_version,
+                sha256: open.new_sha256,
+                previous_sha256: open.old_sha256,
+            });
         }
         self.finish(outcome);
     }

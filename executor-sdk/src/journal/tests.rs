@@ -67,7 +67,11 @@ fn full() -> State {
         since: Timestamp::from_micros(5),
     });
     state.floor = Some(version("0.9.0"));
-    state.confirmed = Some(Confirmed { version: version("1.0.0"), sha256: Some(domain::Sha256::new([1; 32])) });
+    state.confirmed = Some(Confirmed {
+        version: version("1.0.0"),
+        sha256: Some(domain::Sha256::new([1; 32])),
+        previous_sha256: Some(domain::Sha256::new([3; 32])),
+    });
     state
 }
 
@@ -100,6 +104,14 @@ fn what_a_later_release_added_is_kept() {
     assert_eq!(after["open_attempt"]["later_field"], json["open_attempt"]["later_field"]);
     assert_eq!(after["generation"], 9);
     assert_eq!(journal.read().expect("reads").unsent[0].report.error_code, Some(ErrorCode::Other));
+}
+
+#[test]
+fn what_an_earlier_release_did_not_write_is_not_known() {
+    let mut json: serde_json::Value = serde_json::from_slice(&document::print(&full())).expect("is JSON");
+    json["confirmed"].as_object_mut().expect("a map").remove("previous_sha256").expect("written now");
+    let state = parse(json.to_string().as_bytes()).expect("reads");
+    assert_eq!(state.confirmed.expect("kept").previous_sha256, None);
 }
 
 #[test]
@@ -201,7 +213,12 @@ fn confirming_closes_the_attempt_and_raises_the_floor_once() {
     state.confirm(outcome.clone());
     assert_eq!(state.open, None);
     assert_eq!(state.floor, Some(version("1.0.0")));
-    assert_eq!(state.confirmed.as_ref().map(|confirmed| &confirmed.version), Some(&version("1.1.0")));
+    let confirmed = Confirmed {
+        version: version("1.1.0"),
+        sha256: Some(domain::Sha256::new([2; 32])),
+        previous_sha256: Some(domain::Sha256::new([1; 32])),
+    };
+    assert_eq!(state.confirmed, Some(confirmed), "what ran before stays beside it, and is known by its bytes");
     assert!(state.has_finished(attempt(1)) && state.holds.iter().all(|hold| hold.version != version("1.1.0")));
     let once = state.clone();
     state.confirm(outcome);
