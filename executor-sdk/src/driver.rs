@@ -243,9 +243,9 @@ impl<E: Executor> Driver<E> {
             Event::Welcome(welcome) => {
                 tracing::info!(endpoint = %self.link.endpoint(), epoch = welcome.epoch.0, "connected");
                 self.renewal.welcomed(welcome.renew_certificate_after);
-                self.note_connected().await;
-                let heartbeat_interval = welcome.heartbeat_interval.max(SHORTEST_HEARTBEAT);
                 let probation = welcome.probation;
+                self.note_connected(probation).await;
+                let heartbeat_interval = welcome.heartbeat_interval.max(SHORTEST_HEARTBEAT);
                 self.handle(Input::Connected { heartbeat_interval, probation }).await;
                 let nodes = self.executor.inventory().await;
                 self.link.say(Request::Inventory(Inventory::Full(nodes)));

@@ -168,12 +168,14 @@ impl Config {
 
 fn use_case_settings(judge: &mut Judge, server_version: Version) -> Settings {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    // Half of the 60 min in which a confirmation has to come: an upgrade that needed longer would end as `UNCONFIRMED` each time.
+    const PROBATION_MAX: Duration = Duration::from_secs(30 * 60);
     let mut settings = Settings::new(server_version);
     let ms = Duration::from_millis;
     if let Some(ttl) = judge.millis("pending_upgrade_ttl_ms", ms(1000), DAY) {
         settings.pending_upgrade_ttl = ttl;
     }
-    if let Some(probation) = judge.millis("probation_ms", ms(500), DAY) {
+    if let Some(probation) = judge.millis("probation_ms", ms(500), PROBATION_MAX) {
         settings.probation = probation;
     }
     if let Some(interval) = judge.millis("heartbeat_interval_ms", ms(200), ms(10_000)) {
@@ -231,6 +233,19 @@ mod tests {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert_eq!(error.mistakes.len(), 5, "{text}");
+    }
+
+    #[test]
+    fn a_probation_that_no_upgrade_could_pass_in_time_is_refused() {
+        let resolve = |ms: u64| {
+            let settings = args::Settings { probation_ms: Some(ms.to_string()), ..args::Settings::default() };
+            Config::resolve(settings, version())
+        };
+        let most = domain::attempt::Policy::default().confirm_deadline / 2;
+        let most = u64::try_from(most.as_millis()).unwrap();
+        assert_eq!(resolve(most).unwrap().settings.probation, Duration::from_millis(most));
+        let error = resolve(most + 1).unwrap_err().to_string();
+        assert!(error.contains("probation_ms") && error.contains(&most.to_string()), "{error}");
     }
 
     #[test]

@@ -9,6 +9,9 @@
 //!   └──────────────────────────────────────┘ old code cannot reach: an outage. Keep the new version, ask again
 //! ```
 //!
+//! On probation the window is at least twice the probation that the control plane told, so that a version is never woken in the
+//! midst of it: it would begin anew, for ever.
+//!
 //! An outage of the control plane alone never rolls back: whoever rolls back has just reached it with the old code.
 
 use std::time::Duration;
@@ -19,6 +22,9 @@ use uuid::Uuid;
 
 use crate::clock::Moment;
 use crate::notes::{Watch, Window};
+
+/// However long a control plane makes the probation: a version that went silent is woken after a day.
+const CONNECTED_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a look found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +68,7 @@ pub fn look(open: &OpenAttempt, watch: Option<Watch>, now: Moment, length: Durat
         }
         _ => watch,
     };
-    let over = now.since(watch.since) >= length;
+    let over = is_over(open, watch, now, length);
     // A woken version is judged only if the old code could reach the control plane all along.
     if over || watch.window == Window::Woken { Look::Probe(watch) } else { Look::Wait(watch) }
 }
@@ -70,7 +76,7 @@ pub fn look(open: &OpenAttempt, watch: Option<Watch>, now: Moment, length: Durat
 /// Decides by what the probe said.
 #[must_use]
 pub fn answer(open: &OpenAttempt, watch: Watch, probed: Probed, now: Moment, length: Duration) -> Action {
-    let over = now.since(watch.since) >= length;
+    let over = is_over(open, watch, now, length);
     match (watch.window, probed) {
         (Window::Woken, Probed::NotReached) => {
             // Its window is over as soon as the outage is, and it will be woken again.
@@ -83,6 +89,17 @@ pub fn answer(open: &OpenAttempt, watch: Watch, probed: Probed, now: Moment, len
             Action::Wake(Watch { window: Window::Woken, since: now })
         }
     }
+}
+
+fn is_over(open: &OpenAttempt, watch: Watch, now: Moment, length: Duration) -> bool {
+    let length = match watch.window {
+        Window::First | Window::Woken => length,
+        Window::Connected => {
+            let probation = open.probation.unwrap_or_default();
+            length.max(probation.saturating_mul(2).min(CONNECTED_MAX))
+        }
+    };
+    now.since(watch.since) >= length
 }
 
 /// The first window runs since the swap.

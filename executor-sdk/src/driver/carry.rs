@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::attempt::outcome::LOG_TAIL_MAX_BYTES;
-use domain::attempt::{ErrorCode, Stage};
+use domain::attempt::{ErrorCode, Phase, Stage};
 use domain::manifest::Expectation;
 use domain::sync::AttemptReport;
 use domain::{AttemptId, Generation, Spec};
@@ -78,18 +78,21 @@ impl<E: Executor> Driver<E> {
         }
     }
 
-    /// The target had its stream up: should it fail now, it did so later than at connecting.
-    pub(super) async fn note_connected(&mut self) {
-        if !std::mem::take(&mut self.connect_unnoted) {
+    /// The target had its stream up: should it fail now, it did so later than at connecting. And how long it is on probation: what
+    /// watches over it has to be at least as patient.
+    pub(super) async fn note_connected(&mut self, probation: Duration) {
+        let confirming = self.machine.current().is_some_and(|(_, phase)| phase == Phase::Confirming);
+        if !std::mem::take(&mut self.connect_unnoted) && !confirming {
             return;
         }
         let running = self.machine.running().clone();
         self.note(move |state| {
             if let Some(open) = &mut state.open
                 && open.target_version == running
-                && open.step < Step::Connected
+                && open.step <= Step::Connected
             {
                 open.step = Step::Connected;
+                open.probation = Some(probation);
             }
         })
         .await;

@@ -63,6 +63,8 @@ struct OpenDocument {
     log_cursor: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     swap: Option<SwapDocument>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    probation_millis: Option<u64>,
     #[serde(default)]
     windows: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -200,6 +202,7 @@ fn open(document: OpenDocument) -> Result<OpenAttempt, String> {
             boot_id: swap.boot_id,
             since_boot: Duration::from_millis(swap.since_boot_millis),
         }),
+        probation: document.probation_millis.map(Duration::from_millis),
         windows: document.windows,
         rollback: document.rollback.map(|cause| RollbackCause {
             stage: Stage::parse(&cause.stage).unwrap_or(Stage::Rollback),
@@ -225,8 +228,9 @@ fn open_document(open: &OpenAttempt) -> OpenDocument {
         swap: open.swap.as_ref().map(|swap| SwapDocument {
             wall_micros: swap.wall.as_micros(),
             boot_id: swap.boot_id.clone(),
-            since_boot_millis: u64::try_from(swap.since_boot.as_millis()).unwrap_or(u64::MAX),
+            since_boot_millis: millis(swap.since_boot),
         }),
+        probation_millis: open.probation.map(millis),
         windows: open.windows,
         rollback: open.rollback.as_ref().map(|cause| CauseDocument {
             stage: cause.stage.as_str().to_owned(),
@@ -235,6 +239,10 @@ fn open_document(open: &OpenAttempt) -> OpenDocument {
         }),
         unknown: open.unknown.clone(),
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn outcome(document: OutcomeDocument) -> Result<AttemptReport, String> {

@@ -81,6 +81,9 @@ pub struct OpenAttempt {
     pub log_cursor: Option<String>,
     /// When the swap was made.
     pub swap: Option<SwapTime>,
+    /// The probation that the control plane told the new version when it last connected. None: it has not, or is of a release that
+    /// did not note it.
+    pub probation: Option<Duration>,
     /// Dead-man windows that passed without a decision.
     pub windows: u32,
     /// Why it is being rolled back, once that is decided: written before the old version is put back.
@@ -221,6 +224,7 @@ impl OpenAttempt {
             starts: 0,
             log_cursor: None,
             swap: None,
+            probation: None,
             windows: 0,
             rollback: None,
             unknown: Unknown::default(),

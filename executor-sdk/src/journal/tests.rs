@@ -48,6 +48,7 @@ fn open_attempt(n: u8) -> OpenAttempt {
         boot_id: "b".to_owned(),
         since_boot: Duration::from_millis(1_500),
     });
+    open.probation = Some(Duration::from_secs(600));
     open.windows = 1;
     open.rollback =
         Some(RollbackCause { stage: Stage::Connect, code: ErrorCode::NoConnection, message: "no".to_owned() });
@@ -110,8 +111,10 @@ fn what_a_later_release_added_is_kept() {
 fn what_an_earlier_release_did_not_write_is_not_known() {
     let mut json: serde_json::Value = serde_json::from_slice(&document::print(&full())).expect("is JSON");
     json["confirmed"].as_object_mut().expect("a map").remove("previous_sha256").expect("written now");
+    json["open_attempt"].as_object_mut().expect("a map").remove("probation_millis").expect("written now");
     let state = parse(json.to_string().as_bytes()).expect("reads");
     assert_eq!(state.confirmed.expect("kept").previous_sha256, None);
+    assert_eq!(state.open.expect("kept").probation, None);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use novacula_executor_sdk::driver::{self, End, Options};
 use novacula_executor_sdk::executor::{
     Applied, Artifact, Description, Executor, Failure, Leave, Plan, Prepared, Workplace,
 };
-use novacula_executor_sdk::journal::{Journal, OpenAttempt};
+use novacula_executor_sdk::journal::{Journal, OpenAttempt, Step};
 use novacula_executor_sdk::release_keys::{BuildKind, build_kind};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -317,6 +317,20 @@ async fn the_new_version_is_confirmed_after_probation_and_says_so_until_it_is_ac
     assert_eq!(stream.until(heartbeat).await, 9);
     assert!(scene.journal().unsent.is_empty());
     assert_eq!(scene.host.calls(), ["confirmed"]);
+}
+
+#[tokio::test]
+async fn what_watches_over_a_new_version_is_told_its_probation() {
+    let open = OpenAttempt::new(attempt(), Generation(5), version("1.0.0"), version("1.1.0"));
+    let write = |journal: &Journal| journal.update(PATIENCE, |state| state.open = Some(open)).expect("writes");
+    let mut scene = Scene::prepared("1.1.0", Mood::Willing, 300, write).await;
+    for probation in [SELDOM, SELDOM * 2] {
+        let (mut stream, _) = scene.control_plane.welcome(OFTEN, probation).await;
+        stream.until(heartbeat).await;
+        let open = scene.journal().open.expect("on probation");
+        assert_eq!((open.step, open.probation), (Step::Connected, Some(probation)));
+        stream.refuse(tonic::Status::unavailable("cut")).await;
+    }
 }
 
 #[tokio::test]

@@ -88,6 +88,24 @@ fn a_version_that_connected_late_is_not_disturbed_in_its_probation() {
 }
 
 #[test]
+fn a_probation_longer_than_the_window_is_not_disturbed_and_a_silent_end_of_it_is() {
+    let check = |probation: Option<u64>, woken: u64| {
+        let mut open = swapped_at(0, Step::Connected);
+        open.probation = probation.map(Duration::from_secs);
+        let Look::Wait(watch) = look(&open, None, at(0), LENGTH) else { panic!("its window has just begun") };
+        assert_eq!(watch.window, Window::Connected);
+        assert_eq!(look(&open, Some(watch), at(woken - 1), LENGTH), Look::Wait(watch), "{probation:?}");
+        assert_eq!(look(&open, Some(watch), at(woken), LENGTH), Look::Probe(watch), "{probation:?}");
+        let action = answer(&open, watch, Probed::Reached, at(woken), LENGTH);
+        assert!(matches!(action, Action::Wake(_)), "{probation:?}: {action:?}");
+    };
+    check(None, 300);
+    check(Some(120), 300);
+    check(Some(600), 1200);
+    check(Some(u64::MAX / 1000), 24 * 60 * 60);
+}
+
+#[test]
 fn a_version_that_hangs_before_its_journal_is_told_from_one_without_a_connection() {
     assert_eq!(cause(&swapped_at(0, Step::Swapped)).code, ErrorCode::Hang);
     assert_eq!(cause(&swapped_at(0, Step::Started)).code, ErrorCode::NoConnection);
