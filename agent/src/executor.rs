@@ -179,6 +179,7 @@ impl Executor for Agent {
             Err(error) => {
                 let code = match &error {
                     steps::Error::PutBack(put_back::Error::Unusable(_)) => ErrorCode::PreviousUnusable,
+                    steps::Error::PutBack(put_back::Error::Full { .. }) => ErrorCode::NoSpace,
                     steps::Error::PutBack(put_back::Error::Disk(_) | put_back::Error::Sync(_)) => ErrorCode::Io,
                     steps::Error::PutBack(put_back::Error::Journal(_))
                     | steps::Error::Journal(_)

@@ -1,16 +1,19 @@
-//! Puts the old version back: a copy of `.prev`, so that `.prev` stays the last known good, renamed over the binary.
+//! Puts the old version back: a copy of `.prev`, so that `.prev` stays the last known good, renamed over the binary. Where the disk
+//! is too full for a copy, another name for `.prev` does: a version that fills disks is one to come back from.
 //!
 //! The decision is journalled first and the attempt closed last, so that a crash in between is finished by whoever looks
 //! next. Nothing is touched unless [`verdict`] says that exactly the old version would be in place afterwards.
 
 use std::fs;
+use std::io;
+use std::path::Path;
 
 use domain::attempt::{ErrorCode, Outcome, Report, Stage};
 use domain::{Hold, Sha256, Timestamp, Version};
 use executor_sdk::disk::sync_directory;
 use executor_sdk::journal::{self, Locked, OpenAttempt, RollbackCause, Step};
 
-use crate::disk::{self, Facts, copy_executable, during, remove_if_there};
+use crate::disk::{self, Content, Facts, copy_executable, during, remove_if_there};
 use crate::fault::{self, reach};
 use crate::layout::Layout;
 use crate::rollback::{Unusable, Verdict, verdict};
@@ -40,6 +43,17 @@ pub enum Error {
     /// The disk refused a step.
     #[error("copy the old binary back")]
     Disk(#[source] disk::Error),
+    /// There is no room for a copy, and no other way.
+    #[error(
+        "the disk is full, and the old binary cannot be linked into place either ({link}): make room beside it; nothing was changed"
+    )]
+    Full {
+        /// Why not.
+        link: io::Error,
+        /// What a copy came to.
+        #[source]
+        copy: disk::Error,
+    },
     /// The rename may not last.
     #[error("make the old binary's place last")]
     Sync(#[source] executor_sdk::disk::Error),
@@ -102,24 +116,55 @@ fn decide(locked: &Locked, cause: &RollbackCause) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes a copy of `.prev`, which has to be `old`, the live binary.
+/// Makes what `.prev` holds, which has to be `old`, the live binary.
 pub(crate) fn exchange(layout: &Layout, old: Sha256) -> Result<(), Error> {
-    let (binary, copy) = (layout.binary(), layout.back());
-    let found = copy_executable(&layout.previous(), &copy).map_err(|error| {
+    exchange_by(layout, old, copy_executable)
+}
+
+fn exchange_by(
+    layout: &Layout,
+    old: Sha256,
+    copy: impl FnOnce(&Path, &Path) -> Result<Sha256, disk::Error>,
+) -> Result<(), Error> {
+    let (binary, previous, back) = (layout.binary(), layout.previous(), layout.back());
+    let found = copy(&previous, &back).map(Content::Is).or_else(|error| {
         // The copy's own error is the one to tell.
-        let _ = remove_if_there(&copy);
-        Error::Disk(error)
+        let _ = remove_if_there(&back);
+        if is_full(&error.source) { link(&previous, &back, error) } else { Err(Error::Disk(error)) }
     })?;
-    if found != old {
-        remove_if_there(&copy).map_err(Error::Disk)?;
-        return Err(Error::Unusable(Unusable::Changed { found, expected: old }));
+    if !found.is(&old) {
+        remove_if_there(&back).map_err(Error::Disk)?;
+        return Err(Error::Unusable(unusable(found, old)));
     }
     reach(fault::BACK_COPIED);
-    fs::rename(&copy, binary).map_err(during("rename to", binary)).map_err(Error::Disk)?;
+    fs::rename(&back, binary).map_err(during("rename to", binary)).map_err(Error::Disk)?;
     reach(fault::BACK_RENAMED);
     sync_directory(layout.directory()).map_err(Error::Sync)?;
     reach(fault::BACK_SYNCED);
     Ok(())
+}
+
+/// A second name needs no room. One file under both names is what a swap leaves, too: nobody writes into either.
+fn link(previous: &Path, back: &Path, copy: disk::Error) -> Result<Content, Error> {
+    match fs::hard_link(previous, back) {
+        Ok(()) => {
+            tracing::warn!("the disk is full: the old binary is linked into place, not copied");
+            Ok(disk::content(back))
+        }
+        Err(link) => Err(Error::Full { link, copy }),
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn unusable(found: Content, expected: Sha256) -> Unusable {
+    match found {
+        Content::Is(found) => Unusable::Changed { found, expected },
+        Content::Missing => Unusable::Missing,
+        Content::Unreadable(why) => Unusable::Unreadable(why),
+    }
 }
 
 /// Gives the open attempt its outcome; a version that ran and failed is held.
@@ -233,6 +278,52 @@ mod tests {
         assert!(matches!(back(&bench), Err(Error::Unusable(Unusable::Missing))));
         assert_eq!(bench.live(), "new");
         assert!(bench.state().open.is_some(), "the attempt stays open, so that putting .prev back by hand helps");
+    }
+
+    /// As on a disk that has room for a part.
+    fn no_room(_: &Path, to: &Path) -> Result<Sha256, disk::Error> {
+        fs::write(to, "a pa").unwrap();
+        Err(during("write", to)(io::ErrorKind::StorageFull.into()))
+    }
+
+    #[test]
+    fn a_full_disk_does_not_keep_the_old_version_from_coming_back() {
+        let bench = Bench::new("old");
+        bench.swap_in("new");
+        let old = bench.state().open.unwrap().old_sha256.unwrap();
+        exchange_by(&bench.layout, old, no_room).unwrap();
+        assert_eq!(bench.live(), "old");
+        assert_eq!(fs::read_to_string(bench.layout.previous()).unwrap(), "old");
+        assert!(!bench.layout.back().exists());
+        // The journal had room: the attempt ends, and the next one is swapped and put back as any other.
+        assert_eq!(back(&bench).unwrap(), Done::WasBack(version("1.0.0")));
+        bench.swap_in("newer");
+        assert_eq!(back(&bench).unwrap(), Done::Back(version("1.0.0")));
+        assert_eq!(bench.live(), "old");
+    }
+
+    #[test]
+    fn a_full_disk_without_links_is_said_and_makes_nothing_worse() {
+        let bench = Bench::new("old");
+        bench.swap_in("new");
+        let old = bench.state().open.unwrap().old_sha256.unwrap();
+        fs::remove_file(bench.layout.previous()).unwrap();
+        let said = exchange_by(&bench.layout, old, no_room).unwrap_err();
+        assert!(matches!(&said, Error::Full { .. }) && said.to_string().contains("nothing was changed"), "{said}");
+        assert_eq!(bench.live(), "new");
+        assert!(!bench.layout.back().exists());
+    }
+
+    #[test]
+    fn a_previous_that_was_written_on_is_not_linked_either() {
+        let bench = Bench::new("old");
+        bench.swap_in("new");
+        let old = bench.state().open.unwrap().old_sha256.unwrap();
+        fs::write(bench.layout.previous(), "scribble").unwrap();
+        let said = exchange_by(&bench.layout, old, no_room).unwrap_err();
+        assert!(matches!(said, Error::Unusable(Unusable::Changed { .. })), "{said}");
+        assert_eq!(bench.live(), "new");
+        assert!(!bench.layout.back().exists());
     }
 
     #[test]
