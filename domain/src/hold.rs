@@ -5,6 +5,10 @@ use crate::id::AttemptId;
 use crate::time::Timestamp;
 use crate::version::Version;
 
+/// Most holds kept of one executor: the oldest goes. As many as an executor keeps in its own journal; every list of executors
+/// carries them all.
+pub const HOLDS_MAX: usize = 64;
+
 /// Why a version is held on one executor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hold {

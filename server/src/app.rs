@@ -66,6 +66,7 @@ use uuid::Uuid;
 
 use crate::app::error::Error;
 use crate::app::minisign::ReleaseKey;
+use crate::app::sync::unknown::UnknownReports;
 use crate::artifacts::ArtifactStorage;
 use crate::tls::authority::Authority;
 
@@ -109,6 +110,7 @@ pub struct App {
     pub(crate) settings: Settings,
     pub(crate) replica: ReplicaId,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) unknown_reports: UnknownReports,
 }
 
 // === impl App ===
@@ -118,7 +120,8 @@ impl App {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { store, artifacts, authority, release_keys, settings, replica, entropy } = parts;
-        Self { store, artifacts, authority, release_keys, settings, replica, entropy }
+        let unknown_reports = UnknownReports::default();
+        Self { store, artifacts, authority, release_keys, settings, replica, entropy, unknown_reports }
     }
 
     /// How it was set up.

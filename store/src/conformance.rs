@@ -145,6 +145,7 @@ cases! {
     node {
         a_full_report_replaces,
         a_delta_adds_and_removes,
+        no_more_are_kept_than_an_executor_may_have,
         lists_are_paged_by_name,
         unknown_executors_have_none,
     }

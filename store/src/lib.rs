@@ -48,7 +48,7 @@ pub use clock::{Clock, ManualClock, StoreClock, SystemClock};
 pub use error::Error;
 pub use event::{EventQuery, EventRow, EventStore};
 pub use executor::{AttemptStore, AttemptWrite, Committed, ExecutorCommit, ExecutorFate, ExecutorQuery, ExecutorStore};
-pub use node::{NodeChange, NodeRecord, NodeStore};
+pub use node::{NODES_MAX, NodeChange, NodeRecord, NodeStore};
 pub use organization::{Organization, OrganizationStore};
 pub use page::Page;
 pub use release::ReleaseStore;

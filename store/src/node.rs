@@ -6,6 +6,9 @@ use domain::{ExecutorUid, Timestamp};
 use crate::error::Error;
 use crate::page::Page;
 
+/// Most nodes kept of one executor: twice what Kubernetes supports in a cluster.
+pub const NODES_MAX: usize = 10_000;
+
 /// A machine's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRecord {
@@ -42,8 +45,9 @@ pub enum NodeChange {
 /// Nodes on disk.
 #[async_trait]
 pub trait NodeStore: Send + Sync {
-    /// Writes what an executor reported. Repeating it changes nothing.
-    async fn node_apply(&self, executor: ExecutorUid, change: &NodeChange) -> Result<(), Error>;
+    /// Writes what an executor reported. Repeating it changes nothing. Of an executor's nodes the first [`NODES_MAX`] by name
+    /// are kept; answers how many were left out.
+    async fn node_apply(&self, executor: ExecutorUid, change: &NodeChange) -> Result<usize, Error>;
 
     /// A page, in order of name.
     async fn node_list(&self, executor: ExecutorUid, page: Page<String>) -> Result<Vec<NodeRecord>, Error>;

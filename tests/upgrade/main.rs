@@ -9,6 +9,8 @@ mod deliver;
 
 mod end;
 
+mod excess;
+
 mod fake;
 
 mod hostile;
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     trials.extend(leave::trials());
     trials.extend(end::trials());
     trials.extend(hostile::trials());
+    trials.extend(excess::trials());
     trials.extend(attacks::trials());
     trials.extend(renewal::trials());
     libtest_mimic::run(&arguments, trials).exit_code()

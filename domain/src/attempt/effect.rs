@@ -9,7 +9,7 @@ use crate::attempt::next::{Action, Next};
 use crate::attempt::state::{Attempt, Phase};
 use crate::audit::Actor;
 use crate::executor::Executor;
-use crate::hold::Hold;
+use crate::hold::{HOLDS_MAX, Hold};
 use crate::id::{AttemptId, Generation, ReleaseId, RequestId, Revision};
 use crate::time::Timestamp;
 use crate::version::Version;
@@ -100,6 +100,7 @@ pub fn apply(executor: &Executor, next: Next, floor: Option<&Version>, now: Time
                 let version = attempt.target_version().clone();
                 executor.holds.retain(|hold| hold.version != version);
                 executor.holds.push(Hold { version, attempt: attempt.id, cause, since: now });
+                forget_oldest(&mut executor.holds);
             }
             Action::ClearHold => executor.holds.retain(|hold| hold.version != *attempt.target_version()),
             Action::RaiseFloor => executor.floor = executor.floor.max(floor.cloned()),
@@ -107,6 +108,14 @@ pub fn apply(executor: &Executor, next: Next, floor: Option<&Version>, now: Time
         }
     }
     (executor, attempt)
+}
+
+fn forget_oldest(holds: &mut Vec<Hold>) {
+    while holds.len() > HOLDS_MAX {
+        let oldest = holds.iter().enumerate().min_by_key(|(_, hold)| hold.since);
+        let Some((oldest, _)) = oldest else { return };
+        holds.remove(oldest);
+    }
 }
 
 /// Goes on above what the executor has seen (rule 6): a database that was restored never runs backwards. `pending` is the
@@ -159,6 +168,24 @@ mod tests {
         assert_eq!((executor.pending, executor.open_attempt), (Some(attempt.id), Some(attempt.id)));
         assert_eq!((attempt.request_time, attempt.expire_time), (at(5), at(905)));
         assert_eq!(executor.holds, [hold("1.0.0")]);
+    }
+
+    #[test]
+    fn the_oldest_holds_go_when_there_are_too_many() {
+        let mut executor = executor("1.1.0");
+        let last = HOLDS_MAX + 10;
+        for n in 1..=last {
+            let now = at(n as u64);
+            let (begun, attempt) = begin(&executor, beginning(n as u128), now);
+            let attempt =
+                Attempt { release: ReleaseId { kind: Kind::Agent, version: version(&format!("1.2.{n}")) }, ..attempt };
+            let held = Next { attempt, actions: vec![super::Action::SetHold { cause: "because".to_owned() }] };
+            executor = apply(&begun, held, None, now).0;
+        }
+        assert_eq!(executor.holds.len(), HOLDS_MAX);
+        assert!(executor.hold_on(&version("1.2.10")).is_none(), "the oldest went");
+        assert!(executor.hold_on(&version("1.2.11")).is_some());
+        assert!(executor.hold_on(&version(&format!("1.2.{last}"))).is_some(), "the newest is kept");
     }
 
     #[test]

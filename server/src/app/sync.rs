@@ -16,6 +16,8 @@ pub mod duel;
 
 pub mod hello;
 
+pub(crate) mod unknown;
+
 use domain::attempt::restore::{self, Recollection};
 use domain::attempt::{Input, Outcome};
 use domain::audit::EventKind;
@@ -26,12 +28,14 @@ use domain::{
     Actor, Attempt, AttemptId, Epoch, Event, Executor, ExecutorName, ExecutorUid, Generation, Reason, Refusal,
     Timestamp,
 };
-use store::{Change, ChangeNumber, NodeChange, NodeRecord};
+use store::{Change, ChangeNumber, NODES_MAX, NodeChange, NodeRecord};
 use tokio::sync::broadcast;
 
 use crate::app::App;
 use crate::app::commit::{Answer, Draft, Patience};
 use crate::app::error::Error;
+
+use unknown::{UNKNOWN_MAX, Verdict};
 
 pub use desired::Wanted;
 pub use hello::{Admitted, Opened};
@@ -144,7 +148,11 @@ impl App {
                 NodeChange::Delta { present, removed }
             }
         };
-        Ok(self.store.node_apply(uid, &change).await?)
+        let left_out = self.store.node_apply(uid, &change).await?;
+        if left_out > 0 {
+            tracing::warn!(executor = %uid, left_out, kept = NODES_MAX, "an executor reports more nodes than are kept of one");
+        }
+        Ok(())
     }
 
     /// The stream is over. `why` is a word for the feed.
@@ -231,20 +239,34 @@ impl App {
                 tracing::warn!(executor = %executor.name, attempt = %attempt.name(), "report about another executor's attempt is dropped");
             }
             None => {
-                let Some(kind) = executor.kind else {
-                    tracing::warn!(executor = %executor.name, attempt = %said.attempt, "report of an executor without a kind is dropped");
-                    return Ok(());
-                };
-                let recollection = Recollection {
-                    attempt: said.attempt,
-                    target_version: said.target_version.clone(),
-                    from_version: said.from_version.clone(),
-                };
-                let next = restore::from_report(executor, kind, recollection, &said.report, draft.now());
-                tracing::info!(executor = %executor.name, attempt = %said.attempt, outcome = Outcome::as_str(said.report.outcome), "report about an attempt that the store does not know is taken in");
-                self.carry_out(draft, None, next).await?;
+                self.take_unknown(draft, said).await?;
             }
         }
+        Ok(())
+    }
+
+    async fn take_unknown(&self, draft: &mut Draft, said: &AttemptReport) -> Result<(), Error> {
+        let executor = draft.executor();
+        let Some(kind) = executor.kind else {
+            tracing::warn!(executor = %executor.name, attempt = %said.attempt, "report of an executor without a kind is dropped");
+            return Ok(());
+        };
+        match self.unknown_reports.judge(executor.uid, said.attempt, draft.now()) {
+            Verdict::TakeIn => {}
+            Verdict::Drop => return Ok(()),
+            Verdict::DropFirst => {
+                tracing::warn!(executor = %executor.name, attempt = %said.attempt, taken = UNKNOWN_MAX, "an executor reports more attempts that the store does not know than are taken in a day; the rest are acknowledged and dropped");
+                return Ok(());
+            }
+        }
+        let recollection = Recollection {
+            attempt: said.attempt,
+            target_version: said.target_version.clone(),
+            from_version: said.from_version.clone(),
+        };
+        let next = restore::from_report(executor, kind, recollection, &said.report, draft.now());
+        tracing::info!(executor = %executor.name, attempt = %said.attempt, outcome = Outcome::as_str(said.report.outcome), "report about an attempt that the store does not know is taken in");
+        self.carry_out(draft, None, next).await?;
         Ok(())
     }
 

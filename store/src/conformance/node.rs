@@ -2,7 +2,7 @@
 
 use super::Subject;
 use super::fixture::{World, at, refusal, uid};
-use crate::{NodeChange, NodeRecord, Page};
+use crate::{NODES_MAX, NodeChange, NodeRecord, Page};
 
 fn node(name: &str, seconds: u64) -> NodeRecord {
     NodeRecord {
@@ -50,6 +50,23 @@ pub(super) async fn a_delta_adds_and_removes(subject: &dyn Subject) {
         world.store.node_apply(uid(1), &delta).await.expect("applied");
         assert_eq!(list(&world, 1).await, [node("a", 2), node("c", 2)]);
     }
+}
+
+pub(super) async fn no_more_are_kept_than_an_executor_may_have(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    world.enrol(1, "web-1").await;
+    world.enrol(2, "web-2").await;
+    let numbered = |n: usize| node(&format!("n-{n:05}"), 1);
+    let full = NodeChange::Full((1..NODES_MAX).map(numbered).collect());
+    assert_eq!(world.store.node_apply(uid(1), &full).await.expect("applied"), 0);
+    let other = NodeChange::Full(vec![numbered(1)]);
+    world.store.node_apply(uid(2), &other).await.expect("applied");
+    let delta = NodeChange::Delta { present: (0..=NODES_MAX).map(numbered).collect(), removed: Vec::new() };
+    assert_eq!(world.store.node_apply(uid(1), &delta).await.expect("applied"), 1);
+    let page = Page { after: None, limit: 2 * NODES_MAX };
+    let kept = world.store.node_list(uid(1), page).await.expect("a page");
+    assert_eq!(kept, (0..NODES_MAX).map(numbered).collect::<Vec<_>>(), "the first by name");
+    assert_eq!(list(&world, 2).await, [numbered(1)], "others keep theirs");
 }
 
 pub(super) async fn lists_are_paged_by_name(subject: &dyn Subject) {

@@ -93,7 +93,7 @@ delegate!(SessionStore {
 });
 
 delegate!(NodeStore {
-    Write node_apply(executor: ExecutorUid, change: &NodeChange) -> ();
+    Write node_apply(executor: ExecutorUid, change: &NodeChange) -> usize;
     Read node_list(executor: ExecutorUid, page: Page<String>) -> Vec<NodeRecord>;
 });
 

@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::row::{Columns, all, keys, limit, write};
 use super::{SqliteStore, executor};
 use crate::error::Error;
-use crate::node::{NodeChange, NodeRecord, NodeStore};
+use crate::node::{NODES_MAX, NodeChange, NodeRecord, NodeStore};
 use crate::page::Page;
 
 const PUT: &str = "
@@ -31,6 +31,17 @@ const REMOVE_OTHERS: &str = "
 DELETE FROM nodes
 WHERE executor = :executor
 AND name NOT IN (SELECT value FROM json_each(:names))";
+
+const REMOVE_BEYOND: &str = "
+DELETE FROM nodes
+WHERE executor = :executor
+AND name IN (
+    SELECT name
+    FROM nodes
+    WHERE executor = :executor
+    ORDER BY name
+    LIMIT -1 OFFSET :most
+)";
 
 const LIST: &str = "
 SELECT name, platform, kernel_version, os_image, kubelet_version, ready, report_time
@@ -68,7 +79,8 @@ fn put(connection: &Connection, executor: &str, node: &NodeRecord) -> Result<(),
     Ok(())
 }
 
-fn apply(connection: &Connection, executor: &str, change: &NodeChange) -> Result<(), Failure> {
+/// How many nodes are beyond what is kept, and went.
+fn apply(connection: &Connection, executor: &str, change: &NodeChange) -> Result<usize, Failure> {
     let (present, removal, names) = match change {
         NodeChange::Full(nodes) => {
             let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
@@ -77,17 +89,19 @@ fn apply(connection: &Connection, executor: &str, change: &NodeChange) -> Result
         NodeChange::Delta { present, removed } => (present, REMOVE, keys(removed)),
     };
     write(connection, removal, named_params! { ":executor": executor, ":names": names })?;
-    present.iter().try_for_each(|node| put(connection, executor, node))
+    present.iter().try_for_each(|node| put(connection, executor, node))?;
+    let beyond = named_params! { ":executor": executor, ":most": limit(NODES_MAX) };
+    Ok(write(connection, REMOVE_BEYOND, beyond)?)
 }
 
 /// Forgets the nodes of an executor that goes away.
 pub(super) fn remove_all(connection: &Connection, executor: ExecutorUid) -> Result<(), Failure> {
-    apply(connection, &executor.to_string(), &NodeChange::Full(Vec::new()))
+    apply(connection, &executor.to_string(), &NodeChange::Full(Vec::new())).map(|_| ())
 }
 
 #[async_trait]
 impl NodeStore for SqliteStore {
-    async fn node_apply(&self, executor: ExecutorUid, change: &NodeChange) -> Result<(), Error> {
+    async fn node_apply(&self, executor: ExecutorUid, change: &NodeChange) -> Result<usize, Error> {
         let change = change.clone();
         self.write("node_apply", move |tx| {
             executor::require(tx.connection(), executor)?;
