@@ -66,6 +66,7 @@ use uuid::Uuid;
 
 use crate::app::error::Error;
 use crate::app::minisign::ReleaseKey;
+use crate::app::sync::ending::Unwritten;
 use crate::app::sync::unknown::UnknownReports;
 use crate::artifacts::ArtifactStorage;
 use crate::tls::authority::Authority;
@@ -111,6 +112,7 @@ pub struct App {
     pub(crate) replica: ReplicaId,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) unknown_reports: UnknownReports,
+    pub(crate) unwritten_ends: Unwritten,
 }
 
 // === impl App ===
@@ -120,8 +122,17 @@ impl App {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { store, artifacts, authority, release_keys, settings, replica, entropy } = parts;
-        let unknown_reports = UnknownReports::default();
-        Self { store, artifacts, authority, release_keys, settings, replica, entropy, unknown_reports }
+        Self {
+            store,
+            artifacts,
+            authority,
+            release_keys,
+            settings,
+            replica,
+            entropy,
+            unknown_reports: UnknownReports::default(),
+            unwritten_ends: Unwritten::default(),
+        }
     }
 
     /// How it was set up.

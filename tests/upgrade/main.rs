@@ -13,6 +13,8 @@ mod excess;
 
 mod fake;
 
+mod ghost;
+
 mod hostile;
 
 mod leave;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     trials.extend(end::trials());
     trials.extend(hostile::trials());
     trials.extend(excess::trials());
+    trials.extend(ghost::trials());
     trials.extend(attacks::trials());
     trials.extend(renewal::trials());
     libtest_mimic::run(&arguments, trials).exit_code()

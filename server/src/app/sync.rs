@@ -14,20 +14,18 @@ pub mod desired;
 
 pub mod duel;
 
+pub(crate) mod ending;
+
 pub mod hello;
 
 pub(crate) mod unknown;
 
 use domain::attempt::restore::{self, Recollection};
 use domain::attempt::{Input, Outcome};
-use domain::audit::EventKind;
 use domain::executor::State;
 use domain::release::Status;
 use domain::sync::{AttemptReport, Inventory, Node, Progress};
-use domain::{
-    Actor, Attempt, AttemptId, Epoch, Event, Executor, ExecutorName, ExecutorUid, Generation, Reason, Refusal,
-    Timestamp,
-};
+use domain::{Actor, Attempt, AttemptId, Executor, ExecutorUid, Generation, Reason, Refusal, Timestamp};
 use store::{Change, ChangeNumber, NODES_MAX, NodeChange, NodeRecord};
 use tokio::sync::broadcast;
 
@@ -36,6 +34,8 @@ use crate::app::commit::{Answer, Draft, Patience};
 use crate::app::error::Error;
 
 use unknown::{UNKNOWN_MAX, Verdict};
+
+pub(crate) use ending::Ended;
 
 pub use desired::Wanted;
 pub use hello::{Admitted, Opened};
@@ -152,27 +152,6 @@ impl App {
         if left_out > 0 {
             tracing::warn!(executor = %uid, left_out, kept = NODES_MAX, "an executor reports more nodes than are kept of one");
         }
-        Ok(())
-    }
-
-    /// The stream is over. `why` is a word for the feed.
-    pub(crate) async fn sync_closed(
-        &self,
-        uid: ExecutorUid,
-        name: &ExecutorName,
-        epoch: Epoch,
-        why: &'static str,
-    ) -> Result<(), Error> {
-        let event = Event {
-            kind: EventKind::ExecutorDisconnected,
-            actor: Actor::Executor(uid),
-            target: name.to_string(),
-            organization: Some(name.organization.clone()),
-            time: self.now().await?,
-            details: vec![("epoch", epoch.to_string()), ("reason", why.to_owned())],
-        };
-        // Not the newest any more: then its end was written when the newer one opened.
-        self.store.session_close(uid, epoch, &[event]).await?;
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! Renews this replica's lease, by which its executors count as connected. A renewal that fails is tried again soon: two may
-//! be lost before anybody notices.
+//! Renews this replica's lease, by which its executors count as connected, and writes the ends of sessions that could not be
+//! written when they ended. A renewal that fails is tried again soon: two may be lost before anybody notices.
 
 use std::sync::Arc;
 
@@ -21,6 +21,11 @@ pub async fn run(app: Arc<App>) -> Result<(), BoxError> {
         renewal.tick().await;
         if let Err(error) = app.replica_renew().await {
             tracing::warn!(error = observe::chain(&error), "the replica's lease could not be renewed");
+            continue;
+        }
+        // The lease is what keeps a session without an end connected: the ends go with it.
+        if let Err(error) = app.sync_close_rest().await {
+            tracing::warn!(error = observe::chain(&error), "the ends of sessions wait for the store");
         }
     }
 }

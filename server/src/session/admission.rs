@@ -178,11 +178,15 @@ impl Admission {
             Ok(wanted) => wanted,
             Err(error) => {
                 tracing::warn!(error = crate::observe::chain(&error), "what is desired of newcomers cannot be read");
+                let mut ended = Vec::with_capacity(open.len());
                 for (uid, opened, waiting) in open {
                     self.registry.leave(uid, opened.epoch);
                     let close = turn_away(&waiting.outbox);
+                    ended.push(opened.ended(uid, &close));
                     waiting.refuse(close);
                 }
+                // No driver takes these over.
+                self.app.sync_closed(ended).await;
                 return;
             }
         };

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use domain::{Reason, Refusal};
+use domain::{ExecutorUid, Reason, Refusal};
+
+use crate::app::sync::{Ended, Opened};
 
 /// Why a stream is closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,15 @@ pub enum Close {
     Draining,
     /// The store is away, or there are too many: another time.
     Unavailable,
+}
+
+// === impl Opened ===
+
+impl Opened {
+    /// The same session, over for `close`.
+    pub(crate) fn ended(&self, uid: ExecutorUid, close: &Close) -> Ended {
+        Ended { uid, name: self.name.clone(), epoch: self.epoch, why: close.label() }
+    }
 }
 
 // === impl Close ===

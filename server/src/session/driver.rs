@@ -30,9 +30,6 @@ use crate::supervise::{OnCancel, OnError};
 /// The reason in `reconnect` of a server that goes down (sync_service.proto).
 const DRAINING: &str = "DRAINING";
 
-/// How long the write of a session's end is waited for.
-const FAREWELL: Duration = Duration::from_secs(5);
-
 /// The peer of a stream, as the gate found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -172,16 +169,7 @@ where
         self.outbox.close(close.clone());
         let opened = &self.opened;
         let app = &self.sessions.app;
-        let closed = app.sync_closed(self.uid, &opened.name, opened.epoch, close.label());
-        match tokio::time::timeout(FAREWELL, closed).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(executor = %opened.name, error = observe::chain(&error), "the end of a session could not be written");
-            }
-            Err(_) => {
-                tracing::warn!(executor = %opened.name, "the end of a session could not be written in time");
-            }
-        }
+        app.sync_closed(vec![opened.ended(self.uid, &close)]).await;
         tracing::info!(executor = %opened.name, epoch = %opened.epoch, reason = close.label(), "session closed");
         close
     }

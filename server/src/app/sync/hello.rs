@@ -15,7 +15,7 @@ use domain::{Actor, AttemptId, Epoch, Executor, ExecutorName, ExecutorUid, Insta
 use store::SessionOpened;
 
 use super::duel::{self, Duel};
-use super::{deleted, desired};
+use super::{Ended, deleted, desired};
 use crate::app::App;
 use crate::app::commit::{Draft, Patience};
 use crate::app::error::Error;
@@ -23,6 +23,9 @@ use crate::app::error::Error;
 /// How long the later of two instances with one identity is told to stay away: long enough that it costs nothing, short
 /// enough that it comes back by itself after a person has decided.
 const STAY_AWAY: Duration = Duration::from_secs(10 * 60);
+
+/// Why a session is over that no driver has taken over, for the feed: as `Close::Unavailable` says it.
+const TURNED_AWAY: &str = "unavailable";
 
 /// What became of a hello.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +66,7 @@ impl App {
     /// Admits hellos, each of another executor. Answers in order.
     ///
     /// # Errors
-    /// The store was away: nobody was admitted, though sessions may have been numbered.
+    /// The store was away: nobody was admitted, and sessions that were numbered are over.
     pub(crate) async fn sync_admit(&self, hellos: &[Hello]) -> Result<Vec<Admitted>, Error> {
         let uids: Vec<ExecutorUid> = hellos.iter().map(|hello| hello.uid).collect();
         let executors = self.store.executor_list_by_uid(&uids).await?;
@@ -86,17 +89,20 @@ impl App {
         for (index, opened) in admitted.iter().zip(opened) {
             let hello = &hellos[*index];
             if let Some(executor) = executors.get(&hello.uid) {
-                said.push(Said {
-                    index: *index,
-                    hello,
-                    executor: executor.clone(),
-                    duel: self.duel(hello, &opened).await?,
-                    opened,
-                });
+                said.push(Said { index: *index, hello, executor: executor.clone(), duel: None, opened });
             }
         }
-        for (index, admitted) in self.take_in(said).await? {
-            verdicts[index] = Some(admitted);
+        let numbered: Vec<Ended> = said.iter().map(Said::turned_away).collect();
+        match self.take_in(said).await {
+            Ok(taken) => {
+                for (index, admitted) in taken {
+                    verdicts[index] = Some(admitted);
+                }
+            }
+            Err(error) => {
+                self.sync_closed(numbered).await;
+                return Err(error);
+            }
         }
         let answer = |verdict: Option<Admitted>| verdict.unwrap_or(Admitted::Later);
         Ok(verdicts.into_iter().map(answer).collect())
@@ -146,7 +152,10 @@ impl App {
     }
 
     /// Writes what the hellos change: all together, and again one by one where somebody else was first.
-    async fn take_in(&self, said: Vec<Said<'_>>) -> Result<Vec<(usize, Admitted)>, Error> {
+    async fn take_in(&self, mut said: Vec<Said<'_>>) -> Result<Vec<(usize, Admitted)>, Error> {
+        for one in &mut said {
+            one.duel = self.duel(one.hello, &one.opened).await?;
+        }
         let mut commits = Vec::with_capacity(said.len());
         let mut endings = Vec::with_capacity(said.len());
         for one in &said {
@@ -179,6 +188,7 @@ impl App {
             }
             Err(error) => {
                 tracing::warn!(executor = %said.executor.name, error = crate::observe::chain(&error), "hello could not be written");
+                self.sync_closed(vec![said.turned_away()]).await;
                 return Ok(Admitted::Later);
             }
         }
@@ -267,6 +277,16 @@ struct Said<'a> {
     executor: Executor,
     opened: SessionOpened,
     duel: Option<Duel>,
+}
+
+// === impl Said ===
+
+impl Said<'_> {
+    /// Its session, when the hello does not come in after all.
+    fn turned_away(&self) -> Ended {
+        let name = self.executor.name.clone();
+        Ended { uid: self.hello.uid, name, epoch: self.opened.epoch, why: TURNED_AWAY }
+    }
 }
 
 fn emit_session(draft: &mut Draft, said: &Said<'_>) {
