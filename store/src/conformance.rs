@@ -152,6 +152,7 @@ cases! {
     release {
         every_field_reads_back,
         an_older_revision_is_stale,
+        a_commit_that_stands_on_it_is_stale_once_it_is_yanked,
         lists_are_by_kind,
     }
     event {

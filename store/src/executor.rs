@@ -39,6 +39,8 @@ pub struct ExecutorCommit {
     pub events: Vec<Event>,
     /// What becomes of the row.
     pub fate: ExecutorFate,
+    /// Only while this release is published: a yank that was committed first wins.
+    pub while_published: Option<ReleaseId>,
 }
 
 /// A commit that is durable.
@@ -81,7 +83,8 @@ pub trait ExecutorStore: Send + Sync {
     /// executors of its last name, and may be longer by as many.
     async fn executor_list(&self, query: &ExecutorQuery, page: Page<ExecutorId>) -> Result<Vec<Executor>, Error>;
 
-    /// Writes one decision. [`Error::Stale`] when the executor or one of the attempts was written since, [`Error::Missing`] when it was deleted,
+    /// Writes one decision. [`Error::Stale`] when the executor or one of the attempts was written since, or the release that it
+    /// stands on is not published any more; [`Error::Missing`] when it was deleted,
     /// [`Error::Exists`] when another attempt of the organization has the same request id.
     async fn executor_commit(&self, commit: ExecutorCommit) -> Result<Committed, Error>;
 

@@ -24,6 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("rule_08_a_yank_wins_before_its_sweep_came_by", || before(Before::YankWithoutSweep)),
         trial("rule_08_cancel_replace_yank_lose_after_leave", after),
         trial("rule_08_a_stale_write_is_decided_again", stale),
+        trial("rule_08_a_yank_that_committed_first_wins_over_leave", yanked_meanwhile),
         trial("rule_08_no_answer_while_the_store_is_away", no_answer),
         trial("rule_08_another_generation_is_told_what_is_desired", other_generation),
         trial("rule_04_the_version_it_came_from_is_the_rollback", roll_back),
@@ -146,6 +147,26 @@ async fn stale() -> Result {
         Response::Withdrawn { reason, .. } => ensure!(reason == "CANCELLED_BY_REQUEST"),
         other => bail!("not withdrawn: {other:?}"),
     }
+    Ok(())
+}
+
+/// The yank is committed between the reading of the release and the write of leave; its sweep has not come by.
+async fn yanked_meanwhile() -> Result {
+    let mut case = Case::begin().await?;
+    case.stream.settle(case.generation).await?;
+    case.plane.faults.inject(Fault::PauseBefore.next(1, Calls::Of("executor_commit")));
+    case.stream.ready(case.attempt.id, case.generation).await?;
+    case.plane.faults.paused(1).await;
+    case.plane.yank_without_sweep("1.1.0").await?;
+    case.plane.faults.resume();
+    match case.stream.answer().await? {
+        Response::Withdrawn { reason, .. } => ensure!(reason == "RELEASE_YANKED", "{reason}"),
+        other => bail!("not withdrawn: {other:?}"),
+    }
+    let attempt = case.plane.attempt(&case.attempt).await?;
+    ensure!(attempt.apply_time.is_none());
+    ensure!(attempt.ending.is_some_and(|ending| ending.outcome == Outcome::Cancelled));
+    ensure!(case.plane.events("attempt.leave_given").await? == 0);
     Ok(())
 }
 

@@ -25,7 +25,7 @@ use domain::attempt::Policy;
 use domain::attempt::effect::{self, Beginning};
 use domain::attempt::next::{Action, Input, Next, next, next_deadline};
 use domain::audit::EventKind;
-use domain::{Actor, Attempt, Event, Executor, Generation, Reason, Timestamp, Version};
+use domain::{Actor, Attempt, Event, Executor, Generation, Reason, ReleaseId, Timestamp, Version};
 use store::{AttemptWrite, Committed, ExecutorCommit, ExecutorFate};
 
 use crate::app::App;
@@ -60,6 +60,7 @@ pub struct Draft {
     attempts: Vec<Attempt>,
     events: Vec<Event>,
     fate: ExecutorFate,
+    while_published: Option<ReleaseId>,
     actor: Actor,
     policy: Policy,
     now: Timestamp,
@@ -83,6 +84,7 @@ impl Draft {
             attempts: Vec::new(),
             events: Vec::new(),
             fate: ExecutorFate::Keep,
+            while_published: None,
             actor,
             policy,
             now,
@@ -115,6 +117,11 @@ impl Draft {
     /// The executor's row goes with this write.
     pub const fn delete(&mut self) {
         self.fate = ExecutorFate::Delete;
+    }
+
+    /// This write counts only while the release is published: otherwise it is stale, and decided again.
+    pub fn stand_on(&mut self, release: ReleaseId) {
+        self.while_published = Some(release);
     }
 
     /// A row for the feed about the executor.
@@ -211,6 +218,7 @@ impl Draft {
             attempts: self.attempts.into_iter().map(write).collect(),
             events: self.events,
             fate: self.fate,
+            while_published: self.while_published,
         })
     }
 

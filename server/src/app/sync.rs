@@ -109,12 +109,16 @@ impl App {
                 inputs.push(Input::Deactivate);
             }
             // A yank ends attempts one by one; it wins from its own commit on.
-            if release.is_none_or(|release| release.status == Status::Yanked) {
+            if release.is_none_or(|release| release.status != Status::Published) {
                 inputs.push(Input::Yank);
             }
             inputs.push(Input::ReadyToSwap { generation });
             let mut draft = self.draft(executor, Actor::Executor(uid)).await?;
             let answers = self.decide_all(&mut draft, &attempt, &inputs).await?;
+            // Also when that commit comes between the reading above and the write below. Leave that was given stays given.
+            if answers.contains(&Answer::Proceed) && !attempt.has_leave() {
+                draft.stand_on(attempt.release.clone());
+            }
             match self.write(draft).await {
                 Err(error) if patience.again(&error).await => {}
                 Err(error) => return Err(error.into()),

@@ -57,7 +57,7 @@ pub(super) async fn an_older_revision_is_stale_and_writes_nothing(subject: &dyn 
         executor: Executor { pinned: Some("late".to_owned()), ..first.clone() },
         attempts: vec![attempt(1, &first)],
         events: vec![event(EventKind::AttemptRequested, "late")],
-        fate: ExecutorFate::Keep,
+        ..commit(&first)
     };
     assert_eq!(refusal(world.store.executor_commit(late).await), "stale executor");
     let future = Executor { revision: Revision(9), ..second.clone() };

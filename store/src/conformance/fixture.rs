@@ -184,7 +184,13 @@ pub(super) fn enrolment(n: u128, name: ExecutorName, token: &str) -> EnrolmentCo
 
 /// A commit of `executor` alone.
 pub(super) fn commit(executor: &Executor) -> ExecutorCommit {
-    ExecutorCommit { executor: executor.clone(), attempts: Vec::new(), events: Vec::new(), fate: ExecutorFate::Keep }
+    ExecutorCommit {
+        executor: executor.clone(),
+        attempts: Vec::new(),
+        events: Vec::new(),
+        fate: ExecutorFate::Keep,
+        while_published: None,
+    }
 }
 
 /// How a call was refused: `stale executor`.

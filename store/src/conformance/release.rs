@@ -5,7 +5,8 @@ use domain::release::{Location, Status};
 use domain::{Artifact, Channel, Kind, Release, Revision};
 
 use super::Subject;
-use super::fixture::{World, at, digest, event, refusal, release_id, version};
+use super::fixture::{World, at, attempt, commit, digest, event, refusal, release_id, version};
+use crate::ExecutorCommit;
 
 fn draft(id: &str) -> Release {
     Release {
@@ -78,6 +79,37 @@ pub(super) async fn an_older_revision_is_stale(subject: &dyn Subject) {
     let (a, b) = tokio::join!(world.store.release_commit(&read, &told), world.store.release_commit(&other, &told));
     assert_eq!(usize::from(a.is_ok()) + usize::from(b.is_ok()), 1, "{a:?} {b:?}");
     assert_eq!(world.events().await.len(), 2);
+}
+
+pub(super) async fn a_commit_that_stands_on_it_is_stale_once_it_is_yanked(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    let row = world.enrol(1, "web-1").await;
+    let id = release_id("agent-1.1.0");
+    let standing = |row: &domain::Executor| ExecutorCommit {
+        attempts: vec![attempt(1, row)],
+        events: vec![event(EventKind::ExecutorUpdated, "web-1")],
+        while_published: Some(id.clone()),
+        ..commit(row)
+    };
+    let refused = async || refusal(world.store.executor_commit(standing(&row)).await);
+    assert_eq!(refused().await, "stale release", "there is none");
+    let release = draft("agent-1.1.0");
+    world.store.release_insert(&release, &[]).await.expect("a new release");
+    assert_eq!(refused().await, "stale release", "a draft");
+    let published = Release { revision: Revision(1), status: Status::Published, ..release };
+    world.store.release_commit(&published, &[]).await.expect("a commit");
+    let yanked = Release { revision: Revision(2), status: Status::Yanked, ..published };
+    world.store.release_commit(&yanked, &[]).await.expect("a commit");
+    assert_eq!(refused().await, "stale release", "yanked");
+    let batch = world.store.executor_commit_batch(vec![standing(&row)]).await.expect("a batch");
+    let batch: Vec<String> = batch.into_iter().map(refusal).collect();
+    assert_eq!(batch, ["stale release"]);
+    assert_eq!(world.executor(1).await, row, "nothing was written");
+    assert!(world.events().await.is_empty());
+    let back = Release { revision: Revision(3), status: Status::Published, ..yanked };
+    world.store.release_commit(&back, &[]).await.expect("a commit");
+    world.commit(standing(&row)).await;
+    assert_eq!(world.attempt(1).await.executor, row.uid);
 }
 
 pub(super) async fn lists_are_by_kind(subject: &dyn Subject) {

@@ -5,12 +5,12 @@ use domain::ExecutorUid;
 
 use super::failure::{Failure, refused_row};
 use super::write_tx::WriteTx;
-use super::{attempt, certificate, event, executor, node};
+use super::{attempt, certificate, event, executor, node, release};
 use crate::executor::{AttemptWrite, Committed, ExecutorCommit, ExecutorFate};
 
 /// Writes one decision.
 pub(super) fn commit_in_tx(tx: &WriteTx<'_>, commit: &ExecutorCommit) -> Result<Committed, Failure> {
-    let ExecutorCommit { executor, attempts, events, fate } = commit;
+    let ExecutorCommit { executor, attempts, events, fate, while_published } = commit;
     let delete_time = match fate {
         ExecutorFate::Keep => None,
         ExecutorFate::Delete => Some(tx.now()),
@@ -21,6 +21,11 @@ pub(super) fn commit_in_tx(tx: &WriteTx<'_>, commit: &ExecutorCommit) -> Result<
     if written == 0 {
         executor::require(tx.connection(), executor.uid)?;
         return Err(Failure::stale("executor", executor.uid));
+    }
+    if let Some(release) = while_published
+        && !release::is_published(tx.connection(), release)?
+    {
+        return Err(Failure::stale("release", release));
     }
     for attempt in attempts {
         write_attempt(tx, executor.uid, attempt)?;

@@ -1,6 +1,7 @@
 //! Releases.
 
 use async_trait::async_trait;
+use domain::release::Status;
 use domain::{Channel, Event, Kind, Release, ReleaseId, Revision};
 use rusqlite::{Connection, Row, named_params};
 
@@ -29,6 +30,11 @@ const LIST: &str = "
 SELECT id, revision, channel, status, notes, floor, sequence, artifacts, create_time, publish_time, yank_reason
 FROM releases
 WHERE kind = :kind";
+
+const STATUS: &str = "
+SELECT status
+FROM releases
+WHERE id = :id";
 
 const UPDATE: &str = "
 UPDATE releases
@@ -68,6 +74,14 @@ fn read(row: &Row<'_>) -> Result<Release, Failure> {
 
 fn get(connection: &Connection, id: &ReleaseId) -> Result<Option<Release>, Failure> {
     first(connection, GET, named_params! { ":id": id.to_string() }, read)
+}
+
+/// Whether the release is there and published, as this transaction sees it.
+pub(super) fn is_published(connection: &Connection, id: &ReleaseId) -> Result<bool, Failure> {
+    let status = first(connection, STATUS, named_params! { ":id": id.to_string() }, |row| {
+        Columns::of("release", row).word("status", status_parse)
+    })?;
+    Ok(status == Some(Status::Published))
 }
 
 /// Runs `sql` with all columns of a release under its next revision.

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use domain::{Attempt, Epoch, Executor, Generation, InstanceId, Revision};
+use domain::release::Status;
+use domain::{Attempt, Epoch, Executor, Generation, InstanceId, Release, Revision};
 use novacula_store::{
     AttemptWrite, EnrolmentCommit, Error, ExecutorCommit, ExecutorFate, ManualClock, NodeChange, NodeRecord,
     SessionRow, Store,
@@ -36,6 +37,8 @@ pub(crate) struct Decision {
     pub(crate) attempts: Vec<Write>,
     pub(crate) delete: bool,
     pub(crate) time: u64,
+    /// The release that it stands on.
+    pub(crate) release: Option<u8>,
 }
 
 /// One call.
@@ -44,6 +47,7 @@ pub(crate) enum Call {
     Advance { seconds: u64 },
     Enrol { executor: u8, name: u8, token: u8, replaces: Option<u8> },
     Revoke { token: u8 },
+    Yank { release: u8 },
     Commit(Decision),
     Batch(Vec<Decision>),
     Renew { replica: u8 },
@@ -75,17 +79,10 @@ fn decision() -> impl Strategy<Value = Decision> {
         prop::collection::vec(write(), 0..3),
         prop::bool::weighted(0.1),
         0..50u64,
+        prop::option::weighted(0.2, 0..row::RELEASES),
     )
-        .prop_map(|(executor, honest, name, revision, generation, pending, attempts, delete, time)| Decision {
-            executor,
-            honest,
-            name,
-            revision,
-            generation,
-            pending,
-            attempts,
-            delete,
-            time,
+        .prop_map(|(executor, honest, name, revision, generation, pending, attempts, delete, time, release)| {
+            Decision { executor, honest, name, revision, generation, pending, attempts, delete, time, release }
         })
 }
 
@@ -102,6 +99,7 @@ pub(crate) fn any_call() -> impl Strategy<Value = Call> {
         2 => (executor.clone(), 0..row::NAMES, 0..row::TOKENS, prop::option::weighted(0.3, executor.clone()))
             .prop_map(|(executor, name, token, replaces)| Call::Enrol { executor, name, token, replaces }),
         1 => Just(Call::Revoke { token: 0 }),
+        1 => Just(Call::Yank { release: 0 }),
         12 => decision().prop_map(Call::Commit),
         3 => prop::collection::vec(decision(), 0..4).prop_map(Call::Batch),
         2 => (0..row::REPLICAS).prop_map(|replica| Call::Renew { replica }),
@@ -158,6 +156,7 @@ impl Decision {
             attempts: self.attempts.iter().map(|write| write.row(self)).collect(),
             events: vec![self.event()],
             fate: if self.delete { ExecutorFate::Delete } else { ExecutorFate::Keep },
+            while_published: self.release.map(row::release),
         }
     }
 }
@@ -226,6 +225,11 @@ impl Call {
                 said(store.enrolment_commit(commit).await, done)
             }
             Self::Revoke { token } => said(store.join_token_revoke(&row::token(*token), row::at(1), &[]).await, done),
+            Self::Yank { release } => {
+                let held = store.release_get(&row::release(*release)).await.expect("a read").expect("it is there");
+                let yanked = Release { status: Status::Yanked, ..held };
+                said(store.release_commit(&yanked, &[]).await, done)
+            }
             Self::Commit(decision) => said(store.executor_commit(decision.commit()).await, done),
             Self::Batch(decisions) => {
                 let commits = decisions.iter().map(Decision::commit).collect();

@@ -5,9 +5,10 @@ use std::time::Duration;
 use domain::attempt::{Ending, Outcome, OutcomeSource, Phase};
 use domain::audit::EventKind;
 use domain::executor::State;
+use domain::release::Status;
 use domain::{
     Actor, Attempt, AttemptId, Channel, Event, Executor, ExecutorName, ExecutorUid, Generation, JoinTokenId,
-    OrganizationId, ReleaseId, RequestId, Revision, Sha256, Timestamp,
+    OrganizationId, Release, ReleaseId, RequestId, Revision, Sha256, Timestamp,
 };
 use novacula_store::{CertificateRecord, JoinTokenRecord, Organization, ReplicaId, Store};
 use uuid::Uuid;
@@ -18,6 +19,7 @@ pub(crate) const NAMES: u8 = 4;
 pub(crate) const ATTEMPTS: u8 = 8;
 pub(crate) const REPLICAS: u8 = 2;
 pub(crate) const TOKENS: u8 = 2;
+pub(crate) const RELEASES: u8 = 2;
 
 /// Uses of each join token.
 pub(crate) const USES: u32 = 6;
@@ -173,6 +175,22 @@ pub(crate) async fn prepare(store: &dyn Store) {
             revoke_time: None,
         };
         store.join_token_insert(&row, &[]).await.expect("new");
+    }
+    for n in 0..RELEASES {
+        let row = Release {
+            id: release(n),
+            revision: Revision::default(),
+            channel: Channel::Stable,
+            status: Status::Published,
+            notes: String::new(),
+            floor: None,
+            sequence: None,
+            artifacts: Vec::new(),
+            create_time: at(0),
+            publish_time: Some(at(0)),
+            yank_reason: None,
+        };
+        store.release_insert(&row, &[]).await.expect("new");
     }
     for n in 0..REPLICAS {
         store.replica_renew(replica(n), Duration::from_secs(LEASE)).await.expect("a lease");

@@ -27,6 +27,7 @@ pub(crate) struct Model {
     now: Timestamp,
     uses: BTreeMap<u8, u32>,
     revoked: BTreeSet<u8>,
+    yanked: BTreeSet<u8>,
     live: BTreeMap<u8, Executor>,
     deleted: BTreeMap<u8, Executor>,
     /// Executors by their newest change, oldest first.
@@ -57,6 +58,7 @@ impl Model {
             now,
             uses: (0..row::TOKENS).map(|n| (n, 0)).collect(),
             revoked: BTreeSet::new(),
+            yanked: BTreeSet::new(),
             live: BTreeMap::new(),
             deleted: BTreeMap::new(),
             changes: Vec::new(),
@@ -97,6 +99,7 @@ impl Model {
             }
             Call::Advance { .. }
             | Call::Revoke { .. }
+            | Call::Yank { .. }
             | Call::Renew { .. }
             | Call::End { .. }
             | Call::PruneAttempts { .. }
@@ -155,6 +158,7 @@ impl Model {
             Call::Advance { seconds } => self.now = self.now.plus(Duration::from_secs(*seconds)),
             Call::Enrol { executor, name, token, replaces } => return self.enrol(*executor, *name, *token, *replaces),
             Call::Revoke { token } => drop(self.revoked.insert(*token)),
+            Call::Yank { release } => drop(self.yanked.insert(*release)),
             Call::Commit(decision) => return self.commit(decision),
             Call::Batch(decisions) => {
                 let each = decisions.iter().map(|decision| self.all_or_none(|model| model.commit(decision)));
@@ -250,6 +254,9 @@ impl Model {
         }
         let row = Executor { revision: wanted.revision.next(), ..wanted };
         self.live.insert(decision.executor, row);
+        if decision.release.is_some_and(|release| self.yanked.contains(&release)) {
+            return refuse("stale release");
+        }
         for write in &decision.attempts {
             self.write(decision, write)?;
         }

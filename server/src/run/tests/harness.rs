@@ -156,7 +156,13 @@ impl Server {
         let name = ExecutorName { organization: id("acme"), executor: ExecutorId::new(name).unwrap() };
         let mut executor = self.app.store.executor_get(&name).await.unwrap().unwrap();
         executor.state = State::Deactivated;
-        let commit = ExecutorCommit { executor, attempts: vec![], events: vec![], fate: ExecutorFate::Keep };
+        let commit = ExecutorCommit {
+            executor,
+            attempts: vec![],
+            events: vec![],
+            fate: ExecutorFate::Keep,
+            while_published: None,
+        };
         self.app.store.executor_commit(commit).await.unwrap();
     }
 }
