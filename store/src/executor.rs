@@ -119,8 +119,12 @@ pub trait AttemptStore: Send + Sync {
         page: Page<AttemptId>,
     ) -> Result<Vec<Attempt>, Error>;
 
-    /// Attempts without an outcome that lead to this release.
-    async fn attempt_list_open_by_release(&self, release: &ReleaseId, limit: usize) -> Result<Vec<Attempt>, Error>;
+    /// A page of attempts without an outcome that lead to this release, in order of id.
+    async fn attempt_list_open_by_release(
+        &self,
+        release: &ReleaseId,
+        page: Page<AttemptId>,
+    ) -> Result<Vec<Attempt>, Error>;
 
     /// Attempts whose deadline is at or before `now`, soonest first: O(due).
     async fn attempt_list_due(&self, now: Timestamp, limit: usize) -> Result<Vec<Attempt>, Error>;

@@ -25,6 +25,8 @@ mod plane;
 
 mod renewal;
 
+mod yank;
+
 use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
     trials.extend(hostile::trials());
     trials.extend(excess::trials());
     trials.extend(ghost::trials());
+    trials.extend(yank::trials());
     trials.extend(attacks::trials());
     trials.extend(renewal::trials());
     libtest_mimic::run(&arguments, trials).exit_code()

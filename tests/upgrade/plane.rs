@@ -71,7 +71,7 @@ pub(crate) struct Plane {
     pub(crate) faults: Faults,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) sessions: Arc<Sessions>,
-    store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
     supervisors: [Supervisor; 3],
     shutdown: CancellationToken,
     knobs: Knobs,

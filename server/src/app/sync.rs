@@ -214,8 +214,13 @@ impl App {
         let executor = draft.executor();
         match known {
             Some(attempt) if attempt.executor == executor.uid => {
-                let input = Input::Reported(said.report.clone());
-                self.decide(draft, &attempt, &input).await?;
+                let mut inputs = Vec::new();
+                // From the yank on artifacts are refused too: a download that broke off by it did not fail by itself.
+                if self.lost_its_release(&attempt, said).await? {
+                    inputs.push(Input::Yank);
+                }
+                inputs.push(Input::Reported(said.report.clone()));
+                self.decide_all(draft, &attempt, &inputs).await?;
             }
             Some(attempt) => {
                 // Acknowledged all the same, or it would be repeated for ever.
@@ -226,6 +231,17 @@ impl App {
             }
         }
         Ok(())
+    }
+
+    /// Whether the release of an attempt without leave is published no more. What has changed the binary all the same is told as
+    /// it is.
+    async fn lost_its_release(&self, attempt: &Attempt, said: &AttemptReport) -> Result<bool, Error> {
+        let changed_the_binary = matches!(said.report.outcome, Outcome::Succeeded | Outcome::RolledBack);
+        if attempt.is_ended() || attempt.has_leave() || changed_the_binary {
+            return Ok(false);
+        }
+        let release = self.store.release_get(&attempt.release).await?;
+        Ok(release.is_none_or(|release| release.status != Status::Published))
     }
 
     async fn take_unknown(&self, draft: &mut Draft, said: &AttemptReport) -> Result<(), Error> {

@@ -61,14 +61,20 @@ pub(super) async fn open_ones_are_found_by_release(subject: &dyn Subject) {
     other.attempt.release = release_id("agent-1.1.1");
     let row = world.write(&row, vec![attempt(1, &row), attempt(2, &row), other]).await;
     world.write(&row, vec![ended(world.attempt(1).await, 5)]).await;
-    let list = async |release: &str, limit| {
-        let found = world.store.attempt_list_open_by_release(&release_id(release), limit).await;
+    let row = world.executor(1).await;
+    world.write(&row, vec![attempt(5, &row), attempt(4, &row)]).await;
+    let list = async |release: &str, after: Option<u128>, limit| {
+        let page = Page { after: after.map(attempt_id), limit };
+        let found = world.store.attempt_list_open_by_release(&release_id(release), page).await;
         ids(&found.expect("a list"))
     };
-    assert_eq!(list("agent-1.1.0", 10).await, [attempt_id(2)]);
-    assert_eq!(list("agent-1.1.1", 10).await, [attempt_id(3)]);
-    assert_eq!(list("operator-1.1.0", 10).await, []);
-    assert_eq!(list("agent-1.1.0", 0).await, []);
+    assert_eq!(list("agent-1.1.0", None, 10).await, [2, 4, 5].map(attempt_id));
+    assert_eq!(list("agent-1.1.0", None, 2).await, [2, 4].map(attempt_id));
+    assert_eq!(list("agent-1.1.0", Some(2), 2).await, [4, 5].map(attempt_id));
+    assert_eq!(list("agent-1.1.0", Some(5), 2).await, []);
+    assert_eq!(list("agent-1.1.1", None, 10).await, [attempt_id(3)]);
+    assert_eq!(list("operator-1.1.0", None, 10).await, []);
+    assert_eq!(list("agent-1.1.0", None, 0).await, []);
 }
 
 pub(super) async fn due_ones_are_found_by_deadline(subject: &dyn Subject) {

@@ -76,7 +76,7 @@ delegate!(AttemptStore {
     Read attempt_find_by_request(organization: &OrganizationId, request_id: &RequestId) -> Option<Attempt>;
     Read attempt_list(executor: ExecutorUid, page: Page<AttemptId>) -> Vec<Attempt>;
     Read attempt_list_by_organization(organization: &OrganizationId, page: Page<AttemptId>) -> Vec<Attempt>;
-    Read attempt_list_open_by_release(release: &ReleaseId, limit: usize) -> Vec<Attempt>;
+    Read attempt_list_open_by_release(release: &ReleaseId, page: Page<AttemptId>) -> Vec<Attempt>;
     Read attempt_list_due(now: Timestamp, limit: usize) -> Vec<Attempt>;
     Read attempt_count_pending() -> u64;
     Write attempt_prune(older_than: Timestamp, limit: usize) -> usize;

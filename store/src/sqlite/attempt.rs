@@ -68,6 +68,7 @@ const LIST_OPEN_BY_RELEASE: &str = concat!(
     "
 WHERE release = :release
 AND outcome IS NULL
+AND id > :after
 ORDER BY id
 LIMIT :limit"
 );
@@ -303,10 +304,18 @@ impl AttemptStore for SqliteStore {
         .await
     }
 
-    async fn attempt_list_open_by_release(&self, release: &ReleaseId, at_most: usize) -> Result<Vec<Attempt>, Error> {
+    async fn attempt_list_open_by_release(
+        &self,
+        release: &ReleaseId,
+        page: Page<AttemptId>,
+    ) -> Result<Vec<Attempt>, Error> {
         let release = release.to_string();
         self.read("attempt_list_open_by_release", move |connection| {
-            let params = named_params! { ":release": release, ":limit": limit(at_most) };
+            let params = named_params! {
+                ":release": release,
+                ":after": page.after.map_or_else(String::new, |id| id.to_string()),
+                ":limit": limit(page.limit),
+            };
             all(connection, LIST_OPEN_BY_RELEASE, params, read)
         })
         .await

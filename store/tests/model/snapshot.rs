@@ -49,7 +49,11 @@ impl Snapshot {
         let due = store.attempt_list_due(row::at(1_000), 100).await.expect("a list");
         let mut n_open = [0; 2];
         for (n, slot) in (0..2).zip(&mut n_open) {
-            *slot = store.attempt_list_open_by_release(&row::release(n), 100).await.expect("a list").len();
+            *slot = store
+                .attempt_list_open_by_release(&row::release(n), Page { after: None, limit: 100 })
+                .await
+                .expect("a list")
+                .len();
         }
         let mut presence = store.presence_list(&uids).await.expect("a list");
         presence.sort_by_key(|presence| presence.executor);

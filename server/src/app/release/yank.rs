@@ -4,6 +4,7 @@ use domain::attempt::Input;
 use domain::audit::EventKind;
 use domain::release::{Release, Status};
 use domain::{Actor, Event, Kind, Reason, Refusal, ReleaseId};
+use store::Page;
 
 use crate::app::App;
 use crate::app::caller::Caller;
@@ -63,16 +64,16 @@ impl App {
     /// Cancels what leads to a yanked release and has no leave. A sweep that was cut short is finished by the next, which the
     /// server's start brings ([`Self::yank_resume`]).
     async fn yank_sweep(&self, id: &ReleaseId, actor: &Actor) -> Result<(), Error> {
+        let mut after = None;
         loop {
-            let open = self.store.attempt_list_open_by_release(id, SLICE).await?;
-            let slice_is_full = open.len() >= SLICE;
-            let mut cancelled = 0usize;
+            let page = Page { after, limit: SLICE };
+            let open = self.store.attempt_list_open_by_release(id, page).await?;
             for attempt in open.iter().filter(|attempt| !attempt.has_leave()) {
-                let told = self.attempt_tell(attempt.executor, attempt.id, &Input::Yank, actor.clone()).await?;
-                cancelled += usize::from(told.is_some_and(|(after, _)| after.is_ended()));
+                self.attempt_tell(attempt.executor, attempt.id, &Input::Yank, actor.clone()).await?;
             }
-            if !slice_is_full || cancelled == 0 {
-                return Ok(());
+            match open.last() {
+                Some(last) if open.len() >= SLICE => after = Some(last.id),
+                _ => return Ok(()),
             }
         }
     }
