@@ -35,7 +35,7 @@ pub enum Class {
     Artifact,
     /// What needs no token.
     Open,
-    /// Calls with a token that is not valid: a guesser is slowed down.
+    /// Calls with a token that is not valid: a guesser is slowed down, and whoever shares its address is not.
     Stranger,
 }
 
@@ -165,16 +165,6 @@ impl Limits {
     /// How long to wait.
     pub fn take_class(&self, who: Who, class: Class) -> Result<(), Duration> {
         self.take_at(who, class, Instant::now())
-    }
-
-    /// Whether one could be taken; takes none.
-    ///
-    /// # Errors
-    /// How long to wait.
-    pub fn peek(&self, who: Who, class: Class) -> Result<(), Duration> {
-        let now = Instant::now();
-        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets.get(&(who, class)).map_or(Ok(()), |bucket| bucket.after_one(class, now).map(|_| ()))
     }
 
     fn take_at(&self, who: Who, class: Class, now: Instant) -> Result<(), Duration> {
