@@ -67,7 +67,7 @@ pub enum Error {
 /// What becomes of the bytes of an upload that does not come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfinished {
-    /// They are deleted.
+    /// They are deleted; what a process that crashed has left of them all the same is overwritten.
     Discard,
     /// They stay, and [`ArtifactStorage::begin`] goes on behind them.
     Keep,
@@ -143,7 +143,7 @@ impl ArtifactStorage {
         }
     }
 
-    /// Begins an upload of `size` bytes, or goes on behind what an earlier one left ([`Upload::received`]).
+    /// Begins an upload of `size` bytes; with [`Unfinished::Keep`] goes on behind what an earlier one left ([`Upload::received`]).
     ///
     /// # Errors
     /// [`Error::Busy`], [`Error::NoSpace`], [`Error::Io`].
@@ -152,7 +152,7 @@ impl ArtifactStorage {
         let folder = self.folder.clone();
         blocking(move || {
             let part = folder.join("incoming").join(format!("{expected}.part"));
-            let (open, received) = open_part(&part, size)?;
+            let (open, received) = open_part(&part, size, unfinished)?;
             let needed = size - received;
             let free = free_bytes(&folder)?.saturating_sub(RESERVE);
             if needed > free {
@@ -265,14 +265,14 @@ impl Drop for Slot {
     }
 }
 
-/// Opens a part for appending, with what is in it hashed; one that is longer than announced begins anew.
-fn open_part(part: &Path, size: u64) -> Result<(Open, u64), Error> {
+/// Opens a part for appending, with what is in it hashed; one that is not to be kept, or is longer than announced, begins anew.
+fn open_part(part: &Path, size: u64, unfinished: Unfinished) -> Result<(Open, u64), Error> {
     let failed = |operation| move |source| io_error(operation, part, source);
     let mut file =
         OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(part).map_err(failed("open"))?;
     let mut hasher = sha2::Sha256::new();
     let mut received = file.metadata().map_err(failed("look at"))?.len();
-    if received > size {
+    if received > size || unfinished == Unfinished::Discard {
         file.set_len(0).map_err(failed("truncate"))?;
         received = 0;
     }
@@ -364,6 +364,20 @@ mod tests {
         upload.write(Bytes::from_static(b"two")).await.expect("written");
         upload.finish().await.expect("finished");
         assert_eq!(storage.size(&name).await.expect("looked"), Some(6));
+    }
+
+    #[tokio::test]
+    async fn what_a_crash_left_of_an_upload_is_overwritten() {
+        let (_folder, storage) = storage();
+        let name = sha256(b"onetwo");
+        let mut crashed = storage.begin(name, 6, Unfinished::Keep).await.expect("begun");
+        crashed.write(Bytes::from_static(b"one")).await.expect("written");
+        drop(crashed);
+        let mut upload = storage.begin(name, 6, Unfinished::Discard).await.expect("begun");
+        assert_eq!(upload.received(), 0);
+        upload.write(Bytes::from_static(b"onetwo")).await.expect("written");
+        upload.finish().await.expect("finished");
+        assert_eq!(fs::read(storage.path(&name)).expect("read"), b"onetwo");
     }
 
     #[tokio::test]
