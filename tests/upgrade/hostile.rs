@@ -19,6 +19,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("a_hello_of_another_executor_is_closed", foreign_hello),
         trial("a_ten_megabyte_message_is_refused", ten_megabytes),
         trial("a_flood_is_closed", flood),
+        trial("a_generation_that_nothing_counts_to_is_refused_and_wedges_nobody", generations),
         trial("a_peer_without_a_hello_is_closed", no_hello),
         trial("a_silent_peer_is_closed", silent),
         trial("a_slow_reader_is_closed_and_delays_nobody", slow_reader),
@@ -100,6 +101,40 @@ async fn flood() -> Result {
     }
     ensure!(stream.closed().await? == "RATE_LIMITED");
     unhurt(&plane, &mut good).await
+}
+
+async fn generations() -> Result {
+    let plane = Plane::start().await?;
+    let mut fake = Fake::enrol(&plane, "web-1").await?;
+    for told in [u64::MAX, (1 << 63) - 1, (1 << 63) - 2, (1 << 53) + 1, 1 << 53] {
+        let mut hello = fake.hello();
+        hello.generation = Generation(told);
+        let stream = fake.dial().await?;
+        stream.say(Request::Hello(Box::new(hello))).await?;
+        ensure!(stream.closed().await? == "PROTOCOL_VIOLATION", "{told}");
+    }
+    ensure!(plane.executor("web-1").await?.executor.generation == Generation(0));
+    // As far as it goes, and all that follows.
+    fake.generation = Generation(1 << 52);
+    drop(fake.open().await?);
+    for target in ["1.1.0", "1.2.0"] {
+        let mut stream = fake.open().await?;
+        let attempt = plane.request_with("web-1", target, Replace::Yes, None).await?;
+        let generation = loop {
+            // What was wanted before is said first.
+            let (wanted, generation) = stream.wanted().await?;
+            if wanted == attempt.id {
+                break generation;
+            }
+        };
+        ensure!(generation > fake.generation, "{generation}");
+        fake.generation = generation;
+        stream.settle(generation).await?;
+    }
+    let stream = fake.open().await?;
+    stream.say(Request::Heartbeat { generation: Generation(u64::MAX) }).await?;
+    ensure!(stream.closed().await? == "PROTOCOL_VIOLATION");
+    Ok(())
 }
 
 async fn no_hello() -> Result {

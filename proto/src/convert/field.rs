@@ -38,6 +38,21 @@ pub fn image_digest(name: &'static str, value: &str) -> Result<Sha256, Error> {
         .ok_or_else(|| Error::new(name, "is not sha256: and 64 lower-case hexadecimal digits", value))
 }
 
+/// Largest number that counts something on its way in. JavaScript and JSON readers hold no more, a store's column little more,
+/// and nothing that is counted honestly comes near.
+pub const COUNTER_MAX: u64 = 1 << 53;
+
+/// A number that counts: a generation, bytes.
+///
+/// # Errors
+/// [`Error`] when it is more than [`COUNTER_MAX`].
+pub fn counter(name: &'static str, value: u64) -> Result<u64, Error> {
+    if value <= COUNTER_MAX {
+        return Ok(value);
+    }
+    Err(Error::new(name, format!("is more than {COUNTER_MAX}"), &value.to_string()))
+}
+
 /// A duration that is not negative; none when unset.
 ///
 /// # Errors

@@ -21,26 +21,21 @@ pub fn request(wire: v1::SyncExecutorRequest) -> Result<Option<Request>, Error> 
     let Some(message) = wire.message else {
         return Ok(None);
     };
+    let generation = |value| field::counter("generation", value).map(Generation);
     Ok(Some(match message {
         Said::Hello(hello) => Request::Hello(Box::new(hello.try_into().map_err(|error: Error| error.within("hello"))?)),
-        Said::Heartbeat(heartbeat) => Request::Heartbeat { generation: Generation(heartbeat.generation) },
-        Said::Progress(wire) => {
-            let attempt = field::required("attempt", &wire.attempt).map_err(|error| error.within("progress"))?;
-            let Some(phase) = vocabulary::phase(wire.phase) else {
-                return Ok(None);
-            };
-            let generation = Generation(wire.generation);
-            Request::Progress(Progress {
-                attempt,
-                generation,
-                phase,
-                bytes_done: wire.bytes_done,
-                bytes_total: wire.bytes_total,
-            })
+        Said::Heartbeat(heartbeat) => {
+            let generation = generation(heartbeat.generation).map_err(|error| error.within("heartbeat"))?;
+            Request::Heartbeat { generation }
         }
+        Said::Progress(wire) => match progress(&wire).map_err(|error| error.within("progress"))? {
+            Some(progress) => Request::Progress(progress),
+            None => return Ok(None),
+        },
         Said::ReadyToSwap(wire) => {
-            let attempt = field::required("attempt", &wire.attempt).map_err(|error| error.within("ready_to_swap"))?;
-            Request::ReadyToSwap { attempt, generation: Generation(wire.generation) }
+            let within = |error: Error| error.within("ready_to_swap");
+            let attempt = field::required("attempt", &wire.attempt).map_err(within)?;
+            Request::ReadyToSwap { attempt, generation: generation(wire.generation).map_err(within)? }
         }
         Said::Report(report) => {
             Request::Report(Box::new(report.try_into().map_err(|error: Error| error.within("report"))?))
@@ -49,6 +44,16 @@ pub fn request(wire: v1::SyncExecutorRequest) -> Result<Option<Request>, Error> 
             Request::Inventory(inventory.try_into().map_err(|error: Error| error.within("inventory"))?)
         }
     }))
+}
+
+/// None when this build does not know the phase: then it says nothing.
+fn progress(wire: &v1::Progress) -> Result<Option<Progress>, Error> {
+    let attempt = field::required("attempt", &wire.attempt)?;
+    let generation = Generation(field::counter("generation", wire.generation)?);
+    let bytes_done = field::counter("bytes_done", wire.bytes_done)?;
+    let bytes_total = field::counter("bytes_total", wire.bytes_total)?;
+    let phase = vocabulary::phase(wire.phase);
+    Ok(phase.map(|phase| Progress { attempt, generation, phase, bytes_done, bytes_total }))
 }
 
 /// From the wire; none when this build does not know the message.

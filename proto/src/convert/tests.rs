@@ -35,6 +35,10 @@ fn digest() -> impl Strategy<Value = Sha256> {
     any::<[u8; 32]>().prop_map(Sha256::new)
 }
 
+fn counter() -> impl Strategy<Value = u64> {
+    0..=field::COUNTER_MAX
+}
+
 fn words() -> impl Strategy<Value = String> {
     "[ -~äß→]{0,40}"
 }
@@ -61,7 +65,7 @@ fn report() -> impl Strategy<Value = AttemptReport> {
 fn hello() -> impl Strategy<Value = Hello> {
     let who = (uuid(), uuid(), select(vec![Kind::Agent, Kind::Operator]), version(), of(digest()), of(platform()));
     let lists = (vec("[0-9A-F]{1,16}", 0..3), vec("[a-z.]{1,20}", 0..3), vec(report(), 0..3));
-    let state = (any::<u64>(), of(uuid()), of(select(&Phase::ALL[..])));
+    let state = (counter(), of(uuid()), of(select(&Phase::ALL[..])));
     let host = (of("[a-z ]{1,20}"), of(select(&Channel::ALL[..])), of(select(&Channel::ALL[..])), of(version()));
     (who, lists, state, host).prop_map(|(who, lists, state, host)| Hello {
         uid: ExecutorUid::new(who.0),
@@ -99,8 +103,8 @@ fn node() -> impl Strategy<Value = Node> {
 fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         hello().prop_map(|hello| Request::Hello(Box::new(hello))),
-        any::<u64>().prop_map(|n| Request::Heartbeat { generation: Generation(n) }),
-        (uuid(), any::<u64>(), select(&Phase::ALL[..]), any::<u64>(), any::<u64>()).prop_map(
+        counter().prop_map(|n| Request::Heartbeat { generation: Generation(n) }),
+        (uuid(), counter(), select(&Phase::ALL[..]), counter(), counter()).prop_map(
             |(attempt, generation, phase, bytes_done, bytes_total)| {
                 Request::Progress(Progress {
                     attempt: AttemptId::new(attempt),
@@ -111,7 +115,7 @@ fn request() -> impl Strategy<Value = Request> {
                 })
             }
         ),
-        (uuid(), any::<u64>())
+        (uuid(), counter())
             .prop_map(|(id, n)| Request::ReadyToSwap { attempt: AttemptId::new(id), generation: Generation(n) }),
         report().prop_map(|report| Request::Report(Box::new(report))),
         vec(node(), 0..4).prop_map(|nodes| Request::Inventory(Inventory::Full(nodes))),
@@ -269,6 +273,7 @@ fn an_error_names_the_field_and_what_was_given() {
     for (spoil, field) in [
         (Box::new(|hello: &mut v1::Hello| hello.version = "v1".to_owned()) as Box<dyn Fn(&mut v1::Hello)>, "version"),
         (Box::new(|hello| hello.kind = 0), "kind"),
+        (Box::new(|hello| hello.generation = field::COUNTER_MAX + 1), "generation"),
         (Box::new(|hello| hello.release_key_ids = vec!["xyz".to_owned()]), "release_key_ids"),
         (Box::new(|hello| hello.unsent_outcomes = vec![v1::Report::default()]), "unsent_outcomes.attempt"),
         (Box::new(|hello| hello.unsent_outcomes = vec![wire_report(); 257]), "unsent_outcomes"),
@@ -276,6 +281,31 @@ fn an_error_names_the_field_and_what_was_given() {
         let mut spoiled = hello.clone();
         spoil(&mut spoiled);
         assert_eq!(Hello::try_from(spoiled).expect_err("refused").field, field);
+    }
+}
+
+#[test]
+fn numbers_that_count_nothing_are_refused_by_field() {
+    use v1::sync_executor_request::Message;
+    let attempt = Uuid::from_u128(7).to_string();
+    let phase = v1::Phase::Downloading.into();
+    let progress = v1::Progress { attempt: attempt.clone(), phase, ..v1::Progress::default() };
+    for n in [field::COUNTER_MAX + 1, i64::MAX.unsigned_abs() - 1, u64::MAX] {
+        let hello = v1::Hello { generation: n, ..v1::Hello::from(hello_of_today()) };
+        for (message, field) in [
+            (Message::Hello(hello), "hello.generation"),
+            (Message::Heartbeat(v1::Heartbeat { generation: n }), "heartbeat.generation"),
+            (Message::Progress(v1::Progress { generation: n, ..progress.clone() }), "progress.generation"),
+            (Message::Progress(v1::Progress { bytes_done: n, ..progress.clone() }), "progress.bytes_done"),
+            (Message::Progress(v1::Progress { bytes_total: n, ..progress.clone() }), "progress.bytes_total"),
+            (
+                Message::ReadyToSwap(v1::ReadyToSwap { attempt: attempt.clone(), generation: n }),
+                "ready_to_swap.generation",
+            ),
+        ] {
+            let error = sync::request(v1::SyncExecutorRequest { message: Some(message) }).expect_err("refused");
+            assert_eq!(error.field, field);
+        }
     }
 }
 

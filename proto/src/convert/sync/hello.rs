@@ -47,7 +47,7 @@ impl TryFrom<v1::Hello> for Hello {
             platform: field::optional("platform", &wire.platform)?,
             release_key_ids: key_ids(wire.release_key_ids)?,
             capabilities: capabilities(wire.capabilities),
-            generation: Generation(wire.generation),
+            generation: Generation(field::counter("generation", wire.generation)?),
             open_attempt: field::optional("open_attempt", &wire.open_attempt)?,
             phase: vocabulary::phase(wire.phase),
             unsent_outcomes: unsent(wire.unsent_outcomes)?,

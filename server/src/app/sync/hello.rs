@@ -11,7 +11,9 @@ use domain::attempt::{Input, Outcome, OutcomeWaiting};
 use domain::audit::EventKind;
 use domain::executor::State;
 use domain::sync::{AttemptReport, Hello};
-use domain::{Actor, AttemptId, Epoch, Executor, ExecutorName, ExecutorUid, InstanceId, Reason, Refusal, Timestamp};
+use domain::{
+    Actor, AttemptId, Epoch, Executor, ExecutorName, ExecutorUid, Generation, InstanceId, Reason, Refusal, Timestamp,
+};
 use store::SessionOpened;
 
 use super::duel::{self, Duel};
@@ -26,6 +28,10 @@ const STAY_AWAY: Duration = Duration::from_secs(10 * 60);
 
 /// Why a session is over that no driver has taken over, for the feed: as `Close::Unavailable` says it.
 const TURNED_AWAY: &str = "unavailable";
+
+/// Highest generation above the stored one that a hello is believed: half of what is taken from the wire, so that whoever says
+/// it leaves room for all that is ever counted after it.
+const TOLD_MAX: Generation = Generation(1 << 52);
 
 /// What became of a hello.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +121,12 @@ impl App {
         };
         if executor.state == State::Deactivated {
             return Ok(Some(Admitted::Refused(desired::deactivated(executor))));
+        }
+        if hello.generation > executor.generation.max(TOLD_MAX) {
+            let message =
+                format!("hello.generation: {} is more than {TOLD_MAX}, which nothing counts to", hello.generation);
+            let refusal = Refusal::new(Reason::ProtocolViolation, message).with("field", "hello.generation");
+            return Ok(Some(Admitted::Refused(refusal)));
         }
         if let Some(kind) = executor.kind.filter(|kind| *kind != hello.kind) {
             let message = format!(
