@@ -35,8 +35,16 @@ pub enum Command {
     CheckConfig,
     /// Bring the database's schema to this version; `run` does it too
     Migrate,
-    /// After a restored backup: end pending upgrades, void join tokens, list the identities to check
-    AfterRestore,
+    /// After a restored backup: end pending upgrades, void join tokens, list the API tokens and identities to check
+    AfterRestore(AfterRestore),
+}
+
+/// What to do beside it.
+#[derive(Debug, ClapArgs)]
+pub struct AfterRestore {
+    /// Revoke every API token, owners' too; `bootstrap` makes new ones
+    #[arg(long)]
+    pub revoke_tokens: bool,
 }
 
 /// What to make.

@@ -57,7 +57,7 @@ fn carry_out(command: Command, config: Config) -> anyhow::Result<()> {
             Command::Run => serve::serve(config).await,
             Command::Bootstrap(wanted) => bootstrap::bootstrap(&config, wanted).await,
             Command::Migrate => open(&config).await.map(|_| say("the database has this version's schema")),
-            Command::AfterRestore => restore::after_restore(&config).await,
+            Command::AfterRestore(wanted) => restore::after_restore(&config, wanted).await,
             Command::CheckConfig => Ok(()),
         }
     })

@@ -112,6 +112,8 @@ async fn restored() -> Result {
     let desired = stream.desired().await?;
     let unused = daemon.join_word("web-3").await?;
 
+    let leaked = token(&daemon).await?;
+
     fs::create_dir(daemon.folder().join("backup"))?;
     for line in commands("Back up")? {
         carry_out(&mut daemon, &line).await?;
@@ -131,6 +133,7 @@ async fn restored() -> Result {
     let deactivate = v1::DeactivateExecutorRequest { name: thief.name().to_owned() };
     daemon.client("owner").await?.executors().deactivate_executor(deactivate).await?;
     drop(stream);
+    revoke(&daemon, &leaked).await?;
 
     let mut told = String::new();
     for line in commands("Restore")? {
@@ -142,6 +145,10 @@ async fn restored() -> Result {
     for name in ["web-1", "web-2", "web-4"] {
         ensure!(told.contains(&format!("organizations/acme/executors/{name}")), "{name} is not listed: {told}");
     }
+
+    // bootstrap's three, and the one whose revocation the backup does not know.
+    ensure!(told.contains("API tokens that count   4"), "{told}");
+    ensure!(told.contains(&format!("{}  member  made 20", leaked.name)) && told.contains("  leaked\n"), "{told}");
 
     truth(&daemon, &mover, newest, &desired, &requested).await?;
     let gone = attempt(&daemon, &later.name).await.err().context("a request of the lost hour is known")?;
@@ -160,6 +167,44 @@ async fn restored() -> Result {
     daemon.client("owner").await?.executors().deactivate_executor(deactivate).await?;
     let refused = thief.connect().await.err().context("it was let in after all")?;
     ensure!(why(refused)? == "EXECUTOR_DEACTIVATED");
+    no_token_counts(&mut daemon, &leaked).await
+}
+
+/// A token that is about to be lost.
+async fn token(daemon: &Daemon) -> Result<v1::Token> {
+    let request = v1::CreateTokenRequest {
+        parent: "organizations/acme".to_owned(),
+        role: v1::Role::Member.into(),
+        display_name: "leaked".to_owned(),
+        ..v1::CreateTokenRequest::default()
+    };
+    let made = daemon.client("owner").await?.organizations().create_token(request).await?.into_inner();
+    made.token.context("no token")
+}
+
+async fn revoke(daemon: &Daemon, token: &v1::Token) -> Result {
+    let request = v1::RevokeTokenRequest { name: token.name.clone() };
+    daemon.client("owner").await?.organizations().revoke_token(request).await?;
+    Ok(())
+}
+
+/// When in doubt: every token goes, and bootstrap makes new ones.
+async fn no_token_counts(daemon: &mut Daemon, leaked: &v1::Token) -> Result {
+    let page = fs::read_to_string(workspace().join(PAGE))?;
+    let line = "novacula-server after-restore --data-dir /var/lib/novacula-server --revoke-tokens";
+    ensure!(page.contains(&format!("`{line}`")), "the page says another line");
+    carry_out(daemon, "systemctl stop novacula-server").await?;
+    let told = carry_out(daemon, line).await?;
+    ensure!(told.contains("API tokens revoked      4") && told.contains(&leaked.name), "{told}");
+    let told = carry_out(daemon, line).await?;
+    ensure!(told.contains("API tokens revoked      0"), "{told}");
+    daemon.start()?;
+    let refused = executor(daemon, "web-1").await.err().context("a revoked token counts")?;
+    ensure!(refused.downcast::<Status>().is_ok_and(|status| status.code() == tonic::Code::Unauthenticated));
+    carry_out(daemon, "systemctl stop novacula-server").await?;
+    daemon.bootstrap()?;
+    daemon.start()?;
+    executor(daemon, "web-1").await?;
     Ok(())
 }
 

@@ -2,18 +2,21 @@
 //!
 //! - Pending upgrades are cancelled: executors may have moved on, and a person asks again.
 //! - Join tokens are revoked: one that was used up after the backup would be good again.
+//! - API tokens are listed, or all revoked: one that was revoked after the backup counts again, which only a person can know.
 //! - Executors are listed: a deactivation, deletion or replacement after the backup is undone by it, which only a person can know.
 //!
 //! Generations need nothing: hello carries what each executor has seen, and the server goes on above it (rule 6).
 
 use domain::attempt::next::Input;
+use domain::audit::EventKind;
 use domain::executor::State;
-use domain::{Actor, Executor, ExecutorId, ExecutorName, ExecutorUid, JoinTokenId, OrganizationId};
+use domain::{Actor, Executor, ExecutorId, ExecutorName, ExecutorUid, JoinTokenId, OrganizationId, Timestamp, TokenId};
 use store::{ExecutorQuery, Page};
 
 use crate::app::App;
 use crate::app::commit::{Answer, Patience};
 use crate::app::error::Error;
+use crate::app::token::{token_event, token_name};
 
 /// Rows read at a time.
 const PAGE: usize = 500;
@@ -25,8 +28,32 @@ pub struct Restored {
     pub pending_ended: usize,
     /// Join tokens that could have been used.
     pub join_tokens_voided: usize,
+    /// API tokens that count, or did until now.
+    pub api_tokens: Vec<LiveToken>,
     /// Everybody in the backup.
     pub executors: Vec<Identity>,
+}
+
+/// What becomes of API tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiTokens {
+    /// They go on to count: a person compares them.
+    Keep,
+    /// All are revoked; the console makes new ones ([`App::bootstrap`]).
+    Revoke,
+}
+
+/// An API token of the backup that is neither expired nor revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveToken {
+    /// `organizations/…/tokens/…`, or `tokens/…` of the installation.
+    pub name: String,
+    /// `owner`.
+    pub role: &'static str,
+    /// For people.
+    pub display_name: String,
+    /// When it was made.
+    pub create_time: Timestamp,
 }
 
 /// An identity to check.
@@ -45,19 +72,51 @@ impl App {
     ///
     /// # Errors
     /// The store's; what was done before stays done.
-    pub async fn after_restore(&self) -> Result<Restored, Error> {
+    pub async fn after_restore(&self, api_tokens: ApiTokens) -> Result<Restored, Error> {
         let mut done = Restored::default();
+        self.restore_api_tokens(None, api_tokens, &mut done).await?;
         let mut after: Option<OrganizationId> = None;
         loop {
             let page = Page { after: after.take(), limit: PAGE };
             let organizations = self.store.organization_list(page).await?;
             for organization in &organizations {
+                self.restore_api_tokens(Some(&organization.id), api_tokens, &mut done).await?;
                 self.restore_join_tokens(&organization.id, &mut done).await?;
                 self.restore_executors(&organization.id, &mut done).await?;
             }
             match organizations.last() {
                 Some(last) if organizations.len() == PAGE => after = Some(last.id.clone()),
                 _ => return Ok(done),
+            }
+        }
+    }
+
+    async fn restore_api_tokens(
+        &self,
+        organization: Option<&OrganizationId>,
+        wanted: ApiTokens,
+        done: &mut Restored,
+    ) -> Result<(), Error> {
+        let mut after: Option<TokenId> = None;
+        loop {
+            let page = Page { after: after.take(), limit: PAGE };
+            let tokens = self.store.token_list(organization, page).await?;
+            let now = self.now().await?;
+            for token in tokens.iter().filter(|token| token.revoke_time.is_none() && token.expire_time > now) {
+                if wanted == ApiTokens::Revoke {
+                    let event = token_event(EventKind::TokenRevoked, token, Actor::Console, now);
+                    self.store.token_revoke(&token.id, now, &[event]).await?;
+                }
+                done.api_tokens.push(LiveToken {
+                    name: token_name(token),
+                    role: token.role.as_str(),
+                    display_name: token.display_name.clone(),
+                    create_time: token.create_time,
+                });
+            }
+            match tokens.last() {
+                Some(last) if tokens.len() == PAGE => after = Some(last.id.clone()),
+                _ => return Ok(()),
             }
         }
     }
@@ -70,7 +129,7 @@ impl App {
             for token in tokens.iter().filter(|token| token.revoke_time.is_none()) {
                 let now = self.now().await?;
                 let event = domain::Event {
-                    kind: domain::audit::EventKind::JoinTokenRevoked,
+                    kind: EventKind::JoinTokenRevoked,
                     actor: Actor::Console,
                     target: format!("organizations/{organization}/joinTokens/{}", token.id),
                     organization: Some(organization.clone()),

@@ -151,7 +151,7 @@ impl App {
     }
 }
 
-fn token_event(kind: EventKind, record: &TokenRecord, actor: Actor, now: Timestamp) -> Event {
+pub(crate) fn token_event(kind: EventKind, record: &TokenRecord, actor: Actor, now: Timestamp) -> Event {
     Event {
         kind,
         actor,
