@@ -91,7 +91,8 @@ impl From<tonic::Status> for Error {
         if status.code() == Code::Unavailable && info.is_none() {
             return Self::Unreachable { server: "the control plane".to_owned(), source: Box::new(status) };
         }
-        if status.code() == Code::DeadlineExceeded {
+        // The transport says CANCELLED when its time is over; nobody else does, since we cancel nothing.
+        if matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled) && info.is_none() {
             return Self::TimedOut(format!("{}; ask again, or raise --timeout", status.message()));
         }
         let mut text = status.message().to_owned();

@@ -1,5 +1,6 @@
-//! The control plane as people run it: `novacula-server` as a process, its commands and signals, the calls that our pages
-//! show, restored backups, long absences, and peers that mean harm measured against its memory.
+//! The control plane as people run it: `novacula-server` as a process, its commands and signals, every command of
+//! `novacula`, the calls that our pages show, restored backups, long absences, and peers that mean harm
+//! measured against its memory.
 
 mod absence;
 
@@ -8,6 +9,8 @@ mod agent;
 mod calls;
 
 mod certificates;
+
+mod cli;
 
 mod commands;
 
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     trials.extend(drain::trials());
     trials.extend(certificates::trials());
     trials.extend(calls::trials());
+    trials.extend(cli::trials());
     trials.extend(enrol::trials());
     trials.extend(flood::trials());
     trials.extend(absence::trials());

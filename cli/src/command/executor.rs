@@ -129,6 +129,10 @@ async fn explain(session: &Session, name: String) -> Result<(), Error> {
 }
 
 async fn update(session: &Session, name: String, channel: Option<Channel>, labels: &[String]) -> Result<(), Error> {
+    if channel.is_none() && labels.is_empty() {
+        return Err(Error::Config("nothing to change: give --channel or --label".to_owned()));
+    }
+    let labels = labels.iter().map(|label| pair(label)).collect::<Result<Vec<_>, _>>()?;
     let mut client = client(session).await?;
     let mut paths = Vec::new();
     let mut executor = client.get_executor(v1::GetExecutorRequest { name }).await?.into_inner();
@@ -136,24 +140,23 @@ async fn update(session: &Session, name: String, channel: Option<Channel>, label
         executor.set_channel(wire_channel(channel));
         paths.push("channel".to_owned());
     }
-    for label in labels {
-        let (key, value) =
-            label.split_once('=').ok_or_else(|| Error::Config(format!("--label {label:?} is not KEY=VALUE")))?;
+    if !labels.is_empty() {
+        paths.push("labels".to_owned());
+    }
+    for (key, value) in labels {
         if value.is_empty() {
             executor.labels.remove(key);
         } else {
             executor.labels.insert(key.to_owned(), value.to_owned());
         }
     }
-    if !labels.is_empty() {
-        paths.push("labels".to_owned());
-    }
-    if paths.is_empty() {
-        return Err(Error::Config("nothing to change: give --channel or --label".to_owned()));
-    }
     let request =
         v1::UpdateExecutorRequest { executor: Some(executor), update_mask: Some(prost_types::FieldMask { paths }) };
     show(session, &client.update_executor(request).await?.into_inner())
+}
+
+fn pair(label: &str) -> Result<(&str, &str), Error> {
+    label.split_once('=').ok_or_else(|| Error::Config(format!("--label {label:?} is not KEY=VALUE")))
 }
 
 async fn delete(session: &Session, name: String, yes: bool) -> Result<(), Error> {
