@@ -2,6 +2,8 @@
 //! SDK's loop, over real TLS, with the keys of this build) and is applied nowhere. The old version runs on, its stream stays
 //! up, and the attempt says what was wrong.
 
+mod served;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,7 +32,7 @@ const TARGET: &str = "1.3.0";
 const BYTES: &[u8] = b"\x7fELF the bytes of 1.3.0";
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![
+    let mut trials = vec![
         trial("what_is_signed_by_a_trusted_key_is_applied", good),
         trial("an_unknown_key_beside_a_known_one_is_accepted", unknown_beside_known),
         trial("wrong_key_is_not_applied", wrong_key),
@@ -44,7 +46,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("truncated_bytes_are_not_applied", truncated),
         trial("a_download_uri_into_the_local_network_is_not_asked", local_network),
         trial("a_release_below_the_floor_is_not_applied", below_floor),
-    ]
+    ];
+    trials.extend(served::trials());
+    trials
 }
 
 /// What is offered, as the attacker made it.
@@ -109,18 +113,17 @@ impl Executor for Host {
 
 impl Scene {
     async fn start() -> Result<Self> {
+        Self::start_with(download::Policy::default()).await
+    }
+
+    async fn start_with(downloads: download::Policy) -> Result<Self> {
         let plane = Plane::start().await?;
         let (_, folder) = plane.enrol("web-1").await?;
         let directory = folder.path().join("bin");
         std::fs::create_dir(&directory)?;
         let journal = Journal::new(folder.path());
         let host = Arc::new(Host { directory, journal: journal.clone(), calls: Mutex::default() });
-        let options = Options {
-            journal,
-            credentials: CredentialStore::new(folder.path()),
-            downloads: download::Policy::default(),
-            status: None,
-        };
+        let options = Options { journal, credentials: CredentialStore::new(folder.path()), downloads, status: None };
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(driver::run(Arc::clone(&host), options, shutdown.clone()));
         let scene = Self { plane, host, shutdown, running, _folder: folder };

@@ -27,6 +27,8 @@ mod renewal;
 
 mod yank;
 
+mod web;
+
 use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -58,14 +60,16 @@ fn trial<F>(name: &'static str, case: fn() -> F) -> Trial
 where
     F: Future<Output = Result> + 'static,
 {
-    Trial::test(name, move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let end = runtime.block_on(async { tokio::time::timeout(STUCK, case()).await });
-        runtime.shutdown_timeout(Duration::from_secs(1));
-        match end {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(format!("{error:?}").into()),
-            Err(_) => Err(format!("stuck for {STUCK:?}").into()),
-        }
-    })
+    Trial::test(name, move || run(case).map_err(|error| format!("{error:?}").into()))
+}
+
+/// Its runtime.
+fn run<F>(case: fn() -> F) -> Result
+where
+    F: Future<Output = Result> + 'static,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let end = runtime.block_on(async { tokio::time::timeout(STUCK, case()).await });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    end.unwrap_or_else(|_| Err(anyhow::anyhow!("stuck for {STUCK:?}")))
 }

@@ -240,7 +240,7 @@ async fn download_uri_into_the_local_network() {
 }
 
 #[tokio::test]
-async fn swapped_url() {
+async fn download_uri_that_is_no_plain_https_url_or_path() {
     let scene = Scene::new(vec![ok(BYTES)]).await;
     for uri in [
         "http://example.com/agent",
