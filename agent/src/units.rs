@@ -122,6 +122,9 @@ StartLimitIntervalSec=0
 Type=oneshot
 # The old code alone: the live binary may be what went silent.
 ExecStart=-{previous} dead-man{flags}
+# What it says is kept; that it began and ended, again and again, is not.
+SyslogLevel=notice
+LogLevelMax=notice
 TimeoutStartSec={limit}
 StateDirectory=novacula
 StateDirectoryMode=0700

@@ -37,11 +37,16 @@ pub async fn before_start(layout: &Layout) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The timer: one look of the dead man.
+/// The timer: one look of the dead man. With nothing open, as nearly always, it costs one read of the journal: nobody is asked
+/// and no program is started.
 ///
 /// # Errors
 /// When the journal cannot be used or the old version cannot be brought back.
 pub async fn dead_man(layout: &Layout) -> Result<(), Failure> {
+    let state = Journal::new(layout.state_dir()).read().map_err(|error| Failure::because(&error))?;
+    if state.open.is_none() {
+        return Ok(());
+    }
     let config = Config::read_leniently(layout.config());
     let manager = Manager::of_host(layout);
     if is_stopped(&manager).await {

@@ -7,14 +7,24 @@ use harness::{
     fleet::{Fleet, Manager},
     lab::{self, Lab, Network},
     parts::trial,
+    wait,
 };
 use libtest_mimic::Trial;
 
 use crate::programs::programs;
 use crate::upgrade::PACE;
 
-const UNITS: [&str; 4] =
-    ["novacula-agent.service", "novacula-agent-rollback.service", "novacula-agent-deadman.service", TIMER];
+const UNITS: [&str; 4] = ["novacula-agent.service", "novacula-agent-rollback.service", DEAD_MAN, TIMER];
+
+const DEAD_MAN: &str = "novacula-agent-deadman.service";
+
+/// A systemctl that the dead man alone finds, and that leaves a trace.
+const DECOY: &str = "
+    mkdir -p /opt/decoy /etc/systemd/system/novacula-agent-deadman.service.d
+    printf '#!/bin/bash\\necho > /var/lib/novacula/asked\\n' > /opt/decoy/systemctl
+    chmod 755 /opt/decoy/systemctl
+    printf '[Service]\\nEnvironment=PATH=/opt/decoy\\n' > /etc/systemd/system/novacula-agent-deadman.service.d/decoy.conf
+    systemctl daemon-reload";
 
 const TIMER: &str = "novacula-agent-deadman.timer";
 
@@ -33,6 +43,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("units::systemd_finds_nothing_to_complain_about", lab::PARTS, check),
         trial("units::readme_ends_with_a_dead_man_that_looks", lab::PARTS, readme),
+        trial("units::idle_dead_man_asks_nobody_and_says_nothing", lab::PARTS, idle),
         trial("units::the_control_plane_runs_as_a_service", lab::PARTS, serves),
     ]
 }
@@ -53,6 +64,23 @@ fn readme() -> Result<()> {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(output.status.code() == Some(1) && said.contains(&format!("{TIMER} is not active")), "{said}");
     ensure!(said.contains(&format!("systemctl start {TIMER}")), "no remedy: {said}");
+    Ok(())
+}
+
+/// Nothing is open: a look starts no other program and leaves no line, of its own or of systemd's.
+fn idle() -> Result<()> {
+    let mut fleet = Fleet::start(&programs(), Manager::Systemd, PACE)?;
+    let lab = fleet.host.machine()?;
+    lab.run(["bash", "-e", "-c", DECOY])?;
+    let begin = || lab.property(DEAD_MAN, "ExecMainStartTimestampMonotonic");
+    for _ in 0..3 {
+        let last = begin()?;
+        wait::until("the dead man's next look", SOON, begin, |now| *now != last)?;
+    }
+    ensure!(lab.property(DEAD_MAN, "ExecMainStatus")? == "0", "he did not look");
+    ensure!(!lab.exists("/var/lib/novacula/asked")?, "systemctl was started");
+    let said: Vec<_> = lab.journal(Some(DEAD_MAN))?.into_iter().map(|entry| entry.message).collect();
+    ensure!(said.is_empty(), "lines of an idle host: {said:#?}");
     Ok(())
 }
 
