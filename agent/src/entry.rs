@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command as Process, ExitCode};
 
 use clap::{CommandFactory, FromArgMatches};
@@ -15,6 +16,7 @@ use crate::config::{Config, LogFormat};
 use crate::exit::Failure;
 use crate::layout::Layout;
 use crate::output::{Impatient, chain, tell};
+use crate::service_manager::supervise::elder::elder;
 use crate::service_manager::supervise::parent::{Ended, Parent};
 use crate::{doctor, enroll, install, pin, run, status, ways_back};
 
@@ -44,6 +46,9 @@ pub(crate) fn main(version: &'static str) -> ExitCode {
 
 fn begin(arguments: Arguments, version: &str) -> Result<ExitCode, Failure> {
     let layout = arguments.layout();
+    if let Command::Run(Run { supervise: true }) = &arguments.command {
+        give_way(&layout);
+    }
     let version: Version = version.parse().map_err(|error: domain::version::Error| Failure::failed(chain(&error)))?;
     // Only `run` needs a configuration that is right; the ways back and `doctor` work under a broken one.
     let config = match &arguments.command {
@@ -78,7 +83,11 @@ async fn command(
             crate::misbehaviour::at_start();
             run::run(layout.clone(), version, config).await?;
         }
-        Command::Run(Run { supervise: true }) => return supervise(layout, &config).await.map(Some),
+        Command::Run(Run { supervise: true }) => {
+            #[cfg(feature = "fault-points")]
+            crate::misbehaviour::at_supervision();
+            return supervise(layout, &config).await.map(Some);
+        }
         Command::Install(arguments) => install::install(layout, &arguments).await?,
         Command::Uninstall(arguments) => install::uninstall(layout, &arguments).await?,
         Command::Status(arguments) => status::status(layout, &version, arguments.output).await?,
@@ -130,11 +139,26 @@ fn die_with_the_supervisor() {
     }
 }
 
-/// The confirmed binary takes this process over, with its process id and its arguments.
+/// An unconfirmed version lets the old one supervise it. Returns when there is no need to, or no way.
+fn give_way(layout: &Layout) {
+    let Some(previous) = elder(layout) else {
+        return;
+    };
+    tell("novacula-agent: an upgrade is open, and its old version supervises it: going on as .prev");
+    let failure = go_on_as(&previous);
+    tell(&format!("novacula-agent: {failure}; an unconfirmed version supervises itself"));
+}
+
+/// The confirmed binary takes this process over.
 fn become_the_new_binary(layout: &Layout) -> Failure {
     tracing::info!("going on as the confirmed version");
-    let error = Process::new(layout.binary()).args(std::env::args_os().skip(1)).exec();
-    Failure::failed(format!("execute {}: {error}", layout.binary().display()))
+    go_on_as(layout.binary())
+}
+
+/// `binary` takes this process over, with its process id and its arguments. Returns only when it cannot.
+fn go_on_as(binary: &Path) -> Failure {
+    let error = Process::new(binary).args(std::env::args_os().skip(1)).exec();
+    Failure::failed(format!("execute {}: {error}", binary.display()))
 }
 
 /// Logs to stderr. journald adds time and level of its own, so they are left out there.

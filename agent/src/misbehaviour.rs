@@ -63,6 +63,15 @@ pub(crate) fn at_start() {
     }
 }
 
+/// At the very beginning of `run --supervise`: a version that hangs or crashes is no better as a parent.
+pub(crate) fn at_supervision() {
+    match CHOSEN.get() {
+        Some(Misbehaviour::CrashAtStart) => crash("crashing as a parent, as this test build does"),
+        Some(Misbehaviour::HangBeforeReady | Misbehaviour::HangAfterReady) => hang(),
+        _ => {}
+    }
+}
+
 /// After READY.
 pub(crate) fn after_ready(layout: &Layout) {
     match CHOSEN.get() {

@@ -35,7 +35,7 @@ const NO_UPGRADE: &str = "a crash loop that no upgrade caused";
 type Body = fn() -> Result<()>;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let bodies: [(&str, Body); 9] = [
+    let bodies: [(&str, Body); 10] = [
         ("outage_and_its_end_roll_nothing_back", || outage(Manager::Systemd)),
         ("outage_and_its_end_roll_nothing_back_supervised", || outage(Manager::Supervise)),
         ("five_upgrades_in_a_row_are_no_crash_loop", || five(Manager::Systemd)),
@@ -50,6 +50,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("power_cut_after_the_swap_hides_no_deafness", || {
             power_cut(Misbehaviour::NeverConnects, SHORT, &["NO_CONNECTION"])
         }),
+        ("end_of_the_container_after_the_swap_hides_no_hang", new_supervisor),
     ];
     bodies.into_iter().map(|(name, body)| trial(format!("upgrade::{name}"), lab::PARTS, body)).collect()
 }
@@ -152,6 +153,24 @@ fn power_cut(misbehaviour: Misbehaviour, window: Duration, codes: &[&str]) -> Re
     fleet.wait_online(FIRST)?;
     fleet.expect_live(&fleet.first())?;
     fleet.host.expect_nothing_failed()
+}
+
+/// Parent and child are gone right after the swap; what is started again is a version that hangs, as a parent too.
+fn new_supervisor() -> Result<()> {
+    let pace = Pace { probation: Duration::from_secs(3), window: SHORT };
+    let mut fleet = Fleet::start(&programs(), Manager::Supervise, pace)?;
+    let next = fleet.publish(NEXT, &Edition::bad(NEXT, Misbehaviour::HangAfterReady))?;
+    fleet.request(NEXT)?;
+    fleet.wait_said("goes wrong on purpose", 1)?;
+    fleet.host.kill()?;
+    fleet.expect_live(&next)?;
+    fleet.host.start()?;
+    let attempt = fleet.wait_ended(LIMIT)?;
+    expect(&fleet, &attempt, "outcome", "OUTCOME_ROLLED_BACK")?;
+    expect(&fleet, &attempt, "errorCode", "HANG")?;
+    fleet.wait_online(FIRST)?;
+    fleet.expect_live(&fleet.first())?;
+    fleet.expect_previous(&fleet.first())
 }
 
 fn same(one: &Path, other: &Path) -> Result<bool> {

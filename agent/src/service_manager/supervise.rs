@@ -1,8 +1,10 @@
 //! Hosts without systemd: a parent of our own keeps the same contract for its child.
 //!
 //! The parent runs the old code all through an upgrade, so it is the one that counts, times and brings back; after the
-//! confirmation it re-executes itself from the new binary. Two things are shared through the state directory: a datagram
+//! confirmation it re-executes itself from the new binary. A parent that is started anew in between gives way to the old code. Two things are shared through the state directory: a datagram
 //! socket, on which the child says what sd_notify says and asks for a restart, and the child's output in [`output::FILE`].
+
+pub mod elder;
 
 pub mod output;
 

@@ -117,6 +117,21 @@ impl Host {
         }
     }
 
+    /// Kills a supervised agent and its parent on the spot, as the end of a container would; [`start`](Self::start) begins anew
+    /// with the binary that is live then.
+    ///
+    /// # Errors
+    /// For a machine, whose power can be cut.
+    pub fn kill(&mut self) -> Result<()> {
+        match self {
+            Self::Machine(_) => anyhow::bail!("cut the machine's power instead"),
+            Self::Folder(folder) => {
+                folder.parent = None;
+                Ok(())
+            }
+        }
+    }
+
     /// What README lets a person ask last: whether all is as an upgrade needs it.
     ///
     /// # Errors
