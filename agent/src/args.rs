@@ -124,7 +124,7 @@ pub struct Install {
 /// How to uninstall.
 #[derive(Debug, Args)]
 pub struct Uninstall {
-    /// Also remove the binary and its previous version, the journal and the certificate
+    /// Also remove the binary and its previous version, the settings, the journal and the certificate
     #[arg(long)]
     pub purge: bool,
 }

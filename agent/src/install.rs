@@ -115,9 +115,13 @@ pub async fn uninstall(layout: &Layout, arguments: &Uninstall) -> Result<(), Fai
 }
 
 fn purge(layout: &Layout) -> Result<(), Failure> {
-    let files = [layout.previous(), layout.previous_new(), layout.back(), layout.binary().to_owned()];
-    for path in files {
-        remove_if_there(&path).map_err(|error| Failure::because(&error))?;
+    let binaries = [layout.previous(), layout.previous_new(), layout.back(), layout.binary().to_owned()];
+    for path in binaries.iter().map(AsRef::as_ref).chain([layout.config()]) {
+        remove_if_there(path).map_err(|error| Failure::because(&error))?;
+        if let Some(directory) = path.parent() {
+            // Whatever else is in it is not ours.
+            let _ = fs::remove_dir(directory);
+        }
     }
     match fs::remove_dir_all(layout.state_dir()) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

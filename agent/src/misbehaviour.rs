@@ -29,11 +29,16 @@ pub enum Misbehaviour {
     NeverConnects,
     /// It ends with status 3 as soon as its stream is up and noted, before it is confirmed.
     CrashAfterConnect,
+    /// All is well, but it connects only a while after it is ready.
+    ConnectsLate,
     /// It ends with status 3 this long after each start.
     CrashEvery(Duration),
 }
 
 static CHOSEN: OnceLock<Misbehaviour> = OnceLock::new();
+
+/// Long enough for a test to do something between READY and the first connection.
+const LATE: Duration = Duration::from_secs(4);
 
 /// Status of every crash here.
 const CRASHED: i32 = 3;
@@ -77,6 +82,7 @@ pub(crate) fn after_ready(layout: &Layout) {
     match CHOSEN.get() {
         Some(Misbehaviour::HangAfterReady) => hang(),
         Some(Misbehaviour::ExitClean) => end(0),
+        Some(Misbehaviour::ConnectsLate) => pause(LATE),
         Some(Misbehaviour::CrashAfterConnect) => {
             let journal = Journal::new(layout.state_dir());
             std::thread::spawn(move || {

@@ -2,17 +2,18 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use harness::{
-    fleet::{Fleet, Manager},
+    fleet::{Fleet, Manager, edition::Edition, host::Host},
     lab::{self, Lab, Network},
     parts::trial,
     wait,
 };
 use libtest_mimic::Trial;
+use serde_json::Value;
 
 use crate::programs::programs;
-use crate::upgrade::PACE;
+use crate::upgrade::{PACE, expect};
 
 const UNITS: [&str; 4] = ["novacula-agent.service", "novacula-agent-rollback.service", DEAD_MAN, TIMER];
 
@@ -25,6 +26,14 @@ const DECOY: &str = "
     chmod 755 /opt/decoy/systemctl
     printf '[Service]\\nEnvironment=PATH=/opt/decoy\\n' > /etc/systemd/system/novacula-agent-deadman.service.d/decoy.conf
     systemctl daemon-reload";
+
+/// Everything that an agent may leave behind; drop-ins are their author's.
+const LEFT: &str = "
+    find /opt/novacula /var/lib/novacula /etc/novacula /run/novacula-agent -type f 2>/dev/null
+    find /etc/systemd/system -name 'novacula-agent*' -not -type d -not -path '*.d/*'
+    true";
+
+const NEXT: &str = "1.1.0";
 
 const TIMER: &str = "novacula-agent-deadman.timer";
 
@@ -44,6 +53,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("units::systemd_finds_nothing_to_complain_about", lab::PARTS, check),
         trial("units::readme_ends_with_a_dead_man_that_looks", lab::PARTS, readme),
         trial("units::idle_dead_man_asks_nobody_and_says_nothing", lab::PARTS, idle),
+        trial("units::host_is_pinned_freed_upgraded_and_left_clean", lab::PARTS, host),
         trial("units::the_control_plane_runs_as_a_service", lab::PARTS, serves),
     ]
 }
@@ -81,6 +91,49 @@ fn idle() -> Result<()> {
     ensure!(!lab.exists("/var/lib/novacula/asked")?, "systemctl was started");
     let said: Vec<_> = lab.journal(Some(DEAD_MAN))?.into_iter().map(|entry| entry.message).collect();
     ensure!(said.is_empty(), "lines of an idle host: {said:#?}");
+    Ok(())
+}
+
+/// What a person does with a host in its life: pin it, free it, upgrade it, remove everything, install again.
+fn host() -> Result<()> {
+    let mut fleet = Fleet::start(&programs(), Manager::Systemd, PACE)?;
+    fleet.publish(NEXT, &Edition::good(NEXT))?;
+    pinned(&fleet, &["pin", "--reason", "audit week"], true)?;
+    let refused = fleet.request(NEXT).err().context("a pinned host was asked")?;
+    let said = format!("{refused:#}");
+    ensure!(said.contains("EXECUTOR_PINNED") && said.contains("audit week"), "{said}");
+    pinned(&fleet, &["unpin"], false)?;
+    let attempt = fleet.upgrade(NEXT, SOON)?;
+    expect(&fleet, &attempt, "outcome", "OUTCOME_SUCCEEDED")?;
+
+    person(&fleet, &["uninstall", "--purge"])?;
+    let lab = fleet.host.machine()?;
+    let left = lab.run(["bash", "-c", LEFT])?;
+    ensure!(left.is_empty(), "left by uninstall --purge: {left}");
+    let units = lab.run(["systemctl", "list-units", "--all", "--plain", "--no-legend", "novacula*"])?;
+    ensure!(units.is_empty(), "units after uninstall --purge: {units}");
+
+    fleet.host.install()?;
+    let lab = fleet.host.machine()?;
+    for unit in ["novacula-agent.service", TIMER] {
+        ensure!(lab.property(unit, "ActiveState")? == "active", "install started no {unit}");
+        ensure!(lab.property(unit, "UnitFileState")? == "enabled", "install enabled no {unit}");
+    }
+    fleet.host.expect_nothing_failed()
+}
+
+/// Does so, and waits until the control plane knows: at the next connection.
+fn pinned(fleet: &Fleet, words: &[&str], pinned: bool) -> Result<()> {
+    person(fleet, words)?;
+    let Host::Machine(lab) = &fleet.host else { bail!("units are systemd's") };
+    lab.run(["systemctl", "restart", "novacula-agent.service"])?;
+    let known = |executor: &Value| executor["online"] == true && (executor["pinned"] == true) == pinned;
+    wait::until("the pin to be known", SOON, || fleet.executor(), known).map(drop)
+}
+
+fn person(fleet: &Fleet, words: &[&str]) -> Result<()> {
+    let output = fleet.host.agent(words)?;
+    ensure!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent::Misbehaviour;
 use anyhow::{Result, bail, ensure};
@@ -35,9 +35,11 @@ const NO_UPGRADE: &str = "a crash loop that no upgrade caused";
 type Body = fn() -> Result<()>;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let bodies: [(&str, Body); 10] = [
-        ("outage_and_its_end_roll_nothing_back", || outage(Manager::Systemd)),
-        ("outage_and_its_end_roll_nothing_back_supervised", || outage(Manager::Supervise)),
+    let bodies: [(&str, Body); 12] = [
+        ("outage_and_its_end_roll_nothing_back", || outage(Manager::Systemd, Outage::OnProbation)),
+        ("outage_and_its_end_roll_nothing_back_supervised", || outage(Manager::Supervise, Outage::OnProbation)),
+        ("outage_since_the_restart_rolls_nothing_back", || outage(Manager::Systemd, Outage::SinceRestart)),
+        ("outage_since_the_restart_rolls_nothing_back_supervised", || outage(Manager::Supervise, Outage::SinceRestart)),
         ("five_upgrades_in_a_row_are_no_crash_loop", || five(Manager::Systemd)),
         ("five_upgrades_in_a_row_are_no_crash_loop_supervised", || five(Manager::Supervise)),
         ("crash_loop_long_after_success_swaps_nothing", bad_settings),
@@ -55,13 +57,28 @@ pub(crate) fn trials() -> Vec<Trial> {
     bodies.into_iter().map(|(name, body)| trial(format!("upgrade::{name}"), lab::PARTS, body)).collect()
 }
 
-fn outage(manager: Manager) -> Result<()> {
+/// When the control plane goes away.
+enum Outage {
+    /// Before the new version has ever connected.
+    SinceRestart,
+    /// After it has.
+    OnProbation,
+}
+
+fn outage(manager: Manager, outage: Outage) -> Result<()> {
     // Time to turn the control plane off before the version is confirmed, and to start on a busy machine.
     let pace = Pace { probation: Duration::from_secs(10), window: Duration::from_secs(20) };
     let mut fleet = Fleet::start(&programs(), manager, pace)?;
-    let next = fleet.publish(NEXT, &Edition::good(NEXT))?;
+    let edition = match outage {
+        Outage::SinceRestart => Edition::bad(NEXT, Misbehaviour::ConnectsLate),
+        Outage::OnProbation => Edition::good(NEXT),
+    };
+    let next = fleet.publish(NEXT, &edition)?;
     fleet.request(NEXT)?;
-    fleet.wait_phase("PHASE_CONFIRMING")?;
+    match outage {
+        Outage::SinceRestart => fleet.wait_said("goes wrong on purpose", 1)?,
+        Outage::OnProbation => fleet.wait_phase("PHASE_CONFIRMING").map(drop)?,
+    }
     fleet.control.turn_off();
     fleet.wait_said("the old code cannot reach the control plane either", LOOKS)?;
     fleet.expect_live(&next)?;
@@ -77,6 +94,7 @@ fn five(manager: Manager) -> Result<()> {
     let pace = Pace { probation: Duration::from_secs(1), ..PACE };
     let fleet = Fleet::start(&programs(), manager, pace)?;
     let mut before = fleet.first();
+    let begin = Instant::now();
     for version in ["1.1.0", "1.2.0", "1.3.0", "1.4.0", "1.5.0"] {
         let next = fleet.publish(version, &Edition::good(version))?;
         let attempt = fleet.upgrade(version, LIMIT)?;
@@ -84,6 +102,8 @@ fn five(manager: Manager) -> Result<()> {
         fleet.expect_previous(&before)?;
         before = next;
     }
+    // Inside one start limit, or they could not be taken for a crash loop.
+    ensure!(begin.elapsed() < LIMIT, "they took {:?}", begin.elapsed());
     fleet.expect_live(&before)?;
     ensure!(fleet.host.said("crash loop")? == 0, "a crash loop was seen");
     fleet.host.expect_nothing_failed()

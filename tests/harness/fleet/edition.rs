@@ -34,12 +34,13 @@ pub struct Edition {
     conduct: Conduct,
 }
 
-const WORDS: [(&str, Misbehaviour); 6] = [
+const WORDS: [(&str, Misbehaviour); 7] = [
     ("crash-at-start", Misbehaviour::CrashAtStart),
     ("hang-before-ready", Misbehaviour::HangBeforeReady),
     ("hang-after-ready", Misbehaviour::HangAfterReady),
     ("exit-clean", Misbehaviour::ExitClean),
     ("never-connects", Misbehaviour::NeverConnects),
+    ("connects-late", Misbehaviour::ConnectsLate),
     ("crash-after-connect", Misbehaviour::CrashAfterConnect),
 ];
 

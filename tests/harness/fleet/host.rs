@@ -141,6 +141,14 @@ impl Host {
         typed(self.machine()?, &steps[3])
     }
 
+    /// Installs from the download and starts everything, as a person who read `--help` may.
+    ///
+    /// # Errors
+    /// With what it said, or without systemd.
+    pub fn install(&mut self) -> Result<()> {
+        self.machine()?.run([INSTALLER, "install"]).map(drop)
+    }
+
     /// Runs a command of the live binary.
     ///
     /// # Errors
