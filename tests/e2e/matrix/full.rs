@@ -1,9 +1,10 @@
 //! Disks that are full for real: before the first byte, in the middle of the download, and when the swap is about to be
 //! journalled. The old version runs on, the error says what is full, nothing is left behind, and with room again it works.
+//! And when the old version is to come back: it does.
 
 use std::time::Duration;
 
-use agent::fault::{DOWNLOAD_CREATED, Passage, SWAP_BEGUN};
+use agent::fault::{DOWNLOAD_CREATED, Passage, SWAP_BEGUN, SWAP_SYNCED};
 use anyhow::{Context, Result, ensure};
 use executor_sdk::fault::JOURNAL_KEPT;
 use harness::{
@@ -29,10 +30,11 @@ const STATE: &str = "/var/lib/novacula";
 type Body = fn() -> Result<()>;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let bodies: [(&str, Body); 3] = [
+    let bodies: [(&str, Body); 4] = [
         ("full_before_the_download_is_refused", before),
         ("full_in_the_midst_of_the_download_fails", midst),
         ("full_when_the_swap_is_journalled_fails", journal),
+        ("full_at_the_way_back_is_no_obstacle", way_back),
     ];
     bodies.into_iter().map(|(name, body)| trial(format!("disk::{name}"), lab::PARTS, body)).collect()
 }
@@ -95,6 +97,37 @@ fn journal() -> Result<()> {
     says(fleet, &attempt, "JOURNAL", "No space left on device")?;
     ensure!(fleet.host.pid()? == before, "the old version did not run on");
     unharmed(&mut lane.fleet, &names)
+}
+
+/// The new version crashes, and there is no room for a copy of the old one.
+fn way_back() -> Result<()> {
+    let mut lane = Lane::start(Phase::CrashLoop)?;
+    let before = names(&mut lane.fleet)?;
+    let synced = Passage { scope: SWAP_BEGUN, point: SWAP_SYNCED, nth: 1 };
+    let attempt = lane.upgrade_with(&synced, |lab, pid| {
+        fill(lab, BINARIES)?;
+        lab.resume(pid)
+    })?;
+    expect(&lane.fleet, &attempt, "outcome", "OUTCOME_ROLLED_BACK")?;
+    expect(&lane.fleet, &attempt, "errorCode", "CRASH_LOOP")?;
+    ensure!(linked(&mut lane.fleet)? == 1, "there was room for a copy");
+    free(lane.fleet.host.machine()?, BINARIES)?;
+    let ending = lane.judge(&attempt)?;
+    ensure!(ending.runs == "old", "{ending:?}");
+    let after = names(&mut lane.fleet)?;
+    ensure!(after == before, "left behind: {after:?}, before: {before:?}");
+    // One file under both names is swapped as any other, and with room again the way back is a copy.
+    lane.ask()?;
+    let attempt = lane.fleet.attempt()?;
+    let ending = lane.judge(&attempt)?;
+    ensure!(ending.outcome == "rolled_back" && linked(&mut lane.fleet)? == 1, "{ending:?}");
+    lane.fleet.host.expect_nothing_failed()
+}
+
+/// How often a way back had no room for a copy.
+fn linked(fleet: &mut Fleet) -> Result<usize> {
+    let entries = fleet.host.machine()?.journal(None)?;
+    Ok(entries.iter().filter(|entry| entry.message.contains("linked into place")).count())
 }
 
 /// The old version is in place and alone, and the next try succeeds.
