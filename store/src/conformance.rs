@@ -123,6 +123,7 @@ cases! {
         an_older_revision_undoes_the_whole_commit,
         an_unknown_one_is_missing_and_a_taken_id_stale,
         a_request_id_is_taken_once_per_organization,
+        further_request_ids_find_it_until_it_is_pruned,
     }
     attempt_list {
         lists_are_newest_first,

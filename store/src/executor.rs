@@ -102,12 +102,18 @@ pub trait AttemptStore: Send + Sync {
     /// Attempts by id, in any order; unknown ones are left out. One query for any number.
     async fn attempt_list_by_id(&self, ids: &[AttemptId]) -> Result<Vec<Attempt>, Error>;
 
-    /// The attempt that an earlier request of this id made in the organization.
+    /// The attempt that an earlier request of this id made in the organization, or was answered with
+    /// ([`Self::attempt_note_request`]).
     async fn attempt_find_by_request(
         &self,
         organization: &OrganizationId,
         request_id: &RequestId,
     ) -> Result<Option<Attempt>, Error>;
+
+    /// Notes that a request of this id was answered with an attempt that another had made. Repeating it changes nothing;
+    /// [`Error::Exists`] when the id belongs to another attempt of the organization, [`Error::Missing`] when there is no such
+    /// attempt. It is forgotten with the attempt.
+    async fn attempt_note_request(&self, attempt: AttemptId, request_id: &RequestId) -> Result<(), Error>;
 
     /// A page of one executor's attempts, newest first.
     async fn attempt_list(&self, executor: ExecutorUid, page: Page<AttemptId>) -> Result<Vec<Attempt>, Error>;

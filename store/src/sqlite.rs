@@ -30,6 +30,8 @@ mod executor;
 
 mod attempt;
 
+mod request;
+
 mod commit;
 
 mod enrolment;

@@ -2,6 +2,7 @@
 //! certificates. Each test has a control plane of its own.
 
 mod access;
+mod again;
 mod attacks;
 mod catalog;
 mod executors;

@@ -139,3 +139,32 @@ pub(super) async fn a_request_id_is_taken_once_per_organization(subject: &dyn Su
     assert_eq!(find("acme", "s").await, None);
     assert_eq!(world.executor(2).await, two);
 }
+
+pub(super) async fn further_request_ids_find_it_until_it_is_pruned(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    let one = world.enrol(1, "web-1").await;
+    let two = world.enrol(2, "web-2").await;
+    let one = world.write(&one, vec![with_request(attempt(1, &one), "r")]).await;
+    let two = world.write(&two, vec![attempt(2, &two)]).await;
+    let note = async |n, id: &str| world.store.attempt_note_request(attempt_id(n), &request_id(id)).await;
+    for _ in 0..2 {
+        note(1, "s").await.expect("noted");
+        note(2, "t").await.expect("noted");
+        note(1, "r").await.expect("its own");
+    }
+    assert_eq!(refusal(note(2, "s").await), "exists request");
+    assert_eq!(refusal(note(2, "r").await), "exists request");
+    assert_eq!(refusal(note(9, "u").await), "missing attempt");
+    let taken = ExecutorCommit { attempts: vec![with_request(attempt(3, &two), "s")], ..commit(&two) };
+    assert_eq!(refusal(world.store.executor_commit(taken).await), "exists request");
+    let find = async |id: &str| {
+        let organization = super::fixture::organization("acme");
+        let found = world.store.attempt_find_by_request(&organization, &request_id(id)).await;
+        found.expect("a read").map(|attempt| attempt.id)
+    };
+    assert_eq!(find("s").await, Some(attempt_id(1)));
+    world.write(&one, vec![ended(world.attempt(1).await, 5)]).await;
+    assert_eq!(find("s").await, Some(attempt_id(1)), "also when it has ended");
+    assert_eq!(world.store.attempt_prune(super::fixture::at(100), 10).await.expect("pruned"), 1);
+    assert_eq!((find("s").await, find("r").await, find("t").await), (None, None, Some(attempt_id(2))));
+}

@@ -74,6 +74,7 @@ delegate!(AttemptStore {
     Read attempt_get(id: AttemptId) -> Option<Attempt>;
     Read attempt_list_by_id(ids: &[AttemptId]) -> Vec<Attempt>;
     Read attempt_find_by_request(organization: &OrganizationId, request_id: &RequestId) -> Option<Attempt>;
+    Write attempt_note_request(attempt: AttemptId, request_id: &RequestId) -> ();
     Read attempt_list(executor: ExecutorUid, page: Page<AttemptId>) -> Vec<Attempt>;
     Read attempt_list_by_organization(organization: &OrganizationId, page: Page<AttemptId>) -> Vec<Attempt>;
     Read attempt_list_open_by_release(release: &ReleaseId, page: Page<AttemptId>) -> Vec<Attempt>;

@@ -8,9 +8,9 @@ use domain::{
 };
 use rusqlite::{Connection, Row, named_params};
 
-use super::SqliteStore;
 use super::failure::Failure;
 use super::row::{Columns, all, first, integer, json, keys, limit, micros, write};
+use super::{SqliteStore, request};
 use crate::column::{EndingShape, ReportShape, actor_parse, actor_text};
 use crate::error::Error;
 use crate::executor::{AttemptStore, AttemptWrite};
@@ -236,7 +236,7 @@ pub(super) fn get(connection: &Connection, id: AttemptId) -> Result<Option<Attem
     first(connection, GET, named_params! { ":id": id.to_string() }, read)
 }
 
-/// The attempt of an earlier request of this id.
+/// The attempt that a request of this id made.
 pub(super) fn find_by_request(
     connection: &Connection,
     organization: &OrganizationId,
@@ -271,8 +271,13 @@ impl AttemptStore for SqliteStore {
         request_id: &RequestId,
     ) -> Result<Option<Attempt>, Error> {
         let (organization, request_id) = (organization.clone(), request_id.clone());
-        self.read("attempt_find_by_request", move |connection| find_by_request(connection, &organization, &request_id))
+        self.read("attempt_find_by_request", move |connection| request::find(connection, &organization, &request_id))
             .await
+    }
+
+    async fn attempt_note_request(&self, attempt: AttemptId, request_id: &RequestId) -> Result<(), Error> {
+        let request_id = request_id.clone();
+        self.write("attempt_note_request", move |tx| request::note(tx.connection(), attempt, &request_id)).await
     }
 
     async fn attempt_list(&self, executor: ExecutorUid, page: Page<AttemptId>) -> Result<Vec<Attempt>, Error> {

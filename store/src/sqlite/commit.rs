@@ -5,7 +5,7 @@ use domain::ExecutorUid;
 
 use super::failure::{Failure, refused_row};
 use super::write_tx::WriteTx;
-use super::{attempt, certificate, event, executor, node, release};
+use super::{attempt, certificate, event, executor, node, release, request};
 use crate::executor::{AttemptWrite, Committed, ExecutorCommit, ExecutorFate};
 
 /// Writes one decision.
@@ -68,7 +68,7 @@ pub(super) fn write_attempt(tx: &WriteTx<'_>, executor: ExecutorUid, write: &Att
         });
     }
     if let Some(request_id) = &new.request_id
-        && attempt::find_by_request(tx.connection(), &new.executor_name.organization, request_id)?.is_some()
+        && request::find(tx.connection(), &new.executor_name.organization, request_id)?.is_some()
     {
         return Err(Failure::exists("request", request_id.as_str()));
     }

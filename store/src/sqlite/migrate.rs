@@ -22,8 +22,14 @@ pub(super) struct Migration {
 }
 
 /// Every step, oldest first. A step that was released is never edited: its checksum is in every file that took it.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "0001-initial", sql: include_str!("../../migrations/sqlite/0001-initial.sql") }];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "0001-initial", sql: include_str!("../../migrations/sqlite/0001-initial.sql") },
+    Migration {
+        version: 2,
+        name: "0002-request-aliases",
+        sql: include_str!("../../migrations/sqlite/0002-request-aliases.sql"),
+    },
+];
 
 const CREATE_HISTORY: &str = "
 CREATE TABLE IF NOT EXISTS migrations (
@@ -167,8 +173,8 @@ mod tests {
 
     use super::*;
 
-    const SECOND: Migration =
-        Migration { version: 2, name: "0002-second", sql: "ALTER TABLE organizations ADD COLUMN motto TEXT" };
+    const NEXT: Migration =
+        Migration { version: 3, name: "0003-next", sql: "ALTER TABLE organizations ADD COLUMN motto TEXT" };
 
     fn migrated(connection: &mut Connection, migrations: &[Migration]) -> Result<(), MigrateError> {
         migrate(connection, migrations, Timestamp::EPOCH)
@@ -216,7 +222,7 @@ mod tests {
         migrated(&mut connection, MIGRATIONS).expect("a schema");
         let insert = "INSERT INTO organizations (id, display_name, create_time) VALUES ('acme', 'Acme', 1)";
         connection.execute(insert, []).expect("a row");
-        let next = [MIGRATIONS, &[SECOND]].concat();
+        let next = [MIGRATIONS, &[NEXT]].concat();
         migrated(&mut connection, &next).expect("the next schema");
         migrated(&mut connection, &next).expect("nothing to do");
         let row = "SELECT display_name || coalesce(motto, '-') FROM organizations";
@@ -227,10 +233,10 @@ mod tests {
     #[test]
     fn a_newer_file_is_refused_by_name() {
         let mut connection = empty();
-        migrated(&mut connection, &[MIGRATIONS, &[SECOND]].concat()).expect("a newer schema");
+        migrated(&mut connection, &[MIGRATIONS, &[NEXT]].concat()).expect("a newer schema");
         let error = migrated(&mut connection, MIGRATIONS).expect_err("an older build");
         let text = error.to_string();
-        assert!(text.contains("0002-second") && text.contains(env!("CARGO_PKG_VERSION")), "{text}");
+        assert!(text.contains("0003-next") && text.contains(env!("CARGO_PKG_VERSION")), "{text}");
     }
 
     #[test]
@@ -247,9 +253,9 @@ mod tests {
         let mut connection = empty();
         migrated(&mut connection, MIGRATIONS).expect("a schema");
         let before = dump(&connection);
-        let broken = Migration { sql: "CREATE TABLE left_over (a TEXT); NONSENSE;", ..SECOND };
+        let broken = Migration { sql: "CREATE TABLE left_over (a TEXT); NONSENSE;", ..NEXT };
         let error = migrated(&mut connection, &[MIGRATIONS, &[broken]].concat()).expect_err("nonsense");
-        assert!(matches!(error, MigrateError::Step { name: "0002-second", .. }), "{error}");
+        assert!(matches!(error, MigrateError::Step { name: "0003-next", .. }), "{error}");
         assert_eq!(dump(&connection), before);
     }
 

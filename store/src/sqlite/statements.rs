@@ -34,6 +34,8 @@ const MAPPINGS: &[(&str, &str, &[&str])] = &[
     // The caller names it.
     ("nodes", "node", &["executor"]),
     ("events", "event", &[]),
+    // The caller names it.
+    ("request_aliases", "request", &["organization", "request_id"]),
 ];
 
 /// Writes down a statement that was prepared.

@@ -87,7 +87,7 @@ impl App {
             }
             results.push(match self.plan_one(ask, &fleet, actor.clone()).await {
                 Err(error) => Some(Err(error)),
-                Ok(Planned::Answered(attempt)) => Some(Ok(*attempt)),
+                Ok(Planned::Answered(attempt)) => Some(self.note_request(ask, &attempt).await.map(|()| *attempt)),
                 Ok(Planned::Write { attempt, .. }) if ask.mode == Mode::ValidateOnly => Some(Ok(*attempt)),
                 Ok(Planned::Write { draft, attempt }) => {
                     waiting.push(Waiting { index, attempt: *attempt, draft: *draft });
@@ -116,9 +116,12 @@ impl App {
         let written = self.store.executor_commit_batch(commits).await?;
         for ((index, attempt, endings), written) in pending.into_iter().zip(written) {
             let result = match (written, asks.get(index)) {
-                (Ok(_), _) => {
+                (Ok(_), ask) => {
                     endings.count();
-                    Ok(attempt)
+                    match ask {
+                        Some(ask) => self.note_request(ask, &attempt).await.map(|()| attempt),
+                        None => Ok(attempt),
+                    }
                 }
                 // Someone was first: this one is read and decided again, alone.
                 (Err(store::Error::Stale { .. } | store::Error::Exists { .. }), Some(ask)) => {

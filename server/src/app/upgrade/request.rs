@@ -60,7 +60,10 @@ impl App {
             let now = self.now().await?;
             let planned = self.plan(ask, known, &catalog, caller.actor(), now).await?;
             let (draft, attempt) = match planned {
-                Planned::Answered(attempt) => return Ok(*attempt),
+                Planned::Answered(attempt) => match self.note_request(ask, &attempt).await {
+                    Err(Error::Store(store::Error::Exists { .. })) if patience.again(&stale()).await => continue,
+                    noted => return noted.map(|()| *attempt),
+                },
                 Planned::Write { attempt, .. } if ask.mode == Mode::ValidateOnly => {
                     return Ok(*attempt);
                 }
@@ -73,13 +76,25 @@ impl App {
                 Err(error) => return Err(error.into()),
                 Ok(_) => {
                     self.check_still_offered(&attempt).await?;
+                    self.note_request(ask, &attempt).await?;
                     return Ok(attempt);
                 }
             }
         }
     }
 
-    /// The attempt that an earlier request of the same id made.
+    /// Remembers the request's id with the attempt that answers it, whoever made that: repeated after the attempt has ended, the
+    /// request is answered with it again, and begins nothing.
+    pub(super) async fn note_request(&self, ask: &Ask, attempt: &Attempt) -> Result<(), Error> {
+        match &ask.request_id {
+            Some(id) if ask.mode == Mode::Write && attempt.request_id.as_ref() != Some(id) => {
+                Ok(self.store.attempt_note_request(attempt.id, id).await?)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The attempt that an earlier request of the same id made, or was answered with.
     pub(super) async fn requested_before(&self, ask: &Ask) -> Result<Option<Attempt>, Error> {
         let Some(request_id) = &ask.request_id else {
             return Ok(None);
@@ -87,7 +102,7 @@ impl App {
         let organization: &OrganizationId = &ask.name.organization;
         let found = self.store.attempt_find_by_request(organization, request_id).await?;
         match found {
-            Some(attempt) if attempt.executor_name != ask.name || *attempt.target_version() != ask.target_version => {
+            Some(attempt) if attempt.executor_name != ask.name || !answers(&attempt, ask) => {
                 let message = format!(
                     "request id {:?} was used for {} to {}; use a new id for another request",
                     request_id.as_str(),
@@ -180,6 +195,12 @@ impl App {
         let message = format!("release {} was yanked this moment ({why})", release.id);
         Err(Refusal::new(Reason::ReleaseYanked, message).into())
     }
+}
+
+/// Whether the attempt is what was asked for: its target, or the way back from it.
+fn answers(attempt: &Attempt, ask: &Ask) -> bool {
+    let is_way_back = attempt.rollback_requested && attempt.from_version == ask.target_version;
+    *attempt.target_version() == ask.target_version || is_way_back
 }
 
 /// The same rule as the domain's, with the field's name in the answer.
