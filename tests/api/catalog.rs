@@ -135,7 +135,7 @@ async fn publishing_refuses_what_executors_would_refuse() -> Result<()> {
 }
 
 #[tokio::test]
-async fn published_bytes_and_signatures_never_change_and_signatures_may_be_added() -> Result<()> {
+async fn rule_13_published_bytes_and_signatures_never_change_and_signatures_may_be_added() -> Result<()> {
     let plane = ControlPlane::start().await?;
     let draft = Draft::new("1.1.0", 1);
     plane.release(&draft).await?;

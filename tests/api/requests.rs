@@ -56,7 +56,7 @@ async fn an_upgrade_goes_from_request_to_succeeded() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_member_is_refused_a_deploy() -> Result<()> {
+async fn rule_01_a_member_is_refused_a_deploy() -> Result<()> {
     let (plane, executor, _stream) = scene().await?;
     let answer = request(&plane.member(), ask(executor.name(), "1.1.0")).await;
     refused(answer, Code::PermissionDenied, "ROLE_REQUIRED");
@@ -67,7 +67,7 @@ async fn a_member_is_refused_a_deploy() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_offline_executor_is_asked_nothing() -> Result<()> {
+async fn rule_02_an_offline_executor_is_asked_nothing() -> Result<()> {
     let plane = ControlPlane::start().await?;
     plane.release(&Draft::new("1.1.0", 1)).await?;
     let (executor, stream) = FakeExecutor::online(&plane, "web-1", "1.0.0").await?;
@@ -95,7 +95,7 @@ async fn offline(plane: &ControlPlane, name: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_executor_that_never_synced_is_asked_nothing() -> Result<()> {
+async fn rule_02_an_executor_that_never_synced_is_asked_nothing() -> Result<()> {
     let plane = ControlPlane::start().await?;
     plane.release(&Draft::new("1.1.0", 1)).await?;
     let executor = FakeExecutor::enrol(&plane, "web-1", "1.0.0").await?;
@@ -105,7 +105,7 @@ async fn an_executor_that_never_synced_is_asked_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_expected_version_that_does_not_run_is_refused() -> Result<()> {
+async fn rule_04_an_expected_version_that_does_not_run_is_refused() -> Result<()> {
     let (plane, executor, _stream) = scene().await?;
     let expecting = |version: &str| v1::RequestUpgradeRequest {
         expected_version: version.to_owned(),
@@ -118,7 +118,7 @@ async fn an_expected_version_that_does_not_run_is_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn asking_again_for_the_same_target_is_the_same_attempt() -> Result<()> {
+async fn rule_04_asking_again_for_the_same_target_is_the_same_attempt() -> Result<()> {
     let (plane, executor, _stream) = scene().await?;
     let first = request(&plane.admin(), ask(executor.name(), "1.1.0")).await?;
     let again = request(&plane.owner(), ask(executor.name(), "1.1.0")).await?;
@@ -127,7 +127,7 @@ async fn asking_again_for_the_same_target_is_the_same_attempt() -> Result<()> {
 }
 
 #[tokio::test]
-async fn another_target_is_refused_unless_it_replaces() -> Result<()> {
+async fn rule_04_another_target_is_refused_unless_it_replaces() -> Result<()> {
     let (plane, executor, mut stream) = scene().await?;
     let first = request(&plane.admin(), ask(executor.name(), "1.1.0")).await?;
     let answer = request(&plane.admin(), ask(executor.name(), "1.2.0")).await;
@@ -145,7 +145,7 @@ async fn another_target_is_refused_unless_it_replaces() -> Result<()> {
 }
 
 #[tokio::test]
-async fn after_leave_only_the_version_it_came_from_may_be_asked() -> Result<()> {
+async fn rule_04_after_leave_only_the_version_it_came_from_may_be_asked() -> Result<()> {
     let (plane, executor, mut stream) = scene().await?;
     let requested = request(&plane.admin(), ask(executor.name(), "1.1.0")).await?;
     let desired = stream.desired().await?;
@@ -178,7 +178,7 @@ async fn a_cancel_before_leave_wins_and_is_told() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_nobody_picks_up_expires_by_the_stores_clock() -> Result<()> {
+async fn rule_05_what_nobody_picks_up_expires_by_the_stores_clock() -> Result<()> {
     let (plane, executor, mut stream) = scene().await?;
     let ttl = prost_types::Duration { seconds: 60, nanos: 0 };
     let requested =
@@ -204,7 +204,7 @@ async fn what_nobody_picks_up_expires_by_the_stores_clock() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_ttl_is_more_than_nothing_and_at_most_a_day() -> Result<()> {
+async fn rule_05_a_ttl_is_more_than_nothing_and_at_most_a_day() -> Result<()> {
     let (plane, executor, _stream) = scene().await?;
     for seconds in [0, 24 * 60 * 60 + 1] {
         let ttl = Some(prost_types::Duration { seconds, nanos: 0 });
@@ -287,7 +287,7 @@ async fn a_refusal_stays_pending_and_marked_and_asking_again_is_a_new_attempt() 
 }
 
 #[tokio::test]
-async fn a_pinned_executor_says_so_and_is_asked_nothing() -> Result<()> {
+async fn rule_15_a_pinned_executor_says_so_and_is_asked_nothing() -> Result<()> {
     let plane = ControlPlane::start().await?;
     plane.release(&Draft::new("1.1.0", 1)).await?;
     let pinned = FakeExecutor::enrol(&plane, "web-1", "1.0.0").await?;

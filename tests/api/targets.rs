@@ -17,7 +17,7 @@ async fn targets(plane: &ControlPlane, name: &str) -> Result<v1::ListUpgradeTarg
 }
 
 #[tokio::test]
-async fn rows_allowed_as_direct_target_are_exactly_those_request_accepts() -> Result<()> {
+async fn rule_03_rows_allowed_as_direct_target_are_exactly_those_request_accepts() -> Result<()> {
     let plane = ControlPlane::start().await?;
     let drafts = [
         Draft::new("0.9.0", 1),
@@ -55,7 +55,7 @@ async fn rows_allowed_as_direct_target_are_exactly_those_request_accepts() -> Re
 }
 
 #[tokio::test]
-async fn each_rule_that_blocks_a_target_says_which_it_is() -> Result<()> {
+async fn rule_03_each_rule_that_blocks_a_target_says_which_it_is() -> Result<()> {
     let plane = ControlPlane::start().await?;
     plane.release(&Draft::new("3.0.0", 1)).await?;
     plane.release(&Draft::new("1.2.0-rc.1", 2).on(Channel::Beta)).await?;
@@ -79,7 +79,7 @@ async fn each_rule_that_blocks_a_target_says_which_it_is() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_artifact_for_another_platform_is_none() -> Result<()> {
+async fn rule_03_an_artifact_for_another_platform_is_none() -> Result<()> {
     let plane = ControlPlane::start().await?;
     plane.release(&Draft::new("1.1.0", 1)).await?;
     let one = FakeExecutor::enrol(&plane, "pi-1", "1.0.0").await?;
@@ -107,7 +107,7 @@ async fn a_channel_given_by_a_person_widens_what_is_shown() -> Result<()> {
 }
 
 #[tokio::test]
-async fn out_of_support_is_flagged_keeps_nodes_back_and_still_upgrades() -> Result<()> {
+async fn rule_14_out_of_support_is_flagged_keeps_nodes_back_and_still_upgrades() -> Result<()> {
     let plane =
         ControlPlane::start_with(|config| config.settings.server_version = "3.0.0".parse().expect("a version")).await?;
     plane.release(&Draft::new("2.0.0", 1)).await?;

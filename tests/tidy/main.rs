@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         ("the_readme_begins_with_the_two_commands", documents::readme),
         ("links_in_documents_resolve", documents::links),
         ("every_attack_names_a_test_that_exists", tables::attacks),
+        ("every_rule_of_the_design_is_a_test_by_name", tables::rules),
         ("the_page_of_reasons_the_domain_and_the_proto_agree", tables::reasons),
     ];
     let house = Arc::new(House::load());

@@ -14,6 +14,24 @@ const ATTACKS: &str = "docs/attacks.md";
 
 const REASONS: &str = "docs/reasons.md";
 
+/// How many rules the design states, numbered from 1.
+const RULES: u32 = 15;
+
+/// Every rule of the design is a test by name: `rule_07_…`, a function or a trial.
+pub(crate) fn rules(house: &House) -> Findings {
+    let missing = (1..=RULES).map(|rule| format!("rule_{rule:02}_")).filter(|rule| {
+        let named = |token: &crate::source::Token| token.text.trim_start_matches('"').starts_with(rule.as_str());
+        !house.under("tests").any(|file| file.tokens.iter().any(named))
+    });
+    let places = missing.map(|rule| Finding {
+        path: "tests".to_owned(),
+        line: 0,
+        what: format!("no test is named `{rule}…`"),
+        remedy: "name the test that shows the rule after it; it runs against a store, not the domain alone",
+    });
+    Findings::Places(places.collect())
+}
+
 /// Every attack names a test that exists, in the file that the link leads to.
 pub(crate) fn attacks(house: &House) -> Findings {
     let documents = house.documents("md");

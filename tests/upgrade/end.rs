@@ -1,4 +1,4 @@
-//! Rules 9 to 12: how attempts end, in the executor's words and without them.
+//! Rule 5 after pick-up and rules 9 to 12: how attempts end, in the executor's words and without them.
 
 use std::time::Duration;
 
@@ -15,10 +15,12 @@ use crate::{Result, trial};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
+        trial("rule_05_no_new_byte_for_ten_minutes_is_stalled", stalled),
         trial("rule_09_the_target_says_hello_then_is_confirmed", confirmed),
         trial("rule_10_the_old_version_comes_back_with_the_reason", rolled_back),
         trial("rule_11_a_refused_upgrade_stays_pending_and_marked", refused),
         trial("rule_12_another_version_is_changed_locally", changed_locally),
+        trial("rule_12_leave_without_a_swap_is_expired", leave_expired),
         trial("rule_12_no_word_by_the_confirm_deadline_is_unconfirmed", unconfirmed),
         trial("rule_12_deactivation_cancels_what_has_no_leave", deactivated),
         trial("rule_12_a_report_is_acknowledged_only_when_it_is_durable", durable_first),
@@ -161,6 +163,48 @@ async fn unconfirmed() -> Result {
     case.stream.report(report(case.attempt.id, Outcome::Succeeded, "1.1.0")).await?;
     ensure!(case.ended().await? == (Outcome::Succeeded, OutcomeSource::Reported, None));
     ensure!(case.plane.events("attempt.corrected").await? == 1);
+    Ok(())
+}
+
+async fn stalled() -> Result {
+    let mut case = Case::begin().await?;
+    let (id, generation) = (case.attempt.id, case.generation);
+    // Once it is picked up its TTL of 15 minutes counts no more: it lives as long as bytes come.
+    for (phase, bytes) in [(Phase::Downloading, 100), (Phase::Verifying, 1000)] {
+        case.stream.progress(id, generation, phase, bytes).await?;
+        case.stream.beat(generation).await?;
+        case.plane.clock.advance(Duration::from_secs(10 * 60 - 1));
+        case.plane.app.deadline_sweep().await?;
+        let now = case.now().await?;
+        ensure!(!now.is_ended(), "bytes came less than 10 minutes ago: {now:?}");
+    }
+    // The same bytes again are no new ones.
+    case.stream.progress(id, generation, Phase::Verifying, 1000).await?;
+    case.stream.beat(generation).await?;
+    case.plane.clock.advance(Duration::from_secs(1));
+    case.plane.app.deadline_sweep().await?;
+    let end = (Outcome::Failed, OutcomeSource::Inferred, Some(Reason::ProgressStalled));
+    ensure!(case.ended().await? == end);
+    ensure!(case.plane.executor("web-1").await?.executor.pending.is_none(), "the next one may be asked");
+    ensure!(case.stream.desired().await?.want == Want::Nothing, "the executor is told");
+    Ok(())
+}
+
+async fn leave_expired() -> Result {
+    let mut case = Case::begin().await?;
+    case.leave().await?;
+    case.plane.clock.advance(Duration::from_secs(10 * 60 - 1));
+    case.plane.app.deadline_sweep().await?;
+    ensure!(!case.now().await?.is_ended(), "it has a second left");
+    case.plane.clock.advance(Duration::from_secs(1));
+    case.plane.app.deadline_sweep().await?;
+    let end = (Outcome::Failed, OutcomeSource::Inferred, Some(Reason::LeaveExpired));
+    ensure!(case.ended().await? == end);
+    ensure!(case.now().await?.ending.is_some_and(|ending| ending.stage == Some(Stage::Swap)));
+    // The swap was made after all: its report corrects what was concluded.
+    case.restart("1.1.0").await?;
+    case.stream.report(report(case.attempt.id, Outcome::Succeeded, "1.1.0")).await?;
+    ensure!(case.ended().await? == (Outcome::Succeeded, OutcomeSource::Reported, None));
     Ok(())
 }
 

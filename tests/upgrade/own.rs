@@ -31,6 +31,9 @@ async fn newest_wins() -> Result {
     let older = fake.open().await?;
     let mut newer = fake.open().await?;
     ensure!(older.closed().await? == "SESSION_REPLACED");
+    let seen = (plane.events("executor.connected").await?, plane.events("executor.reconnected").await?);
+    ensure!(seen == (1, 1), "the feed tells the first stream from the one that displaced it: {seen:?}");
+    ensure!(plane.events("executor.disconnected").await? == 0, "it was never away");
     let attempt = plane.request("web-1", "1.1.0").await?;
     ensure!(newer.wanted().await?.0 == attempt.id);
     ensure!(plane.sessions.count() == 1 && plane.executor("web-1").await?.presence.online);
