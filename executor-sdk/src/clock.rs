@@ -35,6 +35,17 @@ pub fn boot_id() -> String {
 mod tests {
     use super::*;
 
+    /// The kernel tells the same clock on another way: sleep included, the wall clock not.
+    #[test]
+    fn time_since_boot_is_the_kernels_uptime_and_not_the_wall_clock() {
+        let uptime = std::fs::read_to_string("/proc/uptime").expect("reads");
+        let seconds: f64 = uptime.split(' ').next().expect("a number").parse().expect("a number");
+        let between = since_boot().as_secs_f64() - seconds;
+        assert!((-1.0..60.0).contains(&between), "{between} s apart");
+        let wall = u64::try_from(wall().as_micros()).map(Duration::from_micros).expect("after 1970");
+        assert!(since_boot() < wall / 2, "no machine has run since 1998");
+    }
+
     #[test]
     fn time_since_boot_does_not_run_backwards() {
         let first = since_boot();

@@ -1,5 +1,5 @@
 //! The control plane as people run it: `novacula-server` as a process, its commands and signals, every command of
-//! `novacula`, the calls that our pages show, restored backups, long absences, and peers that mean harm
+//! `novacula`, the calls that our pages show, restored backups, long absences, what it logs, and peers that mean harm
 //! measured against its memory.
 
 mod absence;
@@ -12,6 +12,8 @@ mod certificates;
 
 mod cli;
 
+mod clocks;
+
 mod commands;
 
 mod drain;
@@ -19,6 +21,8 @@ mod drain;
 mod enrol;
 
 mod flood;
+
+mod logs;
 
 mod restore;
 
@@ -36,12 +40,17 @@ const STUCK: Duration = Duration::from_secs(240);
 type Result<T = ()> = anyhow::Result<T>;
 
 fn main() -> ExitCode {
+    if let Some(read) = clocks::read() {
+        return read;
+    }
     let arguments = Arguments::from_args();
     let mut trials = commands::trials();
     trials.extend(drain::trials());
     trials.extend(certificates::trials());
     trials.extend(calls::trials());
     trials.extend(cli::trials());
+    trials.extend(clocks::trials());
+    trials.extend(logs::trials());
     trials.extend(enrol::trials());
     trials.extend(flood::trials());
     trials.extend(absence::trials());
