@@ -4,11 +4,11 @@
 //! cargo run --example executor -- <state directory> [<join token, the first time>]
 //! ```
 //!
-//! A real agent does more: it checks its host before the first byte, syncs what it renames, and comes back by itself when the
-//! new version fails. See `novacula-agent`.
+//! A real agent does more: it checks its host before the first byte and comes back by itself when the new version fails. See
+//! `novacula-agent`.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fs};
@@ -18,16 +18,15 @@ use domain::{AttemptId, Kind};
 use novacula_executor_sdk::executor::{
     Applied, Artifact, Description, Executor, Failure, Leave, Plan, Prepared, Workplace,
 };
-use novacula_executor_sdk::journal::{Journal, OpenAttempt};
-use novacula_executor_sdk::{credentials::CredentialStore, driver, enrol, report};
+use novacula_executor_sdk::journal::{Journal, OpenAttempt, Step};
+use novacula_executor_sdk::{credentials::CredentialStore, disk, driver, enrol, report};
 use tokio_util::sync::CancellationToken;
 
-/// How long another process may hold the journal's lock.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-struct Myself {
-    binary: PathBuf,
-    journal: Journal,
+/// A binary in a folder that may be written to.
+pub(crate) struct Myself {
+    pub(crate) folder: PathBuf,
+    pub(crate) binary: PathBuf,
+    pub(crate) journal: Journal,
 }
 
 impl Executor for Myself {
@@ -36,34 +35,35 @@ impl Executor for Myself {
     }
 
     async fn preflight(&self, _: &Plan) -> Result<Workplace, Failure> {
-        Ok(Workplace::Directory(self.binary.parent().unwrap_or(Path::new("/")).to_owned()))
+        Ok(Workplace::Directory(self.folder.clone()))
     }
 
     async fn apply(&self, prepared: Prepared, leave: Leave) -> Result<Applied, Failure> {
-        let Artifact::File(mut file) = prepared.artifact else {
-            return Ok(Applied::Elsewhere);
-        };
-        let journal = self.journal.lock(PATIENCE).map_err(|error| failed(Stage::Swap, &error))?;
+        let Artifact::File(mut file) = prepared.artifact else { return Ok(Applied::Elsewhere) };
         let open = OpenAttempt::of(&prepared.plan, &leave);
-        journal.update(|state| state.open = Some(open)).map_err(|error| failed(Stage::Swap, &error))?;
-        let swap = || {
-            fs::copy(&self.binary, self.binary.with_extension("prev"))
-                .and_then(|_| fs::rename(file.path(), &self.binary))
-        };
-        swap().map_err(|error| failed(Stage::Swap, &error))?;
+        let journal = self.journal.lock(Duration::from_secs(5)).map_err(failed)?;
+        journal.update(|state| state.open = Some(open)).map_err(failed)?;
+        file.file().sync_all().map_err(failed)?;
+        let _ = fs::remove_file(self.binary.with_extension("prev"));
+        fs::hard_link(&self.binary, self.binary.with_extension("prev")).map_err(failed)?;
+        disk::sync_directory(&self.folder).map_err(failed)?;
+        fs::rename(file.path(), &self.binary).map_err(failed)?;
         file.keep();
+        // Nothing undoes the swap from here: what fails now, the next start reads from the disk.
+        let _ = disk::sync_directory(&self.folder);
+        let _ = journal.update(|state| state.open.iter_mut().for_each(|open| open.step = Step::Swapped));
         Ok(Applied::Restart)
     }
 
     async fn roll_back(&self, _: AttemptId) -> Result<Applied, Failure> {
-        fs::rename(self.binary.with_extension("prev"), &self.binary)
-            .map_err(|error| failed(Stage::Rollback, &error))?;
+        fs::rename(self.binary.with_extension("prev"), &self.binary).map_err(failed)?;
+        let _ = disk::sync_directory(&self.folder);
         Ok(Applied::Restart)
     }
 }
 
-fn failed(stage: Stage, error: &(dyn Error + 'static)) -> Failure {
-    Failure::failed(stage, ErrorCode::Io, report::chain(error))
+fn failed(error: impl Error + 'static) -> Failure {
+    Failure::failed(Stage::Swap, ErrorCode::Io, report::chain(&error))
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -72,7 +72,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Some(token) = env::args().nth(2) {
         enrol::enrol(&token.parse()?, None, &CredentialStore::new(&state)).await?;
     }
-    let myself = Arc::new(Myself { binary: env::current_exe()?, journal: Journal::new(&state) });
+    let binary = env::current_exe()?;
+    let folder = binary.parent().ok_or("a binary lies in a folder")?.to_owned();
+    let myself = Arc::new(Myself { folder, binary, journal: Journal::new(&state) });
     driver::run(myself, driver::Options::new(&state), CancellationToken::new()).await?;
     Ok(())
 }

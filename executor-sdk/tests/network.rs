@@ -10,5 +10,7 @@ mod downloads;
 mod driving;
 #[path = "network/enrolment.rs"]
 mod enrolment;
+#[path = "network/example.rs"]
+mod example;
 #[path = "network/web.rs"]
 mod web;

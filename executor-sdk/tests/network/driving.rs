@@ -30,15 +30,15 @@ use crate::control_plane::{ControlPlane, PATIENCE, Stream};
 use crate::web::{Web, answer};
 
 const ATTEMPT: &str = "0190163d-8694-739b-aea5-966c26f8ad91";
-const BINARY: &[u8] = b"\x7fELF the new version";
+pub(crate) const BINARY: &[u8] = b"\x7fELF the new version";
 const OFTEN: Duration = Duration::from_millis(100);
-const SELDOM: Duration = Duration::from_secs(3600);
+pub(crate) const SELDOM: Duration = Duration::from_secs(3600);
 
-fn version(text: &str) -> Version {
+pub(crate) fn version(text: &str) -> Version {
     text.parse().expect("a version")
 }
 
-fn attempt() -> AttemptId {
+pub(crate) fn attempt() -> AttemptId {
     ATTEMPT.parse().expect("an id")
 }
 
@@ -146,8 +146,7 @@ impl Scene {
     async fn prepared(running: &str, mood: Mood, days: i64, journal: impl FnOnce(&Journal)) -> Self {
         let authority = Authority::new();
         let control_plane = ControlPlane::new(&authority).await;
-        let body = answer(&format!("HTTP/1.1 200 OK\ncontent-length: {}\nconnection: close", BINARY.len()), BINARY);
-        let web = Web::serve(&authority, vec![body]).await;
+        let web = serve(&authority).await;
         let home = tempfile::tempdir().expect("a directory");
         let directory = home.path().join("bin");
         std::fs::create_dir(&directory).expect("a directory");
@@ -164,11 +163,7 @@ impl Scene {
             go: Notify::new(),
             mood,
         });
-        let downloads = download::Policy {
-            local_addresses: LocalAddresses::Allowed,
-            authorities: vec![authority.certificate().der().clone()],
-            ..download::Policy::default()
-        };
+        let downloads = downloads(&authority);
         let (status, seen) = watch::channel(driver::Status::default());
         let options = Options { journal: own, credentials, downloads, status: Some(status) };
         let shutdown = CancellationToken::new();
@@ -190,21 +185,45 @@ impl Scene {
     }
 
     fn spec(&self, signatures: Vec<String>) -> Spec {
-        Spec::Agent(AgentUpgradeSpec {
-            download_uri: format!("https://{}/agent", self.web.endpoint),
-            size_bytes: u64::try_from(BINARY.len()).expect("small"),
-            sha256: sha256(BINARY),
-            minisign_signatures: signatures,
-            target_version: version("1.1.0"),
-        })
+        spec(&self.web, signatures)
     }
 
     fn desired(&self, generation: u64, signatures: Vec<String>) -> Response {
-        let (attempt, spec, remaining_ttl) = (attempt(), self.spec(signatures), Duration::from_secs(60));
-        Response::Desired(Desired {
-            generation: Generation(generation),
-            want: Want::Upgrade { attempt, spec, remaining_ttl },
-        })
+        desired(&self.web, generation, signatures)
+    }
+}
+
+fn spec(web: &Web, signatures: Vec<String>) -> Spec {
+    Spec::Agent(AgentUpgradeSpec {
+        download_uri: format!("https://{}/agent", web.endpoint),
+        size_bytes: u64::try_from(BINARY.len()).expect("small"),
+        sha256: sha256(BINARY),
+        minisign_signatures: signatures,
+        target_version: version("1.1.0"),
+    })
+}
+
+/// 1.1.0 is desired, and its bytes are at `web`.
+pub(crate) fn desired(web: &Web, generation: u64, signatures: Vec<String>) -> Response {
+    let (attempt, spec, remaining_ttl) = (attempt(), spec(web, signatures), Duration::from_secs(60));
+    Response::Desired(Desired {
+        generation: Generation(generation),
+        want: Want::Upgrade { attempt, spec, remaining_ttl },
+    })
+}
+
+/// Serves 1.1.0.
+pub(crate) async fn serve(authority: &Authority) -> Web {
+    let head = format!("HTTP/1.1 200 OK\ncontent-length: {}\nconnection: close", BINARY.len());
+    Web::serve(authority, vec![answer(&head, BINARY)]).await
+}
+
+/// Downloads from where tests serve.
+pub(crate) fn downloads(authority: &Authority) -> download::Policy {
+    download::Policy {
+        local_addresses: LocalAddresses::Allowed,
+        authorities: vec![authority.certificate().der().clone()],
+        ..download::Policy::default()
     }
 }
 
@@ -231,7 +250,7 @@ fn signed_by(pair: &minisign::SecretKey) -> String {
 
 /// A signature by the checkout's development key; none when this build trusts other keys.
 #[expect(clippy::print_stderr, reason = "says why a test did nothing; libtest has no other way")]
-fn signed() -> Option<String> {
+pub(crate) fn signed() -> Option<String> {
     if build_kind() == BuildKind::Release {
         eprintln!("ignored: needs the development key: unset NOVACULA_RELEASE_KEYS");
         return None;
@@ -258,7 +277,7 @@ fn report(request: Request) -> Option<AttemptReport> {
 }
 
 /// Answers heartbeats until the executor asks for leave.
-async fn asked_for_leave(stream: &mut Stream) -> (AttemptId, Generation) {
+pub(crate) async fn asked_for_leave(stream: &mut Stream) -> (AttemptId, Generation) {
     let asked = |request| match request {
         Request::ReadyToSwap { attempt, generation } => Some((attempt, generation)),
         _ => None,
