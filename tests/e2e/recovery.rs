@@ -6,7 +6,7 @@ use std::time::Duration;
 use agent::Misbehaviour;
 use anyhow::{Context, Result, ensure};
 use harness::{
-    fleet::{FIRST, Fleet, Manager, Pace, edition::Edition},
+    fleet::{FIRST, Fleet, Manager, Pace, control_plane::As, edition::Edition},
     lab,
     parts::{trial, workspace},
 };
@@ -33,8 +33,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 fn page() -> Result<()> {
     let blocks = blocks()?;
-    let [look, short, coreutils, reinstall] = blocks.as_slice() else {
-        anyhow::bail!("the page has {} blocks, and this trial knows four", blocks.len());
+    let [look, short, coreutils, reinstall, again] = blocks.as_slice() else {
+        anyhow::bail!("the page has {} blocks, and this trial knows five", blocks.len());
     };
     let mut fleet = Fleet::start(&programs(), Manager::Systemd, PACE)?;
     fleet.publish(NEXT, &Edition::bad(NEXT, Misbehaviour::HangAfterReady))?;
@@ -59,7 +59,15 @@ fn page() -> Result<()> {
     let refused = format!("{:#}", run(&mut fleet, short).err().context("a .prev that was written on was used")?);
     ensure!(refused.contains("was written on") && refused.contains("nothing was changed"), "{refused}");
     run(&mut fleet, reinstall)?;
-    back(&fleet)
+    back(&fleet)?;
+
+    let seen = fleet.control.shell(As::Owner, again).map_err(|error| fleet.told(error))?;
+    for part in ["to 1.1.0, was rolled back (BY_HAND)", "version 1.1.0 is held here", "1.0.0 -> 1.1.0"] {
+        ensure!(seen.contains(part), "{part:?} is not shown: {seen}");
+    }
+    let holds = fleet.executor()?["holds"].clone();
+    ensure!(holds.as_array().is_some_and(Vec::is_empty), "asking by name clears the hold: {holds}");
+    fleet.wait_said(HANGS, 4)
 }
 
 /// The old version is back because of a person, and the last known good is whole.

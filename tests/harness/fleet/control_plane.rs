@@ -102,18 +102,37 @@ impl ControlPlane {
     /// # Errors
     /// When it cannot be started.
     pub fn output(&self, role: As, words: &[&str]) -> Result<Output> {
-        let token = self.tokens().join(match role {
-            As::Owner => "owner.token",
-            As::Publisher => "publisher.token",
-        });
         let mut command = Command::new(&self.programs.novacula);
         command.args(["--server", &format!("https://{}", self.api)]);
         command.args(["--organization", "acme", "--ca"]);
         command.arg(self.data().join("ca.pem"));
-        command.arg("--token-file").arg(token).args(words);
+        command.arg("--token-file").arg(self.token(role)).args(words);
         // Nothing of the person who runs the tests.
         command.env("NOVACULA_CONFIG", self.folder.join("no-config.toml"));
         command.stdin(Stdio::null()).output().context("start novacula")
+    }
+
+    /// Runs lines of a page as its reader would, logged in as `role`; each has to succeed. Returns what they printed.
+    ///
+    /// # Errors
+    /// With what was said.
+    pub fn shell(&self, role: As, script: &str) -> Result<String> {
+        let programs = self.folder.join("programs");
+        std::fs::create_dir_all(&programs)?;
+        let novacula = programs.join("novacula");
+        if !novacula.exists() {
+            std::os::unix::fs::symlink(&self.programs.novacula, &novacula)?;
+        }
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("bash");
+        command.args(["-e", "-c", script]).env("PATH", format!("{}:{path}", programs.display()));
+        command.env("NOVACULA_SERVER", format!("https://{}", self.api)).env("NOVACULA_CA", self.data().join("ca.pem"));
+        command.env("NOVACULA_TOKEN_FILE", self.token(role)).env("NOVACULA_ORGANIZATION", "acme");
+        command.env("NOVACULA_CONFIG", self.folder.join("no-config.toml"));
+        let output = command.stdin(Stdio::null()).output().context("start bash")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{script}\nended with {}: {said}", output.status);
+        String::from_utf8(output.stdout).context("read what was printed")
     }
 
     /// Runs `novacula`; it has to succeed.
@@ -156,6 +175,13 @@ impl ControlPlane {
 
     fn tokens(&self) -> PathBuf {
         self.folder.join("tokens")
+    }
+
+    fn token(&self, role: As) -> PathBuf {
+        self.tokens().join(match role {
+            As::Owner => "owner.token",
+            As::Publisher => "publisher.token",
+        })
     }
 
     fn log(&self) -> PathBuf {
