@@ -102,7 +102,7 @@ async fn redirect() -> Result {
 /// The algorithm's two letters are not covered by the signature: `ED` becomes `Ed`.
 async fn relabelled() -> Result {
     let good = Signer::development()?.sign(BYTES, &line())?;
-    let legacy = good.replacen("\nRUQ", "\nRWQ", 1);
+    let legacy = good.replacen("\nRU", "\nRW", 1);
     ensure!(legacy != good, "{good}");
     Scene::start().await?.refuses(signed(vec![legacy]), ErrorCode::LegacySignature, "").await
 }
