@@ -107,8 +107,7 @@ fn of_state(layout: &Layout) -> Vec<Check> {
     match Journal::new(layout.state_dir()).read() {
         Ok(state) => vec![good("journal", journal(&state)), of_previous(&state, &Facts::read(layout))],
         Err(error) => {
-            let remedy =
-                "look at journal.json and journal.json.last beside it; `novacula-agent rollback` needs one of them";
+            let remedy = "put journal.json.last, which lies beside it, in its place while the agent is stopped: docs/operate/recovery.md, 5";
             vec![bad("journal", chain(&error), remedy)]
         }
     }

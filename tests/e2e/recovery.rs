@@ -33,8 +33,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 fn page() -> Result<()> {
     let blocks = blocks()?;
-    let [look, short, coreutils, reinstall, again] = blocks.as_slice() else {
-        anyhow::bail!("the page has {} blocks, and this trial knows five", blocks.len());
+    let [look, short, coreutils, reinstall, journal, again] = blocks.as_slice() else {
+        anyhow::bail!("the page has {} blocks, and this trial knows six", blocks.len());
     };
     let mut fleet = Fleet::start(&programs(), Manager::Systemd, PACE)?;
     fleet.publish(NEXT, &Edition::bad(NEXT, Misbehaviour::HangAfterReady))?;
@@ -67,7 +67,13 @@ fn page() -> Result<()> {
     }
     let holds = fleet.executor()?["holds"].clone();
     ensure!(holds.as_array().is_some_and(Vec::is_empty), "asking by name clears the hold: {holds}");
-    fleet.wait_said(HANGS, 4)
+    fleet.wait_said(HANGS, 4)?;
+    fleet.host.machine()?.write("/var/lib/novacula/journal.json", "{")?;
+    let refused = format!("{:#}", run(&mut fleet, short).err().context("a journal that cannot be read was read")?);
+    ensure!(refused.contains("journal.json cannot be used"), "{refused}");
+    run(&mut fleet, journal)?;
+    run(&mut fleet, short)?;
+    back(&fleet)
 }
 
 /// The old version is back because of a person, and the last known good is whole.

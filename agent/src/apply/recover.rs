@@ -7,13 +7,16 @@
 //! live = new, says another version than was asked → roll back
 //! live = new                 → go on to probation
 //! ```
+//!
+//! A journal that cannot be read is replaced by the one before it, where that leaves nothing to guess; else it is told, and nothing
+//! is done.
 
 use domain::attempt::{ErrorCode, Report, Stage};
 use domain::{AttemptId, Version};
 use executor_sdk::clock;
-use executor_sdk::journal::{Journal, OpenAttempt, RollbackCause, Step};
+use executor_sdk::journal::{self, Journal, OpenAttempt, RollbackCause, State, Step};
 
-use crate::disk::{Facts, remove_if_there};
+use crate::disk::{Content, Facts, remove_if_there};
 use crate::layout::Layout;
 use crate::output::chain;
 use crate::rollback::put_back::{self, Done, by_hand};
@@ -56,6 +59,7 @@ pub async fn recover(
     own: &Version,
     invocation: Option<&str>,
 ) -> Result<Recovered, Error> {
+    mend(layout)?;
     if let Done::Back(version) = tolerate(before_start(layout, manager, invocation).await)? {
         tracing::warn!(%version, "the old version is back in place");
         return Ok(Recovered::Restart);
@@ -86,6 +90,39 @@ pub async fn recover(
         Finding::Unconfirmed(attempt) => swapped(&journal, attempt)?,
     }
     Ok(Recovered::Run)
+}
+
+/// A journal that cannot be read, and one before it that leaves nothing to guess: no upgrade was open, and what is live is what was
+/// confirmed, or `.prev` itself. So nothing can have been swapped since, and what the last write said is told or learned again.
+fn mend(layout: &Layout) -> Result<(), Error> {
+    let journal = Journal::new(layout.state_dir());
+    let Err(journal::Error::Unusable { .. }) = journal.read() else {
+        return Ok(());
+    };
+    let locked = journal.lock(LOCK_PATIENCE).map_err(Error::Journal)?;
+    let (why, last) = match locked.read() {
+        Err(error @ journal::Error::Unusable { .. }) => (chain(&error), last_good(error)),
+        // Mended meanwhile, or told by whoever reads it next.
+        Ok(_) | Err(_) => return Ok(()),
+    };
+    let facts = Facts::read(layout);
+    let never_swapped = matches!(&facts.previous, Content::Is(previous) if facts.live.is(previous));
+    let sure = |state: &State| {
+        let confirmed = state.confirmed.as_ref().and_then(|confirmed| confirmed.sha256);
+        state.open.is_none() && (never_swapped || confirmed.is_some_and(|sha256| facts.live.is(&sha256)))
+    };
+    if let Some(state) = last.filter(|state| sure(state)) {
+        locked.replace_unusable(&state).map_err(Error::Journal)?;
+        tracing::warn!(error = %why, "going on with the journal as it was before its last write");
+    }
+    Ok(())
+}
+
+fn last_good(error: journal::Error) -> Option<Box<State>> {
+    match error {
+        journal::Error::Unusable { last_good, .. } => last_good,
+        _ => None,
+    }
 }
 
 fn find(open: Option<&OpenAttempt>, facts: &Facts, own: &Version) -> Finding {
@@ -162,8 +199,10 @@ mod tests {
     use std::fs;
 
     use domain::attempt::Outcome;
+    use executor_sdk::journal::Confirmed;
 
     use super::*;
+    use crate::disk;
     use crate::fixture::{Bench, version};
     use crate::service_manager::Manager;
 
@@ -175,6 +214,54 @@ mod tests {
         let state = bench.state();
         assert_eq!(state.open, None);
         (state.unsent[0].report.outcome, state.unsent[0].report.error_code)
+    }
+
+    /// Version 1.1.0 was confirmed with the bytes that are live, and the journal written once more.
+    fn confirmed(bench: &Bench) {
+        let Content::Is(live) = disk::content(bench.layout.binary()) else { panic!("a binary") };
+        let confirmed = Confirmed { version: version("1.1.0"), sha256: Some(live), previous_sha256: None };
+        bench.lock().update(|state| state.confirmed = Some(confirmed)).unwrap();
+        bench.lock().update(|state| state.saw(domain::Generation(3))).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_spoilt_journal_is_replaced_by_the_one_before_where_nothing_can_have_been_swapped() {
+        let bench = Bench::new("new");
+        confirmed(&bench);
+        fs::write(bench.layout.state_dir().join("journal.json"), "{").unwrap();
+        assert_eq!(start(&bench, "1.1.0").await, Recovered::Run);
+        assert_eq!(bench.state().confirmed.unwrap().version, version("1.1.0"));
+        assert!(bench.layout.state_dir().join("journal.json.unusable").exists());
+
+        let installed = Bench::new("first");
+        fs::copy(installed.layout.binary(), installed.layout.previous()).unwrap();
+        for n in [3, 4] {
+            installed.lock().update(|state| state.saw(domain::Generation(n))).unwrap();
+        }
+        fs::write(installed.layout.state_dir().join("journal.json"), "").unwrap();
+        assert_eq!(start(&installed, "1.0.0").await, Recovered::Run);
+        assert_eq!(installed.state().generation, domain::Generation(3));
+    }
+
+    #[tokio::test]
+    async fn a_spoilt_journal_stays_where_an_upgrade_may_be_open() {
+        let spoilt = async |bench: &Bench| {
+            fs::write(bench.layout.state_dir().join("journal.json"), "{").unwrap();
+            let refused = recover(&bench.layout, &Manager::Nobody, &version("1.1.0"), Some("1")).await;
+            assert!(matches!(refused, Err(Error::Journal(journal::Error::Unusable { .. }))), "{refused:?}");
+            assert!(!bench.layout.state_dir().join("journal.json.unusable").exists());
+        };
+        let open = Bench::new("old");
+        open.swap_in("new");
+        spoilt(&open).await;
+        let other = Bench::new("new");
+        confirmed(&other);
+        fs::write(other.layout.binary(), "another").unwrap();
+        spoilt(&other).await;
+        let nothing_known = Bench::new("new");
+        nothing_known.lock().update(|state| state.saw(domain::Generation(3))).unwrap();
+        nothing_known.lock().update(|state| state.saw(domain::Generation(4))).unwrap();
+        spoilt(&nothing_known).await;
     }
 
     #[tokio::test]
