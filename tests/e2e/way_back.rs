@@ -1,7 +1,9 @@
-//! A way back that was damaged while it was needed: said plainly, nothing made worse, and used as soon as it is mended.
+//! A way back that was damaged while it was needed: said plainly, nothing made worse, and used as soon as it is mended. And one that
+//! is asked for after leave (rule 4).
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use agent::Misbehaviour;
@@ -35,7 +37,52 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("previous_written_on_is_said_and_makes_nothing_worse", write_on_previous, "(.prev) was written on"),
     ];
     let damaged = |(name, damage, says)| trial(format!("way_back::{name}"), lab::PARTS, move || check(damage, says));
-    damages.into_iter().map(damaged).collect()
+    let asked = [
+        trial("way_back::the_version_before_is_brought_back_when_it_is_asked_for", lab::PARTS, asked),
+        trial("way_back::asked_for_in_vain_it_leaves_the_new_version_to_be_confirmed", lab::PARTS, asked_in_vain),
+    ];
+    damages.into_iter().map(damaged).chain(asked).collect()
+}
+
+/// The control plane wants the old version back while the new one is on probation.
+fn asked() -> Result<()> {
+    let pace = Pace { probation: Duration::from_secs(60), window: Duration::from_secs(300) };
+    let (fleet, _) = on_probation(pace)?;
+    fleet.request(FIRST)?;
+    let attempt = fleet.wait_ended(LIMIT)?;
+    expect(&fleet, &attempt, "targetVersion", NEXT)?;
+    expect(&fleet, &attempt, "outcome", "OUTCOME_ROLLED_BACK")?;
+    expect(&fleet, &attempt, "errorCode", "BY_HAND")?;
+    expect(&fleet, &attempt, "rolledBackTo", FIRST)?;
+    fleet.wait_online(FIRST)?;
+    fleet.expect_live(&fleet.first())?;
+    fleet.expect_previous(&fleet.first())?;
+    fleet.host.expect_nothing_failed()
+}
+
+/// The same, and there is nothing to bring back.
+fn asked_in_vain() -> Result<()> {
+    let pace = Pace { probation: Duration::from_secs(20), window: Duration::from_secs(300) };
+    let (fleet, next) = on_probation(pace)?;
+    remove_previous(&fleet)?;
+    fleet.request(FIRST)?;
+    fleet.wait_said("(.prev) is missing", 1)?;
+    let attempt = fleet.wait_ended(LIMIT)?;
+    expect(&fleet, &attempt, "targetVersion", NEXT)?;
+    expect(&fleet, &attempt, "outcome", "OUTCOME_SUCCEEDED")?;
+    fleet.wait_online(NEXT)?;
+    fleet.expect_live(&next)?;
+    fleet.host.expect_nothing_failed()
+}
+
+/// A good new version that has connected and is not confirmed, and its binary.
+fn on_probation(pace: Pace) -> Result<(Fleet, PathBuf)> {
+    let fleet = Fleet::start(&programs(), Manager::Systemd, pace)?;
+    fleet.publish(FIRST, &Edition::good(FIRST))?;
+    let next = fleet.publish(NEXT, &Edition::good(NEXT))?;
+    fleet.request(NEXT)?;
+    fleet.wait_phase("PHASE_CONFIRMING")?;
+    Ok((fleet, next))
 }
 
 fn check(damage: Damage, says: &str) -> Result<()> {
