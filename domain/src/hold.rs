@@ -5,8 +5,8 @@ use crate::id::AttemptId;
 use crate::time::Timestamp;
 use crate::version::Version;
 
-/// Most holds kept of one executor: the oldest goes. As many as an executor keeps in its own journal; every list of executors
-/// carries them all.
+/// Most holds kept of one executor, in its journal and by the control plane: the oldest goes. Every list of executors carries them
+/// all.
 pub const HOLDS_MAX: usize = 64;
 
 /// Why a version is held on one executor.

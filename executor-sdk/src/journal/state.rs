@@ -10,15 +10,14 @@ use domain::{AttemptId, ExecutorUid, Generation, Hold, Sha256, Timestamp, Versio
 use super::document::Unknown;
 use crate::executor::{Leave, Plan};
 
+pub use domain::hold::HOLDS_MAX;
+
 /// Most finished attempts remembered: a control plane that was restored may ask for one of the last few again, and each
 /// comes with a new generation, so a handful would do.
 pub const FINISHED_MAX: usize = 32;
 
 /// Most outcomes kept for a control plane that does not answer. Attempts come from it, so more than a few cannot pile up.
 pub const UNSENT_MAX: usize = 16;
-
-/// Most versions held.
-pub const HOLDS_MAX: usize = 64;
 
 /// All of it. What another release added is kept and written back.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -25,7 +25,7 @@ use domain::attempt::{Input, Outcome};
 use domain::executor::State;
 use domain::release::Status;
 use domain::sync::{AttemptReport, Inventory, Node, Progress};
-use domain::{Actor, Attempt, AttemptId, Executor, ExecutorUid, Generation, Reason, Refusal, Timestamp};
+use domain::{Actor, Attempt, AttemptId, Executor, ExecutorUid, Generation, Reason, Refusal, ReleaseId, Timestamp};
 use store::{Change, ChangeNumber, NODES_MAX, NodeChange, NodeRecord};
 use tokio::sync::broadcast;
 
@@ -103,13 +103,12 @@ impl App {
             if executor.duplicated_since.is_some() {
                 return Ok(Leave::Withdrawn(Reason::DuplicateIdentity));
             }
-            let release = self.store.release_get(&attempt.release).await?;
             let mut inputs = Vec::new();
             if executor.state == State::Deactivated {
                 inputs.push(Input::Deactivate);
             }
             // A yank ends attempts one by one; it wins from its own commit on.
-            if release.is_none_or(|release| release.status != Status::Published) {
+            if !self.is_published(&attempt.release).await? {
                 inputs.push(Input::Yank);
             }
             inputs.push(Input::ReadyToSwap { generation });
@@ -240,8 +239,12 @@ impl App {
         if attempt.is_ended() || attempt.has_leave() || changed_the_binary {
             return Ok(false);
         }
-        let release = self.store.release_get(&attempt.release).await?;
-        Ok(release.is_none_or(|release| release.status != Status::Published))
+        Ok(!self.is_published(&attempt.release).await?)
+    }
+
+    async fn is_published(&self, release: &ReleaseId) -> Result<bool, Error> {
+        let release = self.store.release_get(release).await?;
+        Ok(release.is_some_and(|release| release.status == Status::Published))
     }
 
     async fn take_unknown(&self, draft: &mut Draft, said: &AttemptReport) -> Result<(), Error> {
