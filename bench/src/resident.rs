@@ -7,6 +7,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, ensure};
 use harness::control_plane::ControlPlane;
 use harness::fake_executor::FakeExecutor;
+use harness::resident::kib;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
@@ -25,7 +26,7 @@ pub(crate) struct Resident {
 /// Starts a control plane here and a fleet beside it, and looks at this process.
 pub(crate) async fn measure(executors: usize) -> anyhow::Result<Resident> {
     let plane = ControlPlane::start().await?;
-    let before = kib()?;
+    let before = kib(std::process::id())?;
     let mut words = Vec::with_capacity(executors);
     for i in 0..executors {
         let id = format!("held-{i}");
@@ -33,7 +34,7 @@ pub(crate) async fn measure(executors: usize) -> anyhow::Result<Resident> {
     }
     let mut fleet = spawn(&words).await?;
     drop(words);
-    let connected = kib()?;
+    let connected = kib(std::process::id())?;
     // Its input ends, and so it does.
     drop(fleet.stdin.take());
     ensure!(fleet.wait().await?.success(), "the fleet failed");
@@ -87,11 +88,4 @@ pub(crate) async fn hold(executors: usize) -> anyhow::Result<()> {
     let end = tokio::task::spawn_blocking(move || input.next()).await?;
     ensure!(end.is_none() && streams.len() == executors, "more join words than executors");
     Ok(())
-}
-
-/// This process's resident memory (`VmRSS` of proc(5)), in KiB.
-pub(crate) fn kib() -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS in /proc/self/status")?;
-    line.trim().trim_end_matches("kB").trim().parse().context("read VmRSS")
 }

@@ -11,7 +11,7 @@ use executor_sdk::enrol::{self, enrol};
 use harness::catalog::Draft;
 use harness::client::{Client, reason};
 use harness::control_plane::ControlPlane;
-use harness::fake_executor::{FakeExecutor, Stream};
+use harness::fake_executor::{FakeExecutor, Stream, success};
 use proto::v1;
 use proto::v1::sync_executor_request::Message as Say;
 use proto::v1::sync_executor_response::Message as Hear;
@@ -205,15 +205,7 @@ async fn a_report_about_somebody_elses_attempt_changes_nothing() -> Result<()> {
     let (_, liar) = FakeExecutor::online(&plane, "web-2", "1.0.0").await?;
     let requested = request(&plane.admin(), ask(victim.name(), "1.1.0")).await?;
     let desired = hers.desired().await?;
-    let report = v1::Report {
-        attempt: desired.attempt.clone(),
-        outcome: v1::Outcome::Succeeded.into(),
-        running_version: "1.1.0".to_owned(),
-        target_version: "1.1.0".to_owned(),
-        from_version: "1.0.0".to_owned(),
-        ..v1::Report::default()
-    };
-    liar.say(Say::Report(report)).await?;
+    liar.say(Say::Report(success(&desired))).await?;
     let ready = v1::ReadyToSwap { attempt: desired.attempt.clone(), generation: desired.generation };
     liar.say(Say::ReadyToSwap(ready)).await?;
     // Her own road goes on, so that the liar's words were heard before.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use harness::catalog::Draft;
 use harness::control_plane::ControlPlane;
-use harness::fake_executor::FakeExecutor;
+use harness::fake_executor::{FakeExecutor, refusal};
 use proto::v1;
 use proto::v1::explain_upgrade_response::finding::Severity;
 
@@ -34,16 +34,7 @@ async fn what_stands_in_the_way_comes_first_with_a_remedy() -> Result<()> {
 
     request(&plane.admin(), ask(one.name(), "1.1.0")).await?;
     let desired = stream.desired().await?;
-    let report = v1::Report {
-        attempt: desired.attempt.clone(),
-        outcome: v1::Outcome::Refused.into(),
-        stage: "verify".to_owned(),
-        error_code: "UNKNOWN_KEY".to_owned(),
-        message: "no signature by a trusted key".to_owned(),
-        running_version: "1.0.0".to_owned(),
-        ..v1::Report::default()
-    };
-    stream.report(report).await?;
+    stream.report(refusal(&desired)).await?;
     let refused = explain(&plane, one.name()).await?;
     let first = &refused.findings[0];
     assert_eq!(first.severity(), Severity::Blocking);

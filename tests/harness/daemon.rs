@@ -207,10 +207,7 @@ impl Daemon {
     /// # Errors
     /// It does not run.
     pub fn resident_kib(&self) -> Result<u64> {
-        let id = self.child.as_ref().context("it does not run")?.id();
-        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a line VmRSS")?;
-        Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+        crate::resident::kib(self.child.as_ref().context("it does not run")?.id())
     }
 
     /// Where people and programs connect.

@@ -256,6 +256,33 @@ impl Stream {
     }
 }
 
+/// What it reports of an attempt from 1.0.0 to 1.1.0 that went well.
+#[must_use]
+pub fn success(desired: &v1::Desired) -> v1::Report {
+    v1::Report {
+        attempt: desired.attempt.clone(),
+        outcome: v1::Outcome::Succeeded.into(),
+        running_version: "1.1.0".to_owned(),
+        target_version: "1.1.0".to_owned(),
+        from_version: "1.0.0".to_owned(),
+        ..v1::Report::default()
+    }
+}
+
+/// What it reports, as 1.0.0, of an artifact that nobody signed whom it trusts.
+#[must_use]
+pub fn refusal(desired: &v1::Desired) -> v1::Report {
+    v1::Report {
+        attempt: desired.attempt.clone(),
+        outcome: v1::Outcome::Refused.into(),
+        stage: "verify".to_owned(),
+        error_code: "UNKNOWN_KEY".to_owned(),
+        message: "no signature by a trusted key".to_owned(),
+        running_version: "1.0.0".to_owned(),
+        ..v1::Report::default()
+    }
+}
+
 fn request(message: Say) -> v1::SyncExecutorRequest {
     v1::SyncExecutorRequest { message: Some(message) }
 }

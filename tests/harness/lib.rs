@@ -11,5 +11,6 @@ pub mod fake_executor;
 pub mod fleet;
 pub mod lab;
 pub mod parts;
+pub mod resident;
 pub mod signing;
 pub mod wait;

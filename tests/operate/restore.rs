@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail, ensure};
 use harness::catalog::{Draft, release};
 use harness::client::reason;
 use harness::daemon::{Daemon, SOON, succeeded};
-use harness::fake_executor::{FakeExecutor, Stream};
+use harness::fake_executor::{FakeExecutor, Stream, success};
 use harness::parts::{Part, workspace};
 use harness::signing::Signer;
 use libtest_mimic::Trial;
@@ -71,18 +71,6 @@ async fn ask(daemon: &Daemon, name: &str, target: &str) -> Result<v1::Attempt> {
 async fn attempt(daemon: &Daemon, name: &str) -> Result<v1::Attempt> {
     let request = v1::GetAttemptRequest { name: name.to_owned() };
     Ok(daemon.client("owner").await?.upgrades().get_attempt(request).await?.into_inner())
-}
-
-/// What the fake reports of an attempt that went well.
-fn success(desired: &v1::Desired) -> v1::Report {
-    v1::Report {
-        attempt: desired.attempt.clone(),
-        outcome: v1::Outcome::Succeeded.into(),
-        running_version: "1.1.0".to_owned(),
-        target_version: "1.1.0".to_owned(),
-        from_version: "1.0.0".to_owned(),
-        ..v1::Report::default()
-    }
 }
 
 /// It comes back with 1.1.0, having seen `generation`.

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, ensure};
 use harness::catalog::{Draft, release};
 use harness::daemon::SOON;
-use harness::fake_executor::{FakeExecutor, Stream};
+use harness::fake_executor::{FakeExecutor, Stream, refusal, success};
 use harness::signing::Signer;
 use proto::v1;
 use serde_json::Value;
@@ -157,27 +157,6 @@ async fn generation(shell: &Shell) -> Result<u64> {
 async fn end(child: Child) -> Result<Answer> {
     let output = tokio::time::timeout(SOON, child.wait_with_output()).await.context("it waits for ever")??;
     Ok(output.into())
-}
-
-fn success(desired: &v1::Desired) -> v1::Report {
-    v1::Report {
-        attempt: desired.attempt.clone(),
-        outcome: v1::Outcome::Succeeded.into(),
-        running_version: "1.1.0".to_owned(),
-        ..v1::Report::default()
-    }
-}
-
-fn refusal(desired: &v1::Desired) -> v1::Report {
-    v1::Report {
-        attempt: desired.attempt.clone(),
-        outcome: v1::Outcome::Refused.into(),
-        stage: "verify".to_owned(),
-        error_code: "UNKNOWN_KEY".to_owned(),
-        message: "no signature by a trusted key".to_owned(),
-        running_version: "1.0.0".to_owned(),
-        ..v1::Report::default()
-    }
 }
 
 fn rollback(desired: &v1::Desired) -> v1::Report {
