@@ -13,10 +13,10 @@ use domain::release::{Location, Status};
 use domain::{Actor, Artifact, Hold, Reason, Sha256, Timestamp, Version};
 use serde::{Deserialize, Serialize};
 
+use crate::mapping::Cause;
+
 /// Most names of system jobs that are remembered; this build has a handful, and a file that holds more is not ours.
 const SYSTEM_NAMES_MAX: usize = 256;
-
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A column's text is not what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ pub(crate) struct Unknown {
     value: String,
 }
 
-fn unknown(what: &'static str, value: &str) -> AnyError {
+fn unknown(what: &'static str, value: &str) -> Cause {
     Box::new(Unknown { what, value: value.chars().take(80).collect() })
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn actor_text(actor: &Actor) -> String {
 }
 
 /// The actor that [`actor_text`] wrote.
-pub(crate) fn actor_parse(text: &str) -> Result<Actor, AnyError> {
+pub(crate) fn actor_parse(text: &str) -> Result<Actor, Cause> {
     match text.split_once('/') {
         None if text == "console" => Ok(Actor::Console),
         Some(("tokens", id)) => Ok(Actor::Token(id.parse()?)),
@@ -52,7 +52,7 @@ pub(crate) fn actor_parse(text: &str) -> Result<Actor, AnyError> {
 }
 
 /// The domain knows jobs by names of the program's own, which live for ever; a name read from a disk is kept as long.
-fn system_name(job: &str) -> Result<&'static str, AnyError> {
+fn system_name(job: &str) -> Result<&'static str, Cause> {
     static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(name) = names.get(job) {
@@ -105,9 +105,9 @@ impl From<&Hold> for HoldShape {
 }
 
 impl TryFrom<HoldShape> for Hold {
-    type Error = AnyError;
+    type Error = Cause;
 
-    fn try_from(shape: HoldShape) -> Result<Self, AnyError> {
+    fn try_from(shape: HoldShape) -> Result<Self, Cause> {
         Ok(Self {
             version: shape.version.parse()?,
             attempt: shape.attempt.parse()?,
@@ -144,9 +144,9 @@ impl From<&Report> for ReportShape {
 }
 
 impl TryFrom<ReportShape> for Report {
-    type Error = AnyError;
+    type Error = Cause;
 
-    fn try_from(shape: ReportShape) -> Result<Self, AnyError> {
+    fn try_from(shape: ReportShape) -> Result<Self, Cause> {
         Ok(Self {
             outcome: Outcome::parse(&shape.outcome).ok_or_else(|| unknown("outcome", &shape.outcome))?,
             stage: shape.stage.as_deref().and_then(Stage::parse),
@@ -187,7 +187,7 @@ impl From<&Ending> for EndingShape {
 
 impl EndingShape {
     /// The ending, with what its own columns say.
-    pub(crate) fn with(self, outcome: Outcome, source: OutcomeSource) -> Result<Ending, AnyError> {
+    pub(crate) fn with(self, outcome: Outcome, source: OutcomeSource) -> Result<Ending, Cause> {
         Ok(Ending {
             outcome,
             source,
@@ -206,7 +206,7 @@ fn error_code(word: &str) -> ErrorCode {
     ErrorCode::parse(word).unwrap_or(ErrorCode::Other)
 }
 
-fn version(text: Option<String>) -> Result<Option<Version>, AnyError> {
+fn version(text: Option<String>) -> Result<Option<Version>, Cause> {
     Ok(text.map(|text| text.parse()).transpose()?)
 }
 
@@ -252,9 +252,9 @@ impl From<&Artifact> for ArtifactShape {
 }
 
 impl TryFrom<ArtifactShape> for Artifact {
-    type Error = AnyError;
+    type Error = Cause;
 
-    fn try_from(shape: ArtifactShape) -> Result<Self, AnyError> {
+    fn try_from(shape: ArtifactShape) -> Result<Self, Cause> {
         Ok(match shape {
             ArtifactShape::Agent { platform, file, size, sha256, external_url, signatures } => Self::Agent {
                 platform: platform.parse()?,
@@ -269,12 +269,4 @@ impl TryFrom<ArtifactShape> for Artifact {
             }
         })
     }
-}
-
-/// Reads a list of shapes as what they stand for.
-pub(crate) fn read_all<S, T>(shapes: Vec<S>) -> Result<Vec<T>, AnyError>
-where
-    T: TryFrom<S, Error = AnyError>,
-{
-    shapes.into_iter().map(T::try_from).collect()
 }

@@ -36,6 +36,8 @@ pub mod token;
 
 mod column;
 
+mod mapping;
+
 pub mod sqlite;
 
 pub mod conformance;

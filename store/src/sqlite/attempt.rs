@@ -1,19 +1,16 @@
 //! Attempts: reading and pruning them. They are written with their executor, in `commit`.
 
 use async_trait::async_trait;
-use domain::attempt::{Ending, Outcome, OutcomeSource, Phase, Report};
-use domain::{
-    Attempt, AttemptId, ExecutorName, ExecutorUid, Generation, OrganizationId, ReleaseId, RequestId, Revision,
-    Timestamp,
-};
+use domain::{Attempt, AttemptId, ExecutorUid, OrganizationId, ReleaseId, RequestId, Timestamp};
 use rusqlite::{Connection, Row, named_params};
 
 use super::failure::Failure;
-use super::row::{Columns, all, first, integer, json, keys, limit, micros, write};
+use super::row::{RowColumns, all, first, integer, json, keys, limit, micros, write};
 use super::{SqliteStore, request};
-use crate::column::{EndingShape, ReportShape, actor_parse, actor_text};
+use crate::column::{EndingShape, ReportShape, actor_text};
 use crate::error::Error;
 use crate::executor::{AttemptStore, AttemptWrite};
+use crate::mapping;
 use crate::page::Page;
 
 macro_rules! columns {
@@ -146,53 +143,7 @@ AND executor_name = :executor_name
 AND revision = :revision - 1";
 
 fn read(row: &Row<'_>) -> Result<Attempt, Failure> {
-    let mut row = Columns::of("attempt", row);
-    Ok(Attempt {
-        id: row.text("id")?,
-        executor: row.text("executor")?,
-        executor_name: ExecutorName { organization: row.text("organization")?, executor: row.text("executor_name")? },
-        revision: Revision(row.number("revision")?),
-        release: row.text("release")?,
-        from_version: row.text("from_version")?,
-        generation: Generation(row.number("generation")?),
-        phase: row.word("phase", Phase::parse)?,
-        refused: {
-            let shape: Option<ReportShape> = row.json_or_null("refused")?;
-            shape.map(Report::try_from).transpose().map_err(|error| row.refuse("refused", error))?
-        },
-        rollback_requested: row.take("rollback_requested")?,
-        ending: read_ending(&mut row)?,
-        corrected: row.take("corrected")?,
-        bytes_done: row.number("bytes_done")?,
-        bytes_total: row.number("bytes_total")?,
-        request_time: row.time("request_time")?,
-        deliver_time: row.time_or_null("deliver_time")?,
-        progress_time: row.time_or_null("progress_time")?,
-        apply_time: row.time_or_null("apply_time")?,
-        end_time: row.time_or_null("end_time")?,
-        expire_time: row.time("expire_time")?,
-        requested_by: {
-            let actor: String = row.take("requested_by")?;
-            actor_parse(&actor).map_err(|error| row.refuse("requested_by", error))?
-        },
-        request_id: {
-            let id: Option<String> = row.take("request_id")?;
-            id.map(|id| RequestId::new(&id)).transpose().map_err(|error| row.refuse("request_id", error))?
-        },
-    })
-}
-
-fn read_ending(row: &mut Columns<'_, '_>) -> Result<Option<Ending>, Failure> {
-    let outcome = row.word_or_null("outcome", Outcome::parse)?;
-    let source = row.word_or_null("outcome_source", OutcomeSource::parse)?;
-    let shape: Option<EndingShape> = row.json_or_null("ending")?;
-    match (outcome, source, shape) {
-        (None, None, None) => Ok(None),
-        (Some(outcome), Some(source), Some(shape)) => {
-            shape.with(outcome, source).map(Some).map_err(|error| row.refuse("ending", error))
-        }
-        _ => Err(row.refuse("ending", "outcome, outcome_source and ending are not set together")),
-    }
+    Ok(mapping::attempt(RowColumns::of("attempt", row))?)
 }
 
 /// Runs `sql` with all columns of an attempt under its next revision; how many rows it wrote.

@@ -5,10 +5,11 @@ use domain::{Event, ExecutorUid, JoinTokenId, Sha256, Timestamp};
 use rusqlite::{Connection, Row, named_params};
 
 use super::failure::{Failure, is_dangling, is_duplicate};
-use super::row::{Columns, first, limit, micros, write};
+use super::row::{RowColumns, first, limit, micros, write};
 use super::{SqliteStore, enrolment, event, executor};
 use crate::certificate::{CertificateRecord, CertificateStore, Enrolled, EnrolmentCommit};
 use crate::error::Error;
+use crate::mapping;
 
 const INSERT: &str = "
 INSERT INTO certificates (
@@ -52,18 +53,7 @@ WHERE fingerprint IN (
 )";
 
 fn read(row: &Row<'_>) -> Result<CertificateRecord, Failure> {
-    let mut row = Columns::of("certificate", row);
-    Ok(CertificateRecord {
-        fingerprint: row.text("fingerprint")?,
-        serial: row.take("serial")?,
-        executor: row.text("executor")?,
-        public_key_sha256: row.text("public_key_sha256")?,
-        join_token: row.text_or_null("join_token")?,
-        chain_pem: row.take("chain_pem")?,
-        not_before: row.time("not_before")?,
-        not_after: row.time("not_after")?,
-        revoke_time: row.time_or_null("revoke_time")?,
-    })
+    Ok(mapping::certificate(RowColumns::of("certificate", row))?)
 }
 
 /// Writes a new certificate.

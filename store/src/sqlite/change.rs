@@ -2,15 +2,16 @@
 //! newest commit, so that catching up costs what changed and not what exists.
 
 use async_trait::async_trait;
-use domain::Generation;
 use rusqlite::{Row, named_params};
 use tokio::sync::broadcast;
 
 use super::SqliteStore;
 use super::failure::Failure;
-use super::row::{Columns, all, first, limit};
+use super::row::{RowColumns, all, first, limit};
 use crate::change::{Change, ChangeFeed, ChangeNumber};
 use crate::error::Error;
+use crate::mapping;
+use crate::mapping::Columns as _;
 
 const HEAD: &str = "
 SELECT value
@@ -25,12 +26,7 @@ ORDER BY change_number
 LIMIT :limit";
 
 fn read(row: &Row<'_>) -> Result<Change, Failure> {
-    let mut row = Columns::of("executor", row);
-    Ok(Change {
-        executor: row.text("uid")?,
-        number: ChangeNumber(row.number("change_number")?),
-        generation: Generation(row.number("generation")?),
-    })
+    Ok(mapping::change(RowColumns::of("executor", row))?)
 }
 
 #[async_trait]
@@ -41,7 +37,7 @@ impl ChangeFeed for SqliteStore {
 
     async fn change_head(&self) -> Result<ChangeNumber, Error> {
         self.read("change_head", |connection| {
-            let head = first(connection, HEAD, [], |row| Columns::of("counter", row).number("value"))?;
+            let head = first(connection, HEAD, [], |row| Ok(RowColumns::of("counter", row).number("value")?))?;
             Ok(ChangeNumber(head.unwrap_or_default()))
         })
         .await

@@ -5,10 +5,11 @@ use rusqlite::{Connection, named_params};
 
 use super::commit::write_attempt;
 use super::failure::{Failure, is_dangling, is_duplicate, refused_row};
-use super::row::{Columns, first, integer, write};
+use super::row::{RowColumns, first, integer, write};
 use super::write_tx::WriteTx;
 use super::{certificate, event, executor, join_token, node, session};
 use crate::certificate::EnrolmentCommit;
+use crate::mapping::Columns as _;
 
 const DELETE_REPLACED: &str = "
 UPDATE executors
@@ -62,7 +63,7 @@ fn delete_replaced(tx: &WriteTx<'_>, replaced: ExecutorUid, commit: &EnrolmentCo
         write_attempt(tx, replaced, attempt)?;
     }
     let open = first(tx.connection(), OPEN_ATTEMPT, named_params! { ":executor": replaced.to_string() }, |row| {
-        Columns::of("attempt", row).text::<AttemptId>("id")
+        Ok(RowColumns::of("attempt", row).text::<AttemptId>("id")?)
     })?;
     if let Some(open) = open {
         return Err(Failure::stale("attempt", open));
@@ -81,9 +82,9 @@ fn delete_replaced(tx: &WriteTx<'_>, replaced: ExecutorUid, commit: &EnrolmentCo
 
 fn generation(connection: &Connection, uid: ExecutorUid) -> Result<Generation, Failure> {
     let found = first(connection, GENERATION, named_params! { ":uid": uid.to_string() }, |row| {
-        let mut row = Columns::of("executor", row);
-        row.take::<String>("uid")?;
-        row.number("generation")
+        let mut row = RowColumns::of("executor", row);
+        row.string("uid")?;
+        Ok(row.number("generation")?)
     })?;
     Ok(Generation(found.unwrap_or_default()))
 }

@@ -12,11 +12,12 @@ use tokio::sync::watch;
 
 use super::SqliteStore;
 use super::failure::Failure;
-use super::row::{Columns, all, first, json, limit, write};
+use super::row::{RowColumns, all, first, json, limit, write};
 use super::write_tx::WriteTx;
 use crate::column::actor_text;
 use crate::error::Error;
 use crate::event::{EventQuery, EventRow, EventStore};
+use crate::mapping;
 
 const INSERT: &str = "
 INSERT INTO events (kind, actor, target, organization, time, details)
@@ -110,16 +111,7 @@ WHERE sequence IN (
 )";
 
 fn read(row: &Row<'_>) -> Result<EventRow, Failure> {
-    let mut row = Columns::of("event", row);
-    Ok(EventRow {
-        sequence: row.number("sequence")?,
-        kind: row.take("kind")?,
-        actor: row.take("actor")?,
-        target: row.take("target")?,
-        organization: row.text_or_null("organization")?,
-        time: row.time("time")?,
-        details: row.json("details")?,
-    })
+    Ok(mapping::event(RowColumns::of("event", row))?)
 }
 
 /// Writes events with what they tell about.

@@ -5,19 +5,17 @@
 //! labels are for people's screens, and nothing that runs by itself asks for them.
 
 use async_trait::async_trait;
-use domain::{
-    Channel, Executor, ExecutorId, ExecutorName, ExecutorUid, Generation, Hold, Kind, OrganizationId, Platform,
-    Revision,
-};
+use domain::{Channel, Executor, ExecutorId, ExecutorName, ExecutorUid, Kind, OrganizationId};
 use rusqlite::{Connection, Row, named_params};
 
 use super::failure::Failure;
-use super::row::{Columns, all, first, integer, json, keys, limit, micros, write};
+use super::row::{RowColumns, all, first, integer, json, keys, limit, micros, write};
 use super::{SqliteStore, commit};
 use crate::change::ChangeNumber;
-use crate::column::{HoldShape, read_all, state_parse, state_word};
+use crate::column::{HoldShape, state_word};
 use crate::error::Error;
 use crate::executor::{Committed, ExecutorCommit, ExecutorQuery, ExecutorStore};
+use crate::mapping;
 use crate::page::Page;
 
 macro_rules! columns {
@@ -142,31 +140,7 @@ WHERE uid = :uid
 AND delete_time IS NULL";
 
 pub(super) fn read(row: &Row<'_>) -> Result<Executor, Failure> {
-    let mut row = Columns::of("executor", row);
-    Ok(Executor {
-        uid: row.text("uid")?,
-        name: ExecutorName { organization: row.text("organization")?, executor: row.text("name")? },
-        revision: Revision(row.number("revision")?),
-        state: row.word("state", state_parse)?,
-        kind: row.text_or_null::<Kind>("kind")?,
-        version: row.text_or_null("version")?,
-        platform: row.text_or_null::<Platform>("platform")?,
-        channel: row.text::<Channel>("channel")?,
-        channel_ceiling: row.text_or_null::<Channel>("channel_ceiling")?,
-        labels: row.json("labels")?,
-        pinned: row.take("pinned")?,
-        floor: row.text_or_null("floor")?,
-        holds: {
-            let shapes: Vec<HoldShape> = row.json("holds")?;
-            read_all::<_, Hold>(shapes).map_err(|error| row.refuse("holds", error))?
-        },
-        release_key_ids: row.json("release_key_ids")?,
-        generation: Generation(row.number("generation")?),
-        pending: row.text_or_null("pending")?,
-        open_attempt: row.text_or_null("open_attempt")?,
-        duplicated_since: row.time_or_null("duplicated_since")?,
-        create_time: row.time("create_time")?,
-    })
+    Ok(mapping::executor(RowColumns::of("executor", row))?)
 }
 
 /// Runs `sql` with all columns of an executor under its next revision; how many rows it wrote.

@@ -15,21 +15,6 @@ pub(super) enum Failure {
     Engine(rusqlite::Error),
 }
 
-/// A row holds something that this build cannot read, or was asked to hold something that it may not.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Defect {
-    #[error("column {column} cannot be read")]
-    Column {
-        column: &'static str,
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    #[error("{value:?} is none of the words this build knows")]
-    Word { value: String },
-    #[error("{column} {value} does not fit 63 bits")]
-    Range { column: &'static str, value: u64 },
-}
-
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Told(error)

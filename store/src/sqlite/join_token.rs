@@ -7,8 +7,9 @@ use rusqlite::{Connection, Row, named_params};
 use super::SqliteStore;
 use super::event;
 use super::failure::{Failure, is_dangling, is_duplicate};
-use super::row::{Columns, all, first, limit, micros, write};
+use super::row::{RowColumns, all, first, limit, micros, write};
 use crate::error::Error;
+use crate::mapping;
 use crate::page::Page;
 use crate::token::{JoinTokenRecord, JoinTokenStore};
 
@@ -46,19 +47,7 @@ AND expire_time > :time
 AND revoke_time IS NULL";
 
 fn read(row: &Row<'_>) -> Result<JoinTokenRecord, Failure> {
-    let mut row = Columns::of("join token", row);
-    Ok(JoinTokenRecord {
-        id: row.text("id")?,
-        organization: row.text("organization")?,
-        secret_sha256: row.text("secret_sha256")?,
-        executor: row.text_or_null("executor")?,
-        replace: row.take("replace")?,
-        max_uses: row.take("max_uses")?,
-        uses: row.take("uses")?,
-        create_time: row.time("create_time")?,
-        expire_time: row.time("expire_time")?,
-        revoke_time: row.time_or_null("revoke_time")?,
-    })
+    Ok(mapping::join_token(RowColumns::of("join token", row))?)
 }
 
 fn get(connection: &Connection, id: &JoinTokenId) -> Result<Option<JoinTokenRecord>, Failure> {

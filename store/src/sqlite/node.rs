@@ -5,9 +5,10 @@ use domain::ExecutorUid;
 use rusqlite::{Connection, Row, named_params};
 
 use super::failure::Failure;
-use super::row::{Columns, all, keys, limit, write};
+use super::row::{RowColumns, all, keys, limit, write};
 use super::{SqliteStore, executor};
 use crate::error::Error;
+use crate::mapping;
 use crate::node::{NODES_MAX, NodeChange, NodeRecord, NodeStore};
 use crate::page::Page;
 
@@ -52,16 +53,7 @@ ORDER BY name
 LIMIT :limit";
 
 fn read(row: &Row<'_>) -> Result<NodeRecord, Failure> {
-    let mut row = Columns::of("node", row);
-    Ok(NodeRecord {
-        name: row.take("name")?,
-        platform: row.take("platform")?,
-        kernel_version: row.take("kernel_version")?,
-        os_image: row.take("os_image")?,
-        kubelet_version: row.take("kubelet_version")?,
-        ready: row.take("ready")?,
-        report_time: row.time("report_time")?,
-    })
+    Ok(mapping::node(RowColumns::of("node", row))?)
 }
 
 fn put(connection: &Connection, executor: &str, node: &NodeRecord) -> Result<(), Failure> {

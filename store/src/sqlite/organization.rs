@@ -7,8 +7,9 @@ use rusqlite::{Row, named_params};
 use super::SqliteStore;
 use super::event;
 use super::failure::{Failure, is_duplicate};
-use super::row::{Columns, all, first, limit, write};
+use super::row::{RowColumns, all, first, limit, write};
 use crate::error::Error;
+use crate::mapping;
 use crate::organization::{Organization, OrganizationStore};
 use crate::page::Page;
 
@@ -29,12 +30,7 @@ ORDER BY id
 LIMIT :limit";
 
 fn read(row: &Row<'_>) -> Result<Organization, Failure> {
-    let mut row = Columns::of("organization", row);
-    Ok(Organization {
-        id: row.text("id")?,
-        display_name: row.take("display_name")?,
-        create_time: row.time("create_time")?,
-    })
+    Ok(mapping::organization(RowColumns::of("organization", row))?)
 }
 
 #[async_trait]

@@ -2,15 +2,17 @@
 
 use async_trait::async_trait;
 use domain::release::Status;
-use domain::{Channel, Event, Kind, Release, ReleaseId, Revision};
+use domain::{Event, Kind, Release, ReleaseId};
 use rusqlite::{Connection, Row, named_params};
 
 use super::SqliteStore;
 use super::event;
 use super::failure::{Failure, is_duplicate};
-use super::row::{Columns, all, first, integer, json, micros, write};
-use crate::column::{ArtifactShape, read_all, status_parse};
+use super::row::{RowColumns, all, first, integer, json, micros, write};
+use crate::column::{ArtifactShape, status_parse};
 use crate::error::Error;
+use crate::mapping;
+use crate::mapping::Columns as _;
 use crate::release::ReleaseStore;
 
 const INSERT: &str = "
@@ -53,23 +55,7 @@ AND kind = :kind
 AND revision = :revision - 1";
 
 fn read(row: &Row<'_>) -> Result<Release, Failure> {
-    let mut row = Columns::of("release", row);
-    Ok(Release {
-        id: row.text("id")?,
-        revision: Revision(row.number("revision")?),
-        channel: row.text::<Channel>("channel")?,
-        status: row.word("status", status_parse)?,
-        notes: row.take("notes")?,
-        floor: row.text_or_null("floor")?,
-        sequence: row.number_or_null("sequence")?,
-        artifacts: {
-            let shapes: Vec<ArtifactShape> = row.json("artifacts")?;
-            read_all(shapes).map_err(|error| row.refuse("artifacts", error))?
-        },
-        create_time: row.time("create_time")?,
-        publish_time: row.time_or_null("publish_time")?,
-        yank_reason: row.take("yank_reason")?,
-    })
+    Ok(mapping::release(RowColumns::of("release", row))?)
 }
 
 fn get(connection: &Connection, id: &ReleaseId) -> Result<Option<Release>, Failure> {
@@ -79,7 +65,7 @@ fn get(connection: &Connection, id: &ReleaseId) -> Result<Option<Release>, Failu
 /// Whether the release is there and published, as this transaction sees it.
 pub(super) fn is_published(connection: &Connection, id: &ReleaseId) -> Result<bool, Failure> {
     let status = first(connection, STATUS, named_params! { ":id": id.to_string() }, |row| {
-        Columns::of("release", row).word("status", status_parse)
+        Ok(RowColumns::of("release", row).word("status", status_parse)?)
     })?;
     Ok(status == Some(Status::Published))
 }

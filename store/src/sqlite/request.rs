@@ -5,7 +5,8 @@ use rusqlite::{Connection, named_params};
 
 use super::attempt;
 use super::failure::Failure;
-use super::row::{Columns, first, write};
+use super::row::{RowColumns, first, write};
+use crate::mapping::Columns as _;
 
 const FIND_ALIAS: &str = "
 SELECT attempt
@@ -27,7 +28,8 @@ pub(super) fn find(
         return Ok(Some(attempt));
     }
     let params = named_params! { ":organization": organization.as_str(), ":request_id": request_id.as_str() };
-    match first(connection, FIND_ALIAS, params, |row| Columns::of("request", row).text::<AttemptId>("attempt"))? {
+    match first(connection, FIND_ALIAS, params, |row| Ok(RowColumns::of("request", row).text::<AttemptId>("attempt")?))?
+    {
         Some(id) => attempt::get(connection, id),
         None => Ok(None),
     }

@@ -1,125 +1,69 @@
-//! Reads one row, column by column in the order of its SELECT. A column that cannot be read as what it should be names
-//! the row and itself, and nothing panics: a file on a disk is foreign bytes too.
+//! Runs statements, and reads rows as [`crate::mapping`] wants them.
 
 use std::fmt::Display;
-use std::str::FromStr;
 
 use domain::Timestamp;
-use rusqlite::types::FromSql;
+use rusqlite::types::{FromSql, ValueRef};
 use rusqlite::{CachedStatement, Connection, Params, Row};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use super::failure::{Defect, Failure};
+use super::failure::Failure;
+use crate::mapping::{Cause, Columns, Defect};
 
-/// A row being read. The first column is its key.
-pub(super) struct Columns<'r, 'stmt> {
+/// A row being read, column by column in the order of its SELECT. The first column is its key.
+pub(super) struct RowColumns<'r, 'stmt> {
     row: &'r Row<'stmt>,
     noun: &'static str,
-    key: String,
     next: usize,
 }
 
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
-
-impl<'r, 'stmt> Columns<'r, 'stmt> {
-    pub(super) fn of(noun: &'static str, row: &'r Row<'stmt>) -> Self {
-        let key = row.get_ref(0).map_or_else(
-            |_| "?".to_owned(),
-            |value| match value {
-                rusqlite::types::ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
-                rusqlite::types::ValueRef::Integer(number) => number.to_string(),
-                _ => "?".to_owned(),
-            },
-        );
-        Self { row, noun, key, next: 0 }
-    }
-
-    fn defect(&self, column: &'static str, source: impl Into<AnyError>) -> Failure {
-        Failure::corrupt(self.noun, &self.key, Defect::Column { column, source: source.into() })
+impl<'r, 'stmt> RowColumns<'r, 'stmt> {
+    pub(super) const fn of(noun: &'static str, row: &'r Row<'stmt>) -> Self {
+        Self { row, noun, next: 0 }
     }
 
     /// The next column, which the SELECT calls `column`.
-    pub(super) fn take<T: FromSql>(&mut self, column: &'static str) -> Result<T, Failure> {
+    fn take<T: FromSql>(&mut self, column: &'static str) -> Result<T, Cause> {
         let at = self.next;
         self.next += 1;
         #[cfg(test)]
         super::statements::read(self.noun, column);
         debug_assert_eq!(self.row.as_ref().column_name(at).ok(), Some(column), "{} column {at}", self.noun);
-        self.row.get(at).map_err(|error| self.defect(column, error))
+        Ok(self.row.get(at)?)
+    }
+}
+
+impl Columns for RowColumns<'_, '_> {
+    fn key(&self) -> (&'static str, String) {
+        let key = self.row.get_ref(0).map_or_else(
+            |_| "?".to_owned(),
+            |value| match value {
+                ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+                ValueRef::Integer(number) => number.to_string(),
+                _ => "?".to_owned(),
+            },
+        );
+        (self.noun, key)
     }
 
-    /// A text that parses.
-    pub(super) fn text<T>(&mut self, column: &'static str) -> Result<T, Failure>
-    where
-        T: FromStr,
-        T::Err: Into<AnyError>,
-    {
-        let text: String = self.take(column)?;
-        text.parse().map_err(|error: T::Err| self.defect(column, error))
+    fn text_column(&mut self, column: &'static str) -> Result<Option<String>, Cause> {
+        self.take(column)
     }
 
-    /// A text that parses, or null.
-    pub(super) fn text_or_null<T>(&mut self, column: &'static str) -> Result<Option<T>, Failure>
-    where
-        T: FromStr,
-        T::Err: Into<AnyError>,
-    {
-        let text: Option<String> = self.take(column)?;
-        text.map(|text| text.parse()).transpose().map_err(|error: T::Err| self.defect(column, error))
+    fn integer_column(&mut self, column: &'static str) -> Result<Option<i64>, Cause> {
+        self.take(column)
     }
 
-    /// One of a closed set of words.
-    pub(super) fn word<T>(&mut self, column: &'static str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Failure> {
-        let value: String = self.take(column)?;
-        parse(&value).ok_or_else(|| self.defect(column, Defect::Word { value }))
+    fn flag_column(&mut self, column: &'static str) -> Result<Option<bool>, Cause> {
+        self.take(column)
     }
 
-    /// One of a closed set of words, or null.
-    pub(super) fn word_or_null<T>(
-        &mut self,
-        column: &'static str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>, Failure> {
-        let Some(value) = self.take::<Option<String>>(column)? else {
-            return Ok(None);
-        };
-        parse(&value).map(Some).ok_or_else(|| self.defect(column, Defect::Word { value }))
-    }
-
-    /// A number that is never negative.
-    pub(super) fn number(&mut self, column: &'static str) -> Result<u64, Failure> {
-        let value: i64 = self.take(column)?;
-        u64::try_from(value).map_err(|error| self.defect(column, error))
-    }
-
-    /// A number that is never negative, or null.
-    pub(super) fn number_or_null(&mut self, column: &'static str) -> Result<Option<u64>, Failure> {
-        let value: Option<i64> = self.take(column)?;
-        value.map(u64::try_from).transpose().map_err(|error| self.defect(column, error))
-    }
-
-    pub(super) fn time(&mut self, column: &'static str) -> Result<Timestamp, Failure> {
-        self.take(column).map(Timestamp::from_micros)
-    }
-
-    pub(super) fn time_or_null(&mut self, column: &'static str) -> Result<Option<Timestamp>, Failure> {
+    fn time_column(&mut self, column: &'static str) -> Result<Option<Timestamp>, Cause> {
         Ok(self.take::<Option<i64>>(column)?.map(Timestamp::from_micros))
     }
 
-    pub(super) fn json<T: DeserializeOwned>(&mut self, column: &'static str) -> Result<T, Failure> {
-        let text: String = self.take(column)?;
-        serde_json::from_str(&text).map_err(|error| self.defect(column, error))
-    }
-
-    pub(super) fn json_or_null<T: DeserializeOwned>(&mut self, column: &'static str) -> Result<Option<T>, Failure> {
-        let text: Option<String> = self.take(column)?;
-        text.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| self.defect(column, error))
-    }
-
-    /// A value that was read from its column and is not what it should be.
-    pub(super) fn refuse(&self, column: &'static str, why: impl Into<AnyError>) -> Failure {
-        self.defect(column, why)
+    fn json_column(&mut self, column: &'static str) -> Result<Option<String>, Cause> {
+        self.take(column)
     }
 }
 

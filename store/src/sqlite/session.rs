@@ -8,13 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::{Epoch, Event, ExecutorUid, InstanceId, Timestamp};
 use rusqlite::{Connection, Row, named_params};
-use uuid::Uuid;
 
 use super::failure::{Failure, is_dangling};
-use super::row::{Columns, all, first, integer, keys, limit, write};
+use super::row::{RowColumns, all, first, integer, keys, limit, write};
 use super::write_tx::WriteTx;
 use super::{SqliteStore, event, executor};
 use crate::error::Error;
+use crate::mapping;
 use crate::session::{Presence, ReplicaId, SessionOpened, SessionRow, SessionStore};
 
 /// What duels are judged by: three displacements are one, so these are ample.
@@ -106,29 +106,11 @@ AND NOT EXISTS (
 )";
 
 fn read(row: &Row<'_>) -> Result<SessionRow, Failure> {
-    let mut row = Columns::of("session", row);
-    Ok(SessionRow {
-        executor: row.text("executor")?,
-        epoch: Epoch(row.number("epoch")?),
-        replica: ReplicaId(row.text::<Uuid>("replica")?),
-        instance: row.text("instance")?,
-        open_time: row.time("open_time")?,
-        end_time: row.time_or_null("end_time")?,
-    })
+    Ok(mapping::session(RowColumns::of("session", row))?)
 }
 
 fn read_presence(row: &Row<'_>, now: Timestamp) -> Result<Presence, Failure> {
-    let mut row = Columns::of("session", row);
-    let executor = row.text("executor")?;
-    let open_time = row.time("open_time")?;
-    let end_time = row.time_or_null("end_time")?;
-    let renew_time = row.time("renew_time")?;
-    let lease_end = row.time("lease_end")?;
-    Ok(Presence {
-        executor,
-        connected: end_time.is_none() && lease_end > now,
-        last_seen: Some(end_time.unwrap_or_else(|| renew_time.max(open_time))),
-    })
+    Ok(mapping::presence(RowColumns::of("session", row), now)?)
 }
 
 fn open(

@@ -1,14 +1,15 @@
 //! Bearer tokens.
 
 use async_trait::async_trait;
-use domain::{Event, OrganizationId, Role, Timestamp, TokenId};
+use domain::{Event, OrganizationId, Timestamp, TokenId};
 use rusqlite::{Connection, Row, named_params};
 
 use super::SqliteStore;
 use super::event;
 use super::failure::{Failure, is_dangling, is_duplicate};
-use super::row::{Columns, all, first, limit, micros, write};
+use super::row::{RowColumns, all, first, limit, micros, write};
 use crate::error::Error;
+use crate::mapping;
 use crate::page::Page;
 use crate::token::{TokenRecord, TokenStore};
 
@@ -36,22 +37,7 @@ WHERE id = :id
 AND revoke_time IS NULL";
 
 fn read(row: &Row<'_>) -> Result<TokenRecord, Failure> {
-    let mut row = Columns::of("token", row);
-    let id = row.text("id")?;
-    let secret_sha256 = row.text("secret_sha256")?;
-    let role: String = row.take("role")?;
-    let organization: Option<OrganizationId> = row.text_or_null("organization")?;
-    let role = Role::parse(&role, organization)
-        .ok_or_else(|| row.refuse("role", format!("{role:?} is no role, or not one of where it is")))?;
-    Ok(TokenRecord {
-        id,
-        secret_sha256,
-        role,
-        display_name: row.take("display_name")?,
-        create_time: row.time("create_time")?,
-        expire_time: row.time("expire_time")?,
-        revoke_time: row.time_or_null("revoke_time")?,
-    })
+    Ok(mapping::token(RowColumns::of("token", row))?)
 }
 
 fn get(connection: &Connection, id: &TokenId) -> Result<Option<TokenRecord>, Failure> {
