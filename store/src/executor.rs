@@ -13,7 +13,8 @@ use crate::page::Page;
 /// An attempt to write with its executor.
 #[derive(Clone, Debug)]
 pub struct AttemptWrite {
-    /// As it is to be. `revision` is the one that was read; a new attempt has revision 0.
+    /// As it is to be. `revision` is the one that was read; a new attempt has revision 0. Of what, by which request, never
+    /// changes: another executor or request id than was read is [`Error::Stale`].
     pub attempt: Attempt,
     /// When [`domain::attempt::Input::Tick`] would next change it; none: never.
     pub deadline: Option<Timestamp>,

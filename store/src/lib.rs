@@ -1,4 +1,4 @@
-//! The disk of Novacula: small traits, one per noun, behind which SQLite (and later PostgreSQL) keeps everything.
+//! The disk of Novacula: small traits, one per noun, behind which SQLite or PostgreSQL keeps everything.
 //!
 //! What a backend promises, and the conformance suite checks:
 //! - One trait method is one transaction: all of it or none of it, durable when it answers.
@@ -24,6 +24,8 @@ pub mod executor;
 
 pub mod node;
 
+pub mod observe;
+
 pub mod organization;
 
 pub mod page;
@@ -40,6 +42,8 @@ mod mapping;
 
 pub mod sqlite;
 
+pub mod postgres;
+
 pub mod conformance;
 
 pub mod fault;
@@ -51,6 +55,7 @@ pub use error::Error;
 pub use event::{EventQuery, EventRow, EventStore};
 pub use executor::{AttemptStore, AttemptWrite, Committed, ExecutorCommit, ExecutorFate, ExecutorQuery, ExecutorStore};
 pub use node::{NODES_MAX, NodeChange, NodeRecord, NodeStore};
+pub use observe::Observer;
 pub use organization::{Organization, OrganizationStore};
 pub use page::Page;
 pub use release::ReleaseStore;

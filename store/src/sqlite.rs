@@ -55,7 +55,7 @@ mod statements;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use domain::Timestamp;
@@ -65,6 +65,7 @@ use tokio::sync::{broadcast, watch};
 use crate::change::Change;
 use crate::clock::{Clock, StoreClock};
 use crate::error::Error;
+use crate::observe::Observer;
 
 use self::failure::Failure;
 use self::lock::Lock;
@@ -74,9 +75,6 @@ use self::writer::{Feeds, Writer};
 
 /// Changes that a slow subscriber may be behind before it has to heal by number: a fan-out to a large fleet fits.
 const CHANGES_KEPT: usize = 16 * 1024;
-
-/// Told how long each operation took, by its name; for `novacula_store_seconds{operation}`.
-pub type Observer = Arc<dyn Fn(&'static str, Duration) + Send + Sync>;
 
 /// The embedded store. Cheap to clone; the file is closed and its lock given up when the last clone is dropped.
 #[derive(Clone)]

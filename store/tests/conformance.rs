@@ -1,12 +1,18 @@
 //! Runs the conformance suite against every backend, and against the fault wrapper without faults. `harness = false`, so that a backend whose parts a machine lacks can
 //! say so.
 
+#[path = "support/postgres.rs"]
+mod postgres;
+
+#[path = "support/schema.rs"]
+mod schema;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::Timestamp;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Failed, Trial};
 use novacula_store::conformance::{CASES, Case, Subject};
 use novacula_store::fault::FaultStore;
 use novacula_store::sqlite::SqliteStore;
@@ -40,13 +46,43 @@ impl Subject for Sqlite {
     }
 }
 
+/// A schema of its own in a cluster that all cases share.
+struct Postgres {
+    store: Arc<dyn Store>,
+    schema: schema::Schema,
+}
+
+#[async_trait]
+impl Subject for Postgres {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.schema.advance(by).await;
+    }
+}
+
+fn run(case: &'static Case, open: impl AsyncFnOnce() -> Box<dyn Subject>) -> Result<(), Failed> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let subject = open().await;
+        (case.run)(&*subject).await;
+    });
+    Ok(())
+}
+
 fn trial(backend: &str, case: &'static Case, open: fn() -> Sqlite) -> Trial {
-    Trial::test(format!("{backend}::{}", case.name), move || {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        let runtime = builder.worker_threads(2).enable_all().build()?;
-        let subject = open();
-        runtime.block_on((case.run)(&subject));
-        Ok(())
+    Trial::test(format!("{backend}::{}", case.name), move || run(case, async || Box::new(open()) as _))
+}
+
+fn postgres_trial(case: &'static Case) -> Trial {
+    postgres::trial(format!("postgres::{}", case.name), move |cluster| {
+        run(case, async || {
+            let (store, schema) = schema::open(&cluster).await;
+            Box::new(Postgres { store: Arc::new(store), schema }) as _
+        })
     })
 }
 
@@ -60,6 +96,9 @@ fn main() {
     let arguments = Arguments::from_args();
     let sqlite = CASES.iter().map(|case| trial("sqlite", case, Sqlite::open));
     let fault = CASES.iter().map(|case| trial("fault", case, faultless));
-    let trials = sqlite.chain(fault).collect();
-    libtest_mimic::run(&arguments, trials).exit();
+    let postgres = CASES.iter().map(postgres_trial);
+    let trials = sqlite.chain(fault).chain(postgres).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    postgres::stop();
+    conclusion.exit();
 }

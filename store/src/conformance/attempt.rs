@@ -38,7 +38,7 @@ fn ended(mut attempt: Attempt, seconds: u64) -> AttemptWrite {
 pub(super) async fn every_field_reads_back(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let row = world.enrol(1, "web-1").await;
-    let plain = attempt(1, &row);
+    let plain = with_request(attempt(1, &row), "again-please!");
     let row = world.write(&row, vec![plain.clone()]).await;
     let read = world.attempt(1).await;
     assert_eq!(read, Attempt { revision: Revision(1), ..plain.attempt });
@@ -63,12 +63,15 @@ pub(super) async fn every_field_reads_back(subject: &dyn Subject) {
         apply_time: Some(at(4)),
         expire_time: at(5),
         requested_by: Actor::System("rollout"),
-        request_id: Some(request_id("again-please!")),
         ..read
     };
     let full = ended(full, 6);
     let row = world.write(&row, vec![full.clone()]).await;
-    assert_eq!(world.attempt(1).await, Attempt { revision: Revision(2), ..full.attempt });
+    let read = world.attempt(1).await;
+    assert_eq!(read, Attempt { revision: Revision(2), ..full.attempt });
+    let other = AttemptWrite { attempt: Attempt { request_id: None, ..read }, deadline: None };
+    let other = ExecutorCommit { attempts: vec![other], ..commit(&row) };
+    assert_eq!(refusal(world.store.executor_commit(other).await), "stale attempt", "by which request never changes");
     let actors = [Actor::Executor(uid(1)), Actor::Token(TokenId::new("t").expect("a label")), Actor::Console];
     let mut row = row;
     for (n, actor) in (2..).zip(actors) {

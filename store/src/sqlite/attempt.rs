@@ -134,12 +134,12 @@ SET revision = :revision,
     end_time = :end_time,
     expire_time = :expire_time,
     requested_by = :requested_by,
-    request_id = :request_id,
     deadline = :deadline
 WHERE id = :id
 AND executor = :executor
 AND organization = :organization
 AND executor_name = :executor_name
+AND request_id IS :request_id
 AND revision = :revision - 1";
 
 fn read(row: &Row<'_>) -> Result<Attempt, Failure> {

@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use domain::release::Status;
 use domain::{Attempt, Epoch, Executor, Generation, InstanceId, Release, Revision};
+use novacula_store::conformance::Subject;
 use novacula_store::{
-    AttemptWrite, EnrolmentCommit, Error, ExecutorCommit, ExecutorFate, ManualClock, NodeChange, NodeRecord,
-    SessionRow, Store,
+    AttemptWrite, EnrolmentCommit, Error, ExecutorCommit, ExecutorFate, NodeChange, NodeRecord, SessionRow, Store,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use crate::row;
+
+/// Ids that requests may have.
+pub(crate) const REQUESTS: u8 = 3;
 
 /// One attempt in a commit.
 #[derive(Clone, Debug)]
@@ -20,7 +23,7 @@ pub(crate) enum Write {
     /// A new one.
     New { id: u8, request: Option<u8> },
     /// One that is to be there, at this revision, ended or not.
-    Again { id: u8, revision: u64, ended: bool },
+    Again { id: u8, request: Option<u8>, revision: u64, ended: bool },
 }
 
 /// One decision.
@@ -62,9 +65,9 @@ pub(crate) enum Call {
 
 fn write() -> impl Strategy<Value = Write> {
     prop_oneof![
-        (0..row::ATTEMPTS, prop::option::of(0..3u8)).prop_map(|(id, request)| Write::New { id, request }),
-        (0..row::ATTEMPTS, 1..4u64, prop::bool::ANY)
-            .prop_map(|(id, revision, ended)| { Write::Again { id, revision, ended } }),
+        (0..row::ATTEMPTS, prop::option::of(0..REQUESTS)).prop_map(|(id, request)| Write::New { id, request }),
+        (0..row::ATTEMPTS, prop::option::of(0..REQUESTS), 1..4u64, prop::bool::ANY)
+            .prop_map(|(id, request, revision, ended)| Write::Again { id, request, revision, ended }),
     ]
 }
 
@@ -121,8 +124,8 @@ impl Write {
         let new = |id, request| row::attempt(id, decision.executor, row::name(decision.name), request);
         match *self {
             Self::New { id, request } => AttemptWrite { attempt: new(id, request), deadline: Some(row::at(30)) },
-            Self::Again { id, revision, ended } => {
-                let attempt = Attempt { revision: Revision(revision), ..new(id, None) };
+            Self::Again { id, request, revision, ended } => {
+                let attempt = Attempt { revision: Revision(revision), ..new(id, request) };
                 if !ended {
                     return AttemptWrite { attempt, deadline: Some(row::at(40)) };
                 }
@@ -214,10 +217,10 @@ async fn open(store: &dyn Store, replica: u8, executors: &[u8]) -> String {
 
 impl Call {
     /// Makes the call.
-    pub(crate) async fn run(&self, store: &dyn Store, clock: &ManualClock) -> String {
+    pub(crate) async fn run(&self, store: &dyn Store, subject: &dyn Subject) -> String {
         match self {
             Self::Advance { seconds } => {
-                clock.advance(Duration::from_secs(*seconds));
+                subject.advance(Duration::from_secs(*seconds)).await;
                 "done".to_owned()
             }
             Self::Enrol { executor, name, token, replaces } => {

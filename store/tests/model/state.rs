@@ -8,7 +8,7 @@ use std::time::Duration;
 use domain::{Attempt, Executor, Generation, Revision, Timestamp};
 use novacula_store::Presence;
 
-use crate::call::{Call, Decision, Write, node};
+use crate::call::{Call, Decision, REQUESTS, Write, node};
 use crate::row;
 use crate::snapshot::{Snapshot, deadline};
 
@@ -131,9 +131,11 @@ impl Model {
         for write in &mut decision.attempts {
             match write {
                 Write::New { id, .. } => *id = free.next().unwrap_or(*id),
-                Write::Again { id, revision, .. } if !own.is_empty() => {
+                Write::Again { id, request, revision, .. } if !own.is_empty() => {
                     *id = own[usize::from(*id) % own.len()];
-                    *revision = self.attempts[id].revision.0;
+                    let held = &self.attempts[id];
+                    *revision = held.revision.0;
+                    *request = (0..REQUESTS).find(|n| held.request_id == Some(row::request_id(*n)));
                 }
                 Write::Again { .. } => {}
             }
@@ -290,10 +292,11 @@ impl Model {
                 let Some(held) = self.attempts.get(&id) else {
                     return refuse("missing attempt");
                 };
-                if held.revision.0 != revision || held.executor != row.executor {
+                // What was asked, and of whom, never changes.
+                let same = held.executor == row.executor && held.request_id == row.request_id;
+                if held.revision.0 != revision || !same {
                     return refuse("stale attempt");
                 }
-                self.requests.retain(|_, of| *of != id);
                 (id, revision + 1)
             }
         };

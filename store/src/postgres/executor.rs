@@ -1,0 +1,314 @@
+//! Executors: reading them. They are written in `commit` and `enrolment`.
+//!
+//! Lists walk the index of names from the last one seen; version, part of the name and labels filter the rows of that
+//! walk, as in the embedded store.
+
+use async_trait::async_trait;
+use domain::{Channel, Executor, ExecutorId, ExecutorName, ExecutorUid, Kind, OrganizationId, Timestamp};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::connection::{Connection, Tx};
+use super::failure::Failure;
+use super::row::{RowColumns, integer, limit};
+use super::statement::{Json, Value, params};
+use super::{PostgresStore, commit, transact};
+use crate::column::{HoldShape, state_word};
+use crate::error::Error;
+use crate::executor::{Committed, ExecutorCommit, ExecutorQuery, ExecutorStore};
+use crate::mapping::{self, Columns as _};
+use crate::page::Page;
+
+macro_rules! columns {
+    () => {
+        "
+SELECT uid, organization, name, revision, state, kind, version, platform, channel, channel_ceiling, labels, pinned, floor,
+    holds, release_key_ids, generation, pending, open_attempt, duplicated_since, create_time
+FROM novacula.executors"
+    };
+}
+
+macro_rules! filters {
+    () => {
+        "
+AND (:version IS NULL OR version = :version)
+AND (:name_contains IS NULL OR strpos(name, :name_contains) > 0)
+AND NOT EXISTS (
+    SELECT 1
+    FROM unnest(:label_keys, :label_values) AS wanted (key, value)
+    WHERE labels ->> wanted.key IS DISTINCT FROM wanted.value
+)"
+    };
+}
+
+const GET: &str = concat!(
+    columns!(),
+    "
+WHERE organization = :organization
+AND name = :name
+AND delete_time IS NULL"
+);
+
+const LOCK_BY_NAME: &str = concat!(
+    columns!(),
+    "
+WHERE organization = :organization
+AND name = :name
+AND delete_time IS NULL
+FOR NO KEY UPDATE"
+);
+
+const LIST_BY_UID: &str = concat!(
+    columns!(),
+    "
+WHERE uid = ANY (:uids)
+AND delete_time IS NULL"
+);
+
+const LIST_BY_NAME: &str = concat!(
+    columns!(),
+    "
+WHERE organization = :organization
+AND name = ANY (:names)
+AND delete_time IS NULL"
+);
+
+const LIST: &str = concat!(
+    columns!(),
+    "
+WHERE organization = :organization
+AND name > :after
+AND delete_time IS NULL",
+    filters!(),
+    "
+ORDER BY name
+LIMIT :limit"
+);
+
+const LIST_EVERYWHERE: &str = concat!(
+    columns!(),
+    "
+WHERE (name, organization) > (:after, :organization)
+AND name <= :until
+AND delete_time IS NULL",
+    filters!(),
+    "
+ORDER BY name, organization
+LIMIT :limit"
+);
+
+pub(super) const INSERT: &str = "
+INSERT INTO novacula.executors (
+    uid, organization, name, revision, state, kind, version, platform, channel, channel_ceiling, labels, pinned, floor,
+    holds, release_key_ids, generation, pending, open_attempt, duplicated_since, create_time, delete_time
+)
+VALUES (
+    :uid, :organization, :name, :revision, :state, :kind, :version, :platform, :channel, :channel_ceiling, :labels, :pinned, :floor,
+    :holds, :release_key_ids, :generation, :pending, :open_attempt, :duplicated_since, :create_time, NULL
+)
+ON CONFLICT DO NOTHING";
+
+pub(super) const UPDATE: &str = "
+UPDATE novacula.executors
+SET organization = :organization,
+    name = :name,
+    revision = :revision,
+    state = :state,
+    kind = :kind,
+    version = :version,
+    platform = :platform,
+    channel = :channel,
+    channel_ceiling = :channel_ceiling,
+    labels = :labels,
+    pinned = :pinned,
+    floor = :floor,
+    holds = :holds,
+    release_key_ids = :release_key_ids,
+    generation = :generation,
+    pending = :pending,
+    open_attempt = :open_attempt,
+    duplicated_since = :duplicated_since,
+    create_time = :create_time
+WHERE uid = :uid
+AND revision = :revision - 1
+AND delete_time IS NULL";
+
+// Whoever deletes it waits for this transaction, and the other way round.
+const REQUIRE: &str = "
+SELECT uid
+FROM novacula.executors
+WHERE uid = :uid
+AND delete_time IS NULL
+FOR SHARE";
+
+// In one order, whatever order a batch came in.
+const LOCK_ALL: &str = "
+SELECT uid
+FROM novacula.executors
+WHERE uid = ANY (:uids)
+AND delete_time IS NULL
+ORDER BY uid
+FOR NO KEY UPDATE";
+
+const DELETE: &str = "
+UPDATE novacula.executors
+SET delete_time = novacula.store_now()
+WHERE uid = :uid";
+
+pub(super) fn read(row: &Row) -> Result<Executor, Error> {
+    mapping::executor(RowColumns::of("executor", row))
+}
+
+/// Runs `sql` with all columns of an executor under its next revision; how many rows it wrote.
+pub(super) async fn put(connection: &Connection, sql: &'static str, executor: &Executor) -> Result<u64, Failure> {
+    let uid = executor.uid;
+    let holds: Vec<HoldShape> = executor.holds.iter().map(HoldShape::from).collect();
+    let params = params! {
+        "uid": uid.as_uuid(),
+        "organization": executor.name.organization.as_str(),
+        "name": executor.name.executor.as_str(),
+        "revision": integer("executor", uid, "revision", executor.revision.next().0)?,
+        "state": state_word(executor.state),
+        "kind": executor.kind.map(Kind::as_str),
+        "version": executor.version.as_ref().map(ToString::to_string),
+        "platform": executor.platform.as_ref().map(ToString::to_string),
+        "channel": executor.channel.as_str(),
+        "channel_ceiling": executor.channel_ceiling.map(Channel::as_str),
+        "labels": Json::of(&executor.labels),
+        "pinned": executor.pinned.as_deref(),
+        "floor": executor.floor.as_ref().map(ToString::to_string),
+        "holds": Json::of(&holds),
+        "release_key_ids": Json::of(&executor.release_key_ids),
+        "generation": integer("executor", uid, "generation", executor.generation.0)?,
+        "pending": executor.pending.map(domain::AttemptId::as_uuid),
+        "open_attempt": executor.open_attempt.map(domain::AttemptId::as_uuid),
+        "duplicated_since": executor.duplicated_since,
+        "create_time": executor.create_time,
+    };
+    connection.write(sql, &params).await
+}
+
+/// Marks an executor deleted, now.
+pub(super) async fn delete(connection: &Connection, uid: ExecutorUid) -> Result<(), Failure> {
+    connection.write(DELETE, &params! { "uid": uid.as_uuid() }).await.map(|_| ())
+}
+
+/// Locks the executors that there are until the transaction ends, and says which.
+pub(super) async fn lock_all(
+    connection: &Connection,
+    uids: impl IntoIterator<Item = ExecutorUid>,
+) -> Result<Vec<ExecutorUid>, Failure> {
+    let uids: Vec<Uuid> = uids.into_iter().map(ExecutorUid::as_uuid).collect();
+    let read = |row: &Row| RowColumns::of("executor", row).text("uid");
+    connection.all(LOCK_ALL, &params! { "uids": uids }, read).await
+}
+
+/// The executor of this name, locked until the transaction ends.
+pub(super) async fn lock_by_name(connection: &Connection, name: &ExecutorName) -> Result<Option<Executor>, Failure> {
+    let params = params! { "organization": name.organization.as_str(), "name": name.executor.as_str() };
+    connection.first(LOCK_BY_NAME, &params, read).await
+}
+
+/// [`Error::Missing`] unless the executor exists and is not deleted, which it then stays until the transaction ends.
+pub(super) async fn require(connection: &Connection, uid: ExecutorUid) -> Result<(), Failure> {
+    let found = connection.first(REQUIRE, &params! { "uid": uid.as_uuid() }, |_| Ok(())).await?;
+    found.ok_or_else(|| Failure::missing("executor", uid))
+}
+
+impl PostgresStore {
+    pub(super) async fn executors_by_uid(
+        &self,
+        operation: &'static str,
+        uids: &[ExecutorUid],
+    ) -> Result<Vec<Executor>, Error> {
+        let uids: Vec<Uuid> = uids.iter().map(|uid| uid.as_uuid()).collect();
+        self.all(operation, LIST_BY_UID, &params! { "uids": uids }, read).await
+    }
+
+    /// Names are unique only inside an organization, and the page's key is a name: a page that ended between two
+    /// executors of one name would lose the rest of them. So it takes them all, and may be longer than asked by as many.
+    async fn list_everywhere(&self, query: &ExecutorQuery, page: &Page<ExecutorId>) -> Result<Vec<Executor>, Error> {
+        // Greater than every name and organization: their alphabet ends at 'z'.
+        const LAST: &str = "~";
+        let walk = async |after: &str, organization: &str, until: &str, at_most: i64| {
+            let mut params = filters(query);
+            params.extend(params! { "after": after, "organization": organization, "until": until, "limit": at_most });
+            self.all("executor_list", LIST_EVERYWHERE, &params, read).await
+        };
+        let after = page.after.as_ref().map_or("", ExecutorId::as_str);
+        let mut found = walk(after, LAST, LAST, limit(page.limit)).await?;
+        if let Some(last) = found.last().filter(|_| found.len() == page.limit) {
+            let name = last.name.clone();
+            found.extend(
+                walk(name.executor.as_str(), name.organization.as_str(), name.executor.as_str(), i64::MAX).await?,
+            );
+        }
+        Ok(found)
+    }
+}
+
+fn filters(query: &ExecutorQuery) -> Vec<(&'static str, Value)> {
+    Vec::from(params! {
+        "version": query.version.as_deref(),
+        "name_contains": query.name_contains.as_deref(),
+        "label_keys": query.labels.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>(),
+        "label_values": query.labels.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>(),
+    })
+}
+
+#[async_trait]
+impl ExecutorStore for PostgresStore {
+    async fn executor_get(&self, name: &ExecutorName) -> Result<Option<Executor>, Error> {
+        let params = params! { "organization": name.organization.as_str(), "name": name.executor.as_str() };
+        self.first("executor_get", GET, &params, read).await
+    }
+
+    async fn executor_list_by_uid(&self, uids: &[ExecutorUid]) -> Result<Vec<Executor>, Error> {
+        self.executors_by_uid("executor_list_by_uid", uids).await
+    }
+
+    async fn executor_list_by_name(
+        &self,
+        organization: &OrganizationId,
+        names: &[ExecutorId],
+    ) -> Result<Vec<Executor>, Error> {
+        let names: Vec<&str> = names.iter().map(ExecutorId::as_str).collect();
+        let params = params! { "organization": organization.as_str(), "names": names };
+        self.all("executor_list_by_name", LIST_BY_NAME, &params, read).await
+    }
+
+    async fn executor_list(&self, query: &ExecutorQuery, page: Page<ExecutorId>) -> Result<Vec<Executor>, Error> {
+        let Some(organization) = &query.organization else {
+            return self.list_everywhere(query, &page).await;
+        };
+        let mut params = filters(query);
+        params.extend(params! {
+            "organization": organization.as_str(),
+            "after": page.after.as_ref().map_or("", ExecutorId::as_str),
+            "limit": limit(page.limit),
+        });
+        self.all("executor_list", LIST, &params, read).await
+    }
+
+    async fn executor_commit(&self, commit: ExecutorCommit) -> Result<Committed, Error> {
+        let committed = transact!(self, "executor_commit", |tx| commit::commit_in_tx(tx, &commit));
+        committed.map(|(index, told)| Committed { change: told.number(index) })
+    }
+
+    async fn executor_commit_batch(
+        &self,
+        commits: Vec<ExecutorCommit>,
+    ) -> Result<Vec<Result<Committed, Error>>, Error> {
+        let each = transact!(self, "executor_commit_batch", |tx| commit::commit_each_in_tx(tx, &commits));
+        each.map(|(each, told)| {
+            let each = each.into_iter();
+            each.map(|one| one.map(|index| Committed { change: told.number(index) })).collect()
+        })
+    }
+}
+
+/// When a deletion was, as the store says it.
+pub(super) async fn now(tx: &Tx) -> Result<Timestamp, Failure> {
+    let now = tx.connection().first(super::NOW, &[], |row| RowColumns::of("clock", row).time("now"));
+    now.await?.ok_or_else(|| Failure::corrupt("clock", "store_now", "it shows nothing"))
+}

@@ -1,0 +1,39 @@
+//! What only the shared store promises: how it is reached, its schema, and several processes over one database. All of it
+//! against a real PostgreSQL.
+
+#[path = "../support/postgres.rs"]
+mod postgres;
+
+mod feed;
+
+mod outage;
+
+mod plan;
+
+mod pooler;
+
+mod race;
+
+mod reach;
+
+mod schema;
+
+mod world;
+
+use libtest_mimic::Arguments;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let trials = [
+        reach::trials(),
+        schema::trials(),
+        feed::trials(),
+        race::trials(),
+        outage::trials(),
+        pooler::trials(),
+        plan::trials(),
+    ];
+    let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
+    postgres::stop();
+    conclusion.exit();
+}

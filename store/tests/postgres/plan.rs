@@ -1,0 +1,161 @@
+//! At a hundred thousand executors no hot statement reads a whole table. PostgreSQL itself counts: the calls are made, the
+//! sessions ended (which is when a session's counts are booked), and the tables asked how often they were scanned.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::{Cluster, Durability};
+use domain::{ExecutorId, InstanceId, Timestamp};
+use libtest_mimic::{Failed, Trial};
+use novacula_store::postgres::PostgresStore;
+use novacula_store::{
+    AttemptStore as _, CertificateStore as _, ChangeFeed as _, ChangeNumber, EventQuery, EventStore as _,
+    ExecutorCommit, ExecutorQuery, ExecutorStore as _, NodeChange, NodeStore as _, Page, ReplicaId, SessionStore as _,
+};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::world::{
+    SOON, attempt, commit, digest, enrolment, executor, name, options, organization, stores, trial, uid,
+};
+
+/// Tables that grow with the fleet, or with time.
+const GROWING: &str = "('executors', 'changes', 'attempts', 'requests', 'certificates', 'sessions', 'nodes', 'events')";
+
+/// How an attempt ended, as a column holds it.
+const ENDING: &str =
+    r#"{"reason":null,"stage":null,"error_code":null,"message":"","rolled_back_to":null,"log_tail":[],"time":0}"#;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![trial("no_hot_statement_scans_a_large_fleet", |_| large())]
+}
+
+/// A hundred thousand executors, each with a certificate, a session, a node, two attempts that ended, and three events.
+fn fill(cluster: &Cluster, schema: &str) -> Result<(), cluster::Error> {
+    let replica = Uuid::from_u128(1);
+    cluster.sql(&format!(
+        "SET search_path = {schema};
+         INSERT INTO replicas VALUES ('{replica}', now(), now() + interval '1 hour');
+         INSERT INTO executors (uid, organization, name, revision, state, channel, labels, holds, release_key_ids, generation,
+             create_time)
+         SELECT lpad(to_hex(n + 1), 32, '0')::uuid, 'acme', 'web-' || n, 1, 'active', 'stable', '{{}}', '[]', '[]', 0, now()
+         FROM generate_series(0, 99999) AS n;
+         INSERT INTO changes SELECT uid, nextval('change_numbers') FROM executors;
+         INSERT INTO certificates
+         SELECT sha256(uid::text::bytea), 'a', uid, sha256(uid::text::bytea), 'many', '', now(), now() + interval '30 days', NULL
+         FROM executors;
+         INSERT INTO sessions SELECT uid, 1, '{replica}', uid, now(), NULL, false FROM executors;
+         INSERT INTO attempts
+         SELECT gen_random_uuid(), uid, 'acme', name, 1, 'agent-1.0.0', '0.9.0', 1, 'confirming', NULL, false, 'succeeded',
+             'reported', '{ENDING}', false, 0, 0, now(), NULL, NULL, NULL, now(), now(), 'console', NULL, NULL
+         FROM executors, generate_series(1, 2);
+         INSERT INTO requests SELECT organization, id::text, id FROM attempts;
+         INSERT INTO nodes SELECT uid, name, 'linux/amd64', '6.1', 'Debian', '', true, now() FROM executors;
+         INSERT INTO events
+         SELECT nextval('event_numbers'), 'executor.connected', 'console', name, 'acme', now(), '{{}}'
+         FROM executors, generate_series(1, 3);
+         ANALYZE"
+    ))?;
+    Ok(())
+}
+
+async fn large() -> Result<(), Failed> {
+    let cluster = Arc::new(tokio::task::spawn_blocking(|| Cluster::start(Durability::Off)).await??);
+    let (first, schema) = stores(&cluster, 1).await;
+    drop(first);
+    let filled = {
+        let (cluster, schema) = (Arc::clone(&cluster), schema.clone());
+        move || fill(&cluster, &schema)
+    };
+    tokio::task::spawn_blocking(filled).await??;
+    ended(&cluster).await?;
+    let scans = format!(
+        "SELECT relname || ' ' || seq_scan FROM pg_stat_user_tables WHERE schemaname = '{schema}' AND relname IN {GROWING} \
+         ORDER BY relname"
+    );
+    // What filled the tables, and ANALYZE, scanned them.
+    let before = cluster.sql(&scans)?;
+    let store = PostgresStore::open(&options(&cluster, &schema)).await?;
+    hot(&store).await?;
+    drop(store);
+    ended(&cluster).await?;
+    let after = cluster.sql(&scans)?;
+    assert_eq!(after, before, "full scans of each table, before and after");
+    let used =
+        cluster.sql(&format!("SELECT sum(idx_scan) > 50 FROM pg_stat_user_tables WHERE schemaname = '{schema}'"))?;
+    assert_eq!(used, "t", "the calls were counted");
+    Ok(())
+}
+
+/// Waits until no session of a store is left.
+async fn ended(cluster: &Cluster) -> Result<(), Failed> {
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'novacula-server'";
+    timeout(SOON, async {
+        while cluster.sql(left).expect("psql") != "0" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await?;
+    Ok(())
+}
+
+/// Everything that a connect, an upgrade, a sweep and a page of a list ask for.
+async fn hot(store: &PostgresStore) -> Result<(), Failed> {
+    let (now, replica) = (Timestamp::EPOCH, ReplicaId(Uuid::from_u128(2)));
+    let uids: Vec<_> = (0..100).map(|n| uid(n * 500)).collect();
+    store.replica_renew(replica, Duration::from_secs(60)).await?;
+    let opening: Vec<_> = uids.iter().map(|uid| (*uid, InstanceId::new(Uuid::from_u128(7)))).collect();
+    let opened = store.session_open_batch(replica, &opening).await?;
+    store.presence_list(&uids).await?;
+    store.session_list_recent(uids[0], now).await?;
+    store.session_close(uids[0], opened[0].epoch, &[]).await?;
+    store.session_prune(now, 100).await?;
+    store.replica_end(replica).await?;
+    store.certificate_get(&digest(7)).await?;
+    store.certificate_prune(now, 100).await?;
+    store.enrolment_commit(enrolment(200_000, name(200_000), "many")).await?;
+    store.enrolment_find(&"many".parse()?, &digest(200_000)).await?;
+    store.executor_list_by_uid(&uids).await?;
+    let row = executor(store, 77).await;
+    let asked = ExecutorCommit { attempts: vec![attempt(1, &row, Some("request-1"))], ..commit(&row) };
+    let committed = store.executor_commit(asked).await?;
+    let batch = [executor(store, 78).await, executor(store, 79).await].iter().map(commit).collect();
+    store.executor_commit_batch(batch).await?;
+    store.change_list_since(ChangeNumber(committed.change.0 - 1), 100).await?;
+    store.change_head().await?;
+    lists(store).await?;
+    store.attempt_list(uid(77), Page { after: None, limit: 100 }).await?;
+    store.attempt_list_by_organization(&organization(), Page { after: None, limit: 100 }).await?;
+    store.attempt_list_open_by_release(&"agent-1.1.0".parse()?, Page { after: None, limit: 100 }).await?;
+    store.attempt_list_due(now, 100).await?;
+    store.attempt_count_pending().await?;
+    store.attempt_prune(now, 100).await?;
+    store.event_prune(now, 100).await?;
+    store.node_apply(uid(77), &NodeChange::Full(Vec::new())).await?;
+    store.node_list(uid(77), Page { after: None, limit: 100 }).await?;
+    Ok(())
+}
+
+async fn lists(store: &PostgresStore) -> Result<(), Failed> {
+    let names: Vec<ExecutorId> = (0..100).map(|n| name(n).executor).collect();
+    store.executor_list_by_name(&organization(), &names).await?;
+    for organization in [Some(organization()), None] {
+        let query = ExecutorQuery { organization, ..ExecutorQuery::default() };
+        let page = store.executor_list(&query, Page { after: None, limit: 100 }).await?;
+        let last = page.last().map(|last| last.name.executor.clone());
+        store.executor_list(&query, Page { after: last, limit: 100 }).await?;
+    }
+    for newest_first in [false, true] {
+        for target in [None, Some("web-7".to_owned())] {
+            let query = EventQuery {
+                organization: Some(organization()),
+                target,
+                newest_first,
+                limit: 100,
+                ..EventQuery::default()
+            };
+            store.event_list(&query).await?;
+        }
+    }
+    Ok(())
+}
