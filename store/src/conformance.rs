@@ -160,6 +160,7 @@ cases! {
         pages_go_both_ways,
         kinds_and_families_filter,
         feeds_are_kept_apart,
+        a_target_that_feeds_share_is_listed_for_each,
         the_head_follows_commits,
         pruned_numbers_are_not_given_again,
         refused_writes_tell_nothing,

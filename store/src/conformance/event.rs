@@ -87,6 +87,28 @@ pub(super) async fn feeds_are_kept_apart(subject: &dyn Subject) {
     assert_eq!(targets(&world, EventQuery { target, organization: None, ..acme() }).await, "");
 }
 
+pub(super) async fn a_target_that_feeds_share_is_listed_for_each(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    let of = |organization: Option<&str>, seconds| Event {
+        organization: organization.map(super::fixture::organization),
+        time: at(seconds),
+        ..event(EventKind::ArtifactRefused, "releases/agent-1.2.0")
+    };
+    let told = [of(Some("acme"), 1), of(Some("other"), 2), of(None, 3), of(Some("acme"), 4), of(Some("other"), 5)];
+    world.store.event_append(&told).await.expect("appended");
+    let about = EventQuery { target: Some("releases/agent-1.2.0".to_owned()), ..acme() };
+    let times = async |query: EventQuery| {
+        let rows = world.store.event_list(&query).await.expect("a page");
+        rows.into_iter().map(|row| row.time).collect::<Vec<_>>()
+    };
+    let back = |query| EventQuery { newest_first: true, ..query };
+    let other = EventQuery { organization: Some(organization("other")), ..about.clone() };
+    assert_eq!(times(about.clone()).await, [at(1), at(4)]);
+    assert_eq!(times(back(about.clone())).await, [at(4), at(1)]);
+    assert_eq!(times(EventQuery { limit: 1, ..back(other) }).await, [at(5)]);
+    assert_eq!(times(back(EventQuery { organization: None, ..about })).await, [at(3)]);
+}
+
 pub(super) async fn the_head_follows_commits(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let mut head = world.store.event_head();

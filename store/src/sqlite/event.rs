@@ -1,7 +1,8 @@
 //! Events: appended in the transaction of what they tell about, numbered by the one writer, so that no number becomes
 //! visible before a lower one.
 //!
-//! Lists walk an index in order of number: of the organization, or of the target. `kinds` filters the rows of that walk.
+//! Lists walk an index in order of number: of the organization, or of the target within it. `kinds` filters the rows of that
+//! walk.
 
 use std::collections::BTreeMap;
 

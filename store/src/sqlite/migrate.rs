@@ -29,6 +29,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "0002-request-aliases",
         sql: include_str!("../../migrations/sqlite/0002-request-aliases.sql"),
     },
+    Migration {
+        version: 3,
+        name: "0003-events-by-target",
+        sql: include_str!("../../migrations/sqlite/0003-events-by-target.sql"),
+    },
 ];
 
 const CREATE_HISTORY: &str = "
@@ -174,7 +179,7 @@ mod tests {
     use super::*;
 
     const NEXT: Migration =
-        Migration { version: 3, name: "0003-next", sql: "ALTER TABLE organizations ADD COLUMN motto TEXT" };
+        Migration { version: 4, name: "0004-next", sql: "ALTER TABLE organizations ADD COLUMN motto TEXT" };
 
     fn migrated(connection: &mut Connection, migrations: &[Migration]) -> Result<(), MigrateError> {
         migrate(connection, migrations, Timestamp::EPOCH)
@@ -236,7 +241,7 @@ mod tests {
         migrated(&mut connection, &[MIGRATIONS, &[NEXT]].concat()).expect("a newer schema");
         let error = migrated(&mut connection, MIGRATIONS).expect_err("an older build");
         let text = error.to_string();
-        assert!(text.contains("0003-next") && text.contains(env!("CARGO_PKG_VERSION")), "{text}");
+        assert!(text.contains("0004-next") && text.contains(env!("CARGO_PKG_VERSION")), "{text}");
     }
 
     #[test]
@@ -255,7 +260,7 @@ mod tests {
         let before = dump(&connection);
         let broken = Migration { sql: "CREATE TABLE left_over (a TEXT); NONSENSE;", ..NEXT };
         let error = migrated(&mut connection, &[MIGRATIONS, &[broken]].concat()).expect_err("nonsense");
-        assert!(matches!(error, MigrateError::Step { name: "0003-next", .. }), "{error}");
+        assert!(matches!(error, MigrateError::Step { name: "0004-next", .. }), "{error}");
         assert_eq!(dump(&connection), before);
     }
 

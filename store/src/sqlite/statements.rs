@@ -133,6 +133,18 @@ fn no_statement_scans_or_sorts_a_table_that_grows() {
 }
 
 #[test]
+fn a_target_is_walked_within_one_feed() {
+    let (connection, _directory) = schema();
+    let ran = all_that_ran();
+    let walks: Vec<_> = ran.iter().filter(|sql| sql.contains("INDEXED BY events_by_target")).collect();
+    assert_eq!(walks.len(), 2, "both ways");
+    for sql in walks {
+        let steps = plan(&connection, sql).join("; ");
+        assert!(steps.contains("target=? AND organization=? AND sequence"), "{steps}:{sql}");
+    }
+}
+
+#[test]
 fn columns_change_only_with_their_mapping() {
     let (connection, _directory) = schema();
     let ran = all_that_ran();
