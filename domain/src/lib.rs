@@ -2,8 +2,8 @@
 //!
 //! The story of one upgrade, in reading order. An [`Executor`] of an organization runs a [`Version`]. The catalog holds
 //! [`Release`]s; [`target::targets`] says which of them this executor may move to, and why not the others. A person with
-//! the right [`Role`] asks for one: [`attempt::request()`] turns the question into an [`Attempt`] or a [`Refusal`]. From then on every
-//! word about it (the executor's acknowledgement, progress, its question for leave, its report, a cancel, a deadline)
+//! the right [`Role`] asks for one: [`attempt::request()`] turns the question into an [`Attempt`] or a [`Refusal`], and
+//! [`warning::warnings`] says what to tell beside it. From then on every word about it (the executor's acknowledgement, progress, its question for leave, its report, a cancel, a deadline)
 //! goes through [`attempt::next()`], which answers with the attempt as it is now and the [`attempt::Action`]s to carry out.
 //! The executor trusts none of this: it checks the signed [`Manifest`] against its own [`manifest::Expectation`].
 //!
@@ -32,6 +32,8 @@ pub mod hold;
 pub mod target;
 
 pub mod attempt;
+
+pub mod warning;
 
 pub mod sync;
 
@@ -67,3 +69,4 @@ pub use secret::{BearerToken, Secret};
 pub use spec::{AgentUpgradeSpec, Desired, OperatorUpgradeSpec, Spec, Want};
 pub use time::Timestamp;
 pub use version::Version;
+pub use warning::Warning;
