@@ -27,6 +27,8 @@ pub mod executor;
 
 pub mod target;
 
+pub mod warning;
+
 pub mod release;
 
 pub mod role;

@@ -20,6 +20,8 @@ impl From<Target> for v1::UpgradeTarget {
             blocked_message,
             release_notes: target.release_notes,
             held: target.held,
+            // Not the catalog's to know.
+            warnings: Vec::new(),
         }
     }
 }
