@@ -12,3 +12,4 @@ mod organizations;
 mod requests;
 mod support;
 mod targets;
+mod warnings;

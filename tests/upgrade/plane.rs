@@ -202,7 +202,7 @@ impl Plane {
             request_id: None,
             mode: Mode::Write,
         };
-        Ok(self.app.upgrade_request(&owner(Demand::Deploy), &ask).await?)
+        Ok(self.app.upgrade_request(&owner(Demand::Deploy), &ask).await?.attempt)
     }
 
     pub(crate) async fn cancel(&self, attempt: &Attempt) -> std::result::Result<Attempt, server::app::error::Error> {
@@ -210,7 +210,7 @@ impl Plane {
     }
 
     pub(crate) async fn attempt(&self, attempt: &Attempt) -> Result<Attempt> {
-        Ok(self.app.attempt_get(&owner(Demand::Look), &attempt.name()).await?)
+        Ok(self.app.attempt_get(&owner(Demand::Look), &attempt.name()).await?.attempt)
     }
 
     pub(crate) async fn attempts(&self, name: &str) -> Result<Vec<Attempt>> {

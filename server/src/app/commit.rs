@@ -25,15 +25,17 @@ use domain::attempt::Policy;
 use domain::attempt::effect::{self, Beginning};
 use domain::attempt::next::{Action, Input, Next, next, next_deadline};
 use domain::audit::EventKind;
-use domain::{Actor, Attempt, Event, Executor, Generation, Reason, ReleaseId, Timestamp, Version};
+use domain::{Actor, Attempt, Event, Executor, Generation, Hold, Reason, ReleaseId, Timestamp, Version, Warning};
 use store::{AttemptWrite, Committed, ExecutorCommit, ExecutorFate};
 
 use crate::app::App;
 use crate::app::error::Error;
+use crate::app::upgrade::warning;
 
-use feed::details;
+use feed::{about, details};
 
 pub use feed::Endings;
+pub(crate) use feed::cleared;
 
 /// How often a decision is made again when others write first. Each try reads afresh, so that many losses in a row mean that
 /// the row is being fought over, not that luck is bad.
@@ -129,17 +131,20 @@ impl Draft {
         self.emit_about(kind, self.executor.name.to_string(), details);
     }
 
-    /// Begins an attempt: it is desired from here on, under a new generation.
-    pub fn begin(&mut self, beginning: Beginning) -> Attempt {
+    /// Begins an attempt: it is desired from here on, under a new generation. What whoever asked is told is in its row of the feed.
+    pub fn begin(&mut self, beginning: Beginning, told: &[Warning]) -> Attempt {
         let holds = self.executor.holds.clone();
         let (executor, attempt) = effect::begin(&self.executor, beginning, self.now);
         self.executor = executor;
         self.emit_holds(&holds, &attempt);
-        let details = vec![
+        let mut details = vec![
             ("from_version", attempt.from_version.to_string()),
             ("target_version", attempt.target_version().to_string()),
             ("generation", attempt.generation.to_string()),
         ];
+        if !told.is_empty() {
+            details.push((warning::TOLD, warning::encode(told)));
+        }
         self.emit_about(EventKind::AttemptRequested, attempt.name().to_string(), details);
         self.put(attempt.clone());
         attempt
@@ -164,7 +169,7 @@ impl Draft {
         for action in actions {
             match action {
                 Action::Emit(kind) => {
-                    self.emit_about(kind, attempt.name().to_string(), details(kind, &attempt));
+                    self.emit_about(kind, about(kind, &attempt), details(kind, &attempt, &self.executor));
                 }
                 Action::Proceed => answers.push(Answer::Proceed),
                 Action::Withdraw(reason) => answers.push(Answer::Withdraw(reason)),
@@ -256,14 +261,17 @@ impl Draft {
     }
 
     /// Holds that came or went on account of `attempt`.
-    fn emit_holds(&mut self, before: &[domain::Hold], attempt: &Attempt) {
+    fn emit_holds(&mut self, before: &[Hold], attempt: &Attempt) {
         let version = attempt.target_version();
         let old = before.iter().find(|hold| hold.version == *version);
         let new = self.executor.hold_on(version).cloned();
         let name = attempt.name().to_string();
         let mut details = vec![("version", version.to_string()), ("attempt", name)];
         match (old, new) {
-            (Some(_), None) => self.emit(EventKind::HoldCleared, details),
+            (Some(old), None) => {
+                details.extend(cleared(&self.executor.name, old));
+                self.emit(EventKind::HoldCleared, details);
+            }
             (old, Some(new)) if old != Some(&new) => {
                 details.push(("cause", new.cause));
                 self.emit(EventKind::HoldSet, details);

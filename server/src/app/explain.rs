@@ -9,7 +9,6 @@ mod road;
 use std::cmp::Reverse;
 
 use domain::attempt::Policy;
-use domain::target::{self, Target};
 use domain::{Attempt, Executor, ExecutorName, Timestamp, Version};
 use store::Page;
 
@@ -17,6 +16,7 @@ use crate::app::App;
 use crate::app::caller::Caller;
 use crate::app::error::Error;
 use crate::app::presence::Presence;
+use crate::app::upgrade::Row;
 
 pub use finding::{Finding, Severity};
 
@@ -40,8 +40,8 @@ pub struct Facts {
     pub presence: Presence,
     /// Its open attempt, or else its newest.
     pub attempt: Option<Attempt>,
-    /// What it may move to.
-    pub targets: Vec<Target>,
+    /// What it may move to, and what speaks against each.
+    pub targets: Vec<Row>,
     /// How long silences are borne.
     pub policy: Policy,
     /// The control plane's own version.
@@ -69,7 +69,7 @@ impl App {
         let catalog = self.catalog(executor.kind).await?;
         Ok(judge(&Facts {
             presence: self.presence(executor.uid, now).await?,
-            targets: target::targets(&executor, &catalog),
+            targets: self.rows(&executor, &catalog, now).await?,
             executor,
             attempt,
             policy: self.settings.policy,
@@ -85,6 +85,7 @@ pub fn judge(facts: &Facts) -> Explanation {
     let mut findings = finding::of_executor(facts);
     findings.extend(road::of_attempt(facts));
     findings.extend(finding::of_targets(facts));
+    findings.extend(finding::of_alarms(facts));
     findings.sort_by_key(|finding| Reverse(finding.severity));
     let name = &facts.executor.name;
     let summary = match findings.first() {

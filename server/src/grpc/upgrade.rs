@@ -4,6 +4,7 @@ use domain::attempt::request::Replace;
 use domain::{ExecutorId, OrganizationId, RequestId};
 use proto::convert::attempt::{LogTail, attempt};
 use proto::convert::field::to_timestamp;
+use proto::convert::warning::warnings;
 use proto::convert::{self, executor::attempt_name};
 use proto::v1;
 use proto::v1::upgrade_service_server::UpgradeService;
@@ -13,7 +14,7 @@ use tonic_types::StatusExt as _;
 use crate::app::explain::{Explanation, Finding, Severity};
 use crate::app::upgrade::attempt::Attempts;
 use crate::app::upgrade::batch::{self, Outcome};
-use crate::app::upgrade::{Ask, Mode};
+use crate::app::upgrade::{Ask, Mode, Requested, Row};
 use crate::grpc::access;
 use crate::grpc::error;
 use crate::grpc::wire::{Answers, Service, done, field, organization, page};
@@ -31,7 +32,7 @@ impl UpgradeService for Service {
         Ok(Response::new(v1::ListUpgradeTargetsResponse {
             blocked_reason: blocked.map(|refusal| refusal.reason.as_str().to_owned()).unwrap_or_default(),
             blocked_message: blocked.map(|refusal| refusal.message.clone()).unwrap_or_default(),
-            targets: targets.rows.into_iter().map(Into::into).collect(),
+            targets: targets.rows.into_iter().map(target).collect(),
         }))
     }
 
@@ -41,8 +42,8 @@ impl UpgradeService for Service {
     ) -> Result<Response<v1::Attempt>, Status> {
         let caller = access::caller(&request)?;
         let ask = field(ask(request.into_inner()))?;
-        let requested = done(self.app.upgrade_request(&caller, &ask).await)?;
-        Ok(Response::new(attempt(&requested, LogTail::Without)))
+        let answer = done(self.app.upgrade_request(&caller, &ask).await)?;
+        Ok(Response::new(requested(&answer, LogTail::Without)))
     }
 
     async fn batch_request_upgrade(
@@ -85,7 +86,7 @@ impl UpgradeService for Service {
         let caller = access::caller(&request)?;
         let name = field(attempt_name("name", &request.get_ref().name))?;
         let found = done(self.app.attempt_get(&caller, &name).await)?;
-        Ok(Response::new(attempt(&found, LogTail::With)))
+        Ok(Response::new(requested(&found, LogTail::With)))
     }
 
     async fn list_attempts(
@@ -112,7 +113,7 @@ impl UpgradeService for Service {
         let caller = access::caller(&request)?;
         let name = field(attempt_name("name", &request.get_ref().name))?;
         let rows = done(self.app.attempt_watch(caller, name).await)?;
-        let encode = |row| v1::WatchAttemptResponse { attempt: Some(attempt(&row, LogTail::With)) };
+        let encode = |row| v1::WatchAttemptResponse { attempt: Some(requested(&row, LogTail::With)) };
         Ok(Response::new(self.watch(rows, encode)))
     }
 
@@ -164,11 +165,20 @@ fn attempts(parent: &str) -> Result<Attempts, convert::Error> {
     })
 }
 
+/// An attempt with what was told when it was asked for.
+fn requested(requested: &Requested, log_tail: LogTail) -> v1::Attempt {
+    v1::Attempt { warnings: warnings(&requested.warnings), ..attempt(&requested.attempt, log_tail) }
+}
+
+fn target(row: Row) -> v1::UpgradeTarget {
+    v1::UpgradeTarget { warnings: warnings(&row.warnings), ..row.target.into() }
+}
+
 /// A refusal says in a result what it would say as a status.
 fn result(outcome: Outcome) -> v1::batch_request_upgrade_response::Result {
     use v1::batch_request_upgrade_response::{Failure, result};
     let result = match outcome.result {
-        Ok(requested) => result::Result::Attempt(attempt(&requested, LogTail::Without)),
+        Ok(answer) => result::Result::Attempt(requested(&answer, LogTail::Without)),
         Err(failed) => {
             let status = error::status(&failed);
             let info = status.get_details_error_info();

@@ -2,7 +2,7 @@
 
 use domain::attempt::{ErrorCode, Phase, Stage};
 use domain::audit::EventKind;
-use domain::{Attempt, Reason};
+use domain::{Attempt, AttemptName, Executor, ExecutorName, Hold, Reason, warning};
 
 use crate::observe::metrics::{self, Metric};
 
@@ -10,10 +10,27 @@ use crate::observe::metrics::{self, Metric};
 #[derive(Debug)]
 pub struct Endings(pub(super) Vec<(&'static str, &'static str)>);
 
+/// What an attempt's feed row is about: the attempt, or, when the alarm is raised, what the alarm is about.
+pub(super) fn about(kind: EventKind, attempt: &Attempt) -> String {
+    if kind == EventKind::ArtifactRefused { attempt.release.resource_name() } else { attempt.name().to_string() }
+}
+
+/// The facts of a row that says a hold is cleared: what is forgotten with it.
+pub(crate) fn cleared(executor: &ExecutorName, hold: &Hold) -> [(&'static str, String); 2] {
+    let held_by = AttemptName { executor: executor.clone(), attempt: hold.attempt };
+    [("held_by", held_by.to_string()), ("cause", hold.cause.clone())]
+}
+
 /// The facts of an attempt's feed row.
-pub(super) fn details(kind: EventKind, attempt: &Attempt) -> Vec<(&'static str, String)> {
+pub(super) fn details(kind: EventKind, attempt: &Attempt, executor: &Executor) -> Vec<(&'static str, String)> {
     let mut details = vec![("target_version", attempt.target_version().to_string())];
     let ended = matches!(kind, EventKind::AttemptEnded | EventKind::AttemptCorrected);
+    if kind == EventKind::ArtifactRefused {
+        details.push(("attempt", attempt.name().to_string()));
+        details.push(("executor", attempt.executor_name.to_string()));
+        let platform = warning::artifact_platform(executor).map(ToString::to_string);
+        push(&mut details, "platform", platform.as_deref());
+    }
     let refused = matches!(kind, EventKind::AttemptRefused | EventKind::ArtifactRefused);
     match (&attempt.ending, &attempt.refused) {
         (Some(ending), _) if ended => {

@@ -9,7 +9,7 @@ use domain::{Attempt, Channel, ExecutorName, Version};
 
 use crate::app::App;
 use crate::app::caller::Caller;
-use crate::app::commit::{Draft, Patience};
+use crate::app::commit::{Draft, Patience, cleared};
 use crate::app::error::Error;
 use crate::app::executor::View;
 
@@ -186,11 +186,13 @@ fn activate(draft: &mut Draft) {
 
 fn clear_hold(draft: &mut Draft, version: &Version) -> Result<(), Error> {
     let executor = draft.executor_mut();
-    if executor.hold_on(version).is_none() {
+    let Some(hold) = executor.hold_on(version) else {
         return Err(Error::not_found(format!("hold of {version} on {}", executor.name)));
-    }
+    };
+    let mut details = vec![("version", version.to_string())];
+    details.extend(cleared(&executor.name, hold));
     executor.holds.retain(|hold| hold.version != *version);
-    draft.emit(EventKind::HoldCleared, vec![("version", version.to_string())]);
+    draft.emit(EventKind::HoldCleared, details);
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! What an executor's row and its releases say.
 
+use domain::attempt::ErrorCode;
 use domain::executor::State;
+use domain::warning::Code;
 use domain::{Reason, Timestamp};
 
 use super::Facts;
@@ -172,7 +174,7 @@ pub(super) fn of_targets(facts: &Facts) -> Option<Finding> {
     if open || facts.executor.version.is_none() {
         return None;
     }
-    let allowed = facts.targets.iter().filter(|target| target.blocked.is_none()).count();
+    let allowed = facts.targets.iter().filter(|row| row.target.blocked.is_none()).count();
     let id = &facts.executor.name.executor;
     Some(match (allowed, facts.targets.first()) {
         (0, None) => Finding::new(
@@ -181,6 +183,7 @@ pub(super) fn of_targets(facts: &Facts) -> Option<Finding> {
         )
         .remedy("publish a release, or widen its channel"),
         (0, Some(first)) => {
+            let first = &first.target;
             let why = first.blocked.as_ref().map_or("", |refusal| refusal.message.as_str());
             Finding::new(Severity::Notice, format!("no release is a direct target; {}: {why}", first.release.version))
                 .remedy(format!("`novacula upgrade targets {id}` shows what blocks each"))
@@ -188,6 +191,25 @@ pub(super) fn of_targets(facts: &Facts) -> Option<Finding> {
         (n, _) => Finding::new(Severity::Ok, format!("{n} release(s) may be requested now"))
             .remedy(format!("`novacula upgrade targets {id}`")),
     })
+}
+
+/// What other executors said of the artifacts that this one may be sent (rule 11). Its own holds are told with its row.
+pub(super) fn of_alarms(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for row in &facts.targets {
+        let release = row.target.release.resource_name();
+        for warning in row.warnings.iter().filter(|warning| warning.code == Code::ArtifactRefused) {
+            let code = warning.values.get("error_code").and_then(|code| ErrorCode::parse(code));
+            let finding = Finding::new(Severity::Notice, warning.message.clone()).since(Some(warning.time)).remedy(format!(
+                "`novacula event list --target {release}` shows who and why; is it what was published? a request for it is accepted all the same"
+            ));
+            findings.push(match code.and_then(ErrorCode::reason) {
+                Some(reason) => finding.because(reason),
+                None => finding,
+            });
+        }
+    }
+    findings
 }
 
 /// `3 h 20 min`, as a person says it.

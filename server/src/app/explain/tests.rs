@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use domain::attempt::{ErrorCode, Outcome, Phase, Policy, Report, Stage};
 use domain::executor::State;
+use domain::target::{Direction, Target};
+use domain::warning::{Code, Warning};
 use domain::{
     Actor, Attempt, AttemptId, Channel, Executor, ExecutorUid, Generation, Hold, Kind, Reason, ReleaseId, Revision,
     Timestamp, TokenId,
@@ -12,6 +14,7 @@ use uuid::Uuid;
 
 use super::{Facts, Severity, judge};
 use crate::app::presence::Presence;
+use crate::app::upgrade::Row;
 
 const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 
@@ -131,6 +134,29 @@ fn a_held_version_is_worth_knowing_and_blocks_nothing() {
     };
     let held = Executor { holds: vec![hold], ..executor() };
     check(&facts(held, None), Severity::Notice, Some(Reason::VersionHeld), "crash loop");
+}
+
+#[test]
+fn a_refused_artifact_is_worth_knowing_with_its_reason_and_a_look() {
+    let target = Target {
+        release: ReleaseId { kind: Kind::Agent, version: "1.1.0".parse().expect("a version") },
+        channel: Channel::Stable,
+        direction: Direction::Upgrade,
+        blocked: None,
+        release_notes: String::new(),
+        held: false,
+    };
+    let alarm = Warning {
+        code: Code::ArtifactRefused,
+        message: "2 other executors refused it".to_owned(),
+        time: NOW,
+        values: [("error_code".to_owned(), "UNKNOWN_KEY".to_owned())].into(),
+    };
+    let alarmed = Facts { targets: vec![Row { target, warnings: vec![alarm] }], ..facts(executor(), None) };
+    check(&alarmed, Severity::Notice, Some(Reason::SignatureInvalid), "2 other executors");
+    let explanation = judge(&alarmed);
+    assert!(explanation.findings[0].remedy.contains("event list --target releases/agent-1.1.0"), "{explanation:?}");
+    assert!(explanation.summary.starts_with("nothing stands in the way"), "{}", explanation.summary);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::app::caller::Caller;
 use crate::app::commit::{Answer, Patience};
 use crate::app::error::Error;
 use crate::app::page::{Listed, PageRequest};
+use crate::app::upgrade::Requested;
 use crate::app::upgrade::request::check_answers;
 
 /// Rows of a page when none are asked for (upgrade_service.proto).
@@ -24,13 +25,15 @@ pub struct Attempts {
 }
 
 impl App {
-    /// One attempt.
+    /// One attempt, with what was told when it was asked for.
     ///
     /// # Errors
     /// `NOT_FOUND`.
-    pub async fn attempt_get(&self, caller: &Caller, name: &AttemptName) -> Result<Attempt, Error> {
+    pub async fn attempt_get(&self, caller: &Caller, name: &AttemptName) -> Result<Requested, Error> {
         caller.authorize(Some(&name.executor.organization))?;
-        self.attempt_read(name).await
+        let attempt = self.attempt_read(name).await?;
+        let warnings = self.told(&attempt).await?;
+        Ok(Requested { attempt, warnings })
     }
 
     /// A page of attempts, newest first. A deleted executor's are in its organization's list.

@@ -11,7 +11,8 @@ use crate::app::caller::Caller;
 use crate::app::commit::Draft;
 use crate::app::error::Error;
 use crate::app::upgrade::request::{Known, Planned, check_ttl, count};
-use crate::app::upgrade::{Ask, Mode};
+use crate::app::upgrade::warning::Records;
+use crate::app::upgrade::{Ask, Mode, Requested};
 
 /// Most requests of one batch (API.md).
 pub const MAX: usize = 1_000;
@@ -22,23 +23,23 @@ pub struct Outcome {
     /// Of whom it asked.
     pub name: ExecutorName,
     /// The attempt, or why not.
-    pub result: Result<Attempt, Error>,
+    pub result: Result<Requested, Error>,
 }
 
 /// What came of a request; empty until it is written.
-type Slot = Option<Result<Attempt, Error>>;
+type Slot = Option<Result<Requested, Error>>;
 
 /// A decision that is to be written.
 struct Waiting {
     index: usize,
-    attempt: Attempt,
+    requested: Requested,
     draft: Draft,
 }
 
 /// What is known of many executors.
 struct Fleet {
     executors: HashMap<ExecutorId, Executor>,
-    open: HashMap<AttemptId, Attempt>,
+    attempts: HashMap<AttemptId, Attempt>,
     online: HashSet<domain::ExecutorUid>,
     catalogs: HashMap<Kind, Vec<Release>>,
 }
@@ -77,6 +78,7 @@ impl App {
         actor: &Actor,
     ) -> Result<(Vec<Slot>, Vec<Waiting>), Error> {
         let fleet = self.fleet(organization, asks).await?;
+        let mut records = Records::with(fleet.attempts.values().cloned());
         let (mut results, mut waiting) = (Vec::new(), Vec::new());
         let mut named = HashSet::new();
         for (index, ask) in asks.iter().enumerate() {
@@ -85,12 +87,14 @@ impl App {
                 results.push(Some(Err(Error::field(format!("requests[{index}].name"), rule))));
                 continue;
             }
-            results.push(match self.plan_one(ask, &fleet, actor.clone()).await {
+            results.push(match self.plan_one(ask, &fleet, &mut records, actor.clone()).await {
                 Err(error) => Some(Err(error)),
-                Ok(Planned::Answered(attempt)) => Some(self.note_request(ask, &attempt).await.map(|()| *attempt)),
-                Ok(Planned::Write { attempt, .. }) if ask.mode == Mode::ValidateOnly => Some(Ok(*attempt)),
-                Ok(Planned::Write { draft, attempt }) => {
-                    waiting.push(Waiting { index, attempt: *attempt, draft: *draft });
+                Ok(Planned::Answered(requested)) => {
+                    Some(self.note_request(ask, &requested.attempt).await.map(|()| *requested))
+                }
+                Ok(Planned::Write { requested, .. }) if ask.mode == Mode::ValidateOnly => Some(Ok(*requested)),
+                Ok(Planned::Write { draft, requested }) => {
+                    waiting.push(Waiting { index, requested: *requested, draft: *draft });
                     None
                 }
             });
@@ -107,20 +111,20 @@ impl App {
         results: &mut [Slot],
     ) -> Result<(), Error> {
         let (mut commits, mut pending) = (Vec::new(), Vec::new());
-        for Waiting { index, attempt, draft } in waiting {
+        for Waiting { index, requested, draft } in waiting {
             let endings = draft.endings();
             // A draft that begins an attempt always has something to write.
             commits.extend(draft.into_commit());
-            pending.push((index, attempt, endings));
+            pending.push((index, requested, endings));
         }
         let written = self.store.executor_commit_batch(commits).await?;
-        for ((index, attempt, endings), written) in pending.into_iter().zip(written) {
+        for ((index, requested, endings), written) in pending.into_iter().zip(written) {
             let result = match (written, asks.get(index)) {
                 (Ok(_), ask) => {
                     endings.count();
                     match ask {
-                        Some(ask) => self.note_request(ask, &attempt).await.map(|()| attempt),
-                        None => Ok(attempt),
+                        Some(ask) => self.note_request(ask, &requested.attempt).await.map(|()| requested),
+                        None => Ok(requested),
                     }
                 }
                 // Someone was first: this one is read and decided again, alone.
@@ -136,33 +140,35 @@ impl App {
         Ok(())
     }
 
-    async fn plan_one(&self, ask: &Ask, fleet: &Fleet, actor: Actor) -> Result<Planned, Error> {
+    async fn plan_one(&self, ask: &Ask, fleet: &Fleet, records: &mut Records, actor: Actor) -> Result<Planned, Error> {
         check_ttl(ask)?;
-        if let Some(attempt) = self.requested_before(ask).await? {
-            return Ok(Planned::Answered(Box::new(attempt)));
+        if let Some(requested) = self.requested_before(ask).await? {
+            return Ok(Planned::Answered(Box::new(requested)));
         }
         let executor = fleet.executors.get(&ask.name.executor);
         let executor = executor.ok_or_else(|| Error::not_found(&ask.name))?.clone();
         let open = executor.open_attempt.or(executor.pending);
         let known = Known {
-            open: open.and_then(|id| fleet.open.get(&id)).cloned(),
+            open: open.and_then(|id| fleet.attempts.get(&id)).cloned(),
             online: fleet.online.contains(&executor.uid),
             executor,
         };
         let none = Vec::new();
         let catalog = known.executor.kind.and_then(|kind| fleet.catalogs.get(&kind));
         let now = self.now().await?;
-        self.plan(ask, known, catalog.unwrap_or(&none), actor, now).await
+        self.plan(ask, known, catalog.unwrap_or(&none), records, actor, now).await
     }
 
-    /// Four queries, however many are asked.
+    /// Four queries, however many are asked; what speaks against a version is two more for each.
     async fn fleet(&self, organization: &OrganizationId, asks: &[Ask]) -> Result<Fleet, Error> {
         let names: Vec<ExecutorId> = asks.iter().map(|ask| ask.name.executor.clone()).collect();
         let executors = self.store.executor_list_by_name(organization, &names).await?;
         let uids: Vec<_> = executors.iter().map(|executor| executor.uid).collect();
-        let ids: Vec<AttemptId> =
-            executors.iter().filter_map(|executor| executor.open_attempt.or(executor.pending)).collect();
-        let open = self.store.attempt_list_by_id(&ids).await?;
+        let open = executors.iter().filter_map(|executor| executor.open_attempt.or(executor.pending));
+        let asked: HashMap<_, _> = asks.iter().map(|ask| (&ask.name.executor, &ask.target_version)).collect();
+        let hold = |executor: &Executor| Some(executor.hold_on(asked.get(&executor.name.executor)?)?.attempt);
+        let ids: Vec<AttemptId> = open.chain(executors.iter().filter_map(hold)).collect();
+        let attempts = self.store.attempt_list_by_id(&ids).await?;
         let now = self.now().await?;
         let presences = self.presences(&uids, now).await?;
         let mut catalogs = HashMap::new();
@@ -174,16 +180,16 @@ impl App {
         Ok(Fleet {
             online: online.map(|(uid, _)| *uid).collect(),
             executors: executors.into_iter().map(|one| (one.name.executor.clone(), one)).collect(),
-            open: open.into_iter().map(|attempt| (attempt.id, attempt)).collect(),
+            attempts: attempts.into_iter().map(|attempt| (attempt.id, attempt)).collect(),
             catalogs,
         })
     }
 
     /// As for one request, with one look at each release.
-    async fn check_batch_still_offered(&self, results: &mut [Option<Result<Attempt, Error>>]) -> Result<(), Error> {
+    async fn check_batch_still_offered(&self, results: &mut [Slot]) -> Result<(), Error> {
         let mut yanked = HashMap::new();
         for result in results {
-            let Some(Ok(attempt)) = result else { continue };
+            let Some(Ok(Requested { attempt, .. })) = result else { continue };
             if !yanked.contains_key(&attempt.release) {
                 let release = self.store.release_get(&attempt.release).await?;
                 let gone = release.is_some_and(|release| release.status == domain::release::Status::Yanked);

@@ -4,19 +4,23 @@
 //! request id seen before? → its attempt          read executor, open attempt, presence, catalog
 //! plan (domain decides)   → answered, or a draft → write → stale: read and decide again
 //! ```
+//!
+//! Beside the answer goes what speaks against the version without forbidding it (`warning`). It is written with the request,
+//! so that a repetition is told the same.
 
 use domain::attempt::effect::Beginning;
 use domain::attempt::request::MAX_TTL;
 use domain::attempt::{Decision, Input, Request, Situation, request};
 use domain::release::{Release, Status};
-use domain::{Actor, Attempt, Executor, OrganizationId, Reason, Refusal, Timestamp};
+use domain::{Actor, Attempt, Executor, OrganizationId, Reason, Refusal, Timestamp, Warning};
 
 use crate::app::App;
 use crate::app::caller::Caller;
 use crate::app::commit::{Answer, Draft, Patience};
 use crate::app::error::Error;
 use crate::app::spec::bytes_total;
-use crate::app::upgrade::{Ask, Mode};
+use crate::app::upgrade::warning::{Reach, Records};
+use crate::app::upgrade::{Ask, Mode, Requested};
 use crate::observe::metrics::{self, Metric};
 
 /// What was read for one request.
@@ -31,9 +35,9 @@ pub(super) struct Known {
 #[derive(Debug)]
 pub(super) enum Planned {
     /// There is nothing to write.
-    Answered(Box<Attempt>),
+    Answered(Box<Requested>),
     /// This is to be written.
-    Write { draft: Box<Draft>, attempt: Box<Attempt> },
+    Write { draft: Box<Draft>, requested: Box<Requested> },
 }
 
 impl App {
@@ -41,33 +45,33 @@ impl App {
     ///
     /// # Errors
     /// The rule that refuses it, with its values.
-    pub async fn upgrade_request(&self, caller: &Caller, ask: &Ask) -> Result<Attempt, Error> {
+    pub async fn upgrade_request(&self, caller: &Caller, ask: &Ask) -> Result<Requested, Error> {
         let result = self.upgrade_request_uncounted(caller, ask).await;
         count(ask, &result);
         result
     }
 
-    pub(super) async fn upgrade_request_uncounted(&self, caller: &Caller, ask: &Ask) -> Result<Attempt, Error> {
+    pub(super) async fn upgrade_request_uncounted(&self, caller: &Caller, ask: &Ask) -> Result<Requested, Error> {
         caller.authorize(Some(&ask.name.organization))?;
         check_ttl(ask)?;
         let mut patience = Patience::new();
         loop {
-            if let Some(attempt) = self.requested_before(ask).await? {
-                return Ok(attempt);
+            if let Some(requested) = self.requested_before(ask).await? {
+                return Ok(requested);
             }
             let known = self.known(ask).await?;
             let catalog = self.catalog(known.executor.kind).await?;
             let now = self.now().await?;
-            let planned = self.plan(ask, known, &catalog, caller.actor(), now).await?;
-            let (draft, attempt) = match planned {
-                Planned::Answered(attempt) => match self.note_request(ask, &attempt).await {
+            let planned = self.plan(ask, known, &catalog, &mut Records::default(), caller.actor(), now).await?;
+            let (draft, requested) = match planned {
+                Planned::Answered(requested) => match self.note_request(ask, &requested.attempt).await {
                     Err(Error::Store(store::Error::Exists { .. })) if patience.again(&stale()).await => continue,
-                    noted => return noted.map(|()| *attempt),
+                    noted => return noted.map(|()| *requested),
                 },
-                Planned::Write { attempt, .. } if ask.mode == Mode::ValidateOnly => {
-                    return Ok(*attempt);
+                Planned::Write { requested, .. } if ask.mode == Mode::ValidateOnly => {
+                    return Ok(*requested);
                 }
-                Planned::Write { draft, attempt } => (*draft, *attempt),
+                Planned::Write { draft, requested } => (*draft, *requested),
             };
             match self.write(draft).await {
                 Err(error) if patience.again(&error).await => {}
@@ -75,9 +79,9 @@ impl App {
                 Err(store::Error::Exists { .. }) if ask.request_id.is_some() && patience.again(&stale()).await => {}
                 Err(error) => return Err(error.into()),
                 Ok(_) => {
-                    self.check_still_offered(&attempt).await?;
-                    self.note_request(ask, &attempt).await?;
-                    return Ok(attempt);
+                    self.check_still_offered(&requested.attempt).await?;
+                    self.note_request(ask, &requested.attempt).await?;
+                    return Ok(requested);
                 }
             }
         }
@@ -94,8 +98,8 @@ impl App {
         }
     }
 
-    /// The attempt that an earlier request of the same id made, or was answered with.
-    pub(super) async fn requested_before(&self, ask: &Ask) -> Result<Option<Attempt>, Error> {
+    /// The attempt that an earlier request of the same id made, or was answered with, and what was told then.
+    pub(super) async fn requested_before(&self, ask: &Ask) -> Result<Option<Requested>, Error> {
         let Some(request_id) = &ask.request_id else {
             return Ok(None);
         };
@@ -112,7 +116,8 @@ impl App {
                 let refusal = Refusal::new(Reason::RequestIdReused, message);
                 Err(refusal.with("attempt", attempt.name()).into())
             }
-            found => Ok(found),
+            Some(attempt) => Ok(Some(Requested { warnings: self.told(&attempt).await?, attempt })),
+            None => Ok(None),
         }
     }
 
@@ -130,6 +135,7 @@ impl App {
         ask: &Ask,
         known: Known,
         catalog: &[Release],
+        records: &mut Records,
         actor: Actor,
         now: Timestamp,
     ) -> Result<Planned, Error> {
@@ -160,7 +166,9 @@ impl App {
                         Some(release.id.kind) == draft.executor().kind && release.id.version == ask.target_version
                     })
                     .ok_or_else(|| Error::not_found(format!("release {}", ask.target_version)))?;
-                let attempt = draft.begin(Beginning {
+                // Before asking clears the hold.
+                let warnings = self.warnings(draft.executor(), &release.id, Reach::All, records, now).await?;
+                let beginning = Beginning {
                     id: self.new_attempt_id(now),
                     release: release.id.clone(),
                     from_version,
@@ -169,15 +177,23 @@ impl App {
                     ttl: question.ttl,
                     requested_by: actor,
                     request_id: question.request_id,
-                });
-                Ok(write(draft, attempt))
+                };
+                let attempt = draft.begin(beginning, &warnings);
+                Ok(write(draft, attempt, warnings))
             }
-            (Decision::Same(_), Some(attempt)) => Ok(Planned::Answered(Box::new(attempt))),
+            (Decision::Same(_), Some(attempt)) => {
+                let warnings = self.told_again(&attempt, draft.executor(), records, now).await?;
+                Ok(answered(attempt, warnings))
+            }
             (Decision::RollBack(_), Some(attempt)) => {
                 let answers = self.decide(&mut draft, &attempt, &Input::RollBack).await?;
                 check_answers(&answers, &attempt)?;
                 let after = draft.attempt(attempt.id).cloned();
-                Ok(after.map_or_else(|| Planned::Answered(Box::new(attempt)), |after| write(draft, after)))
+                let back = Vec::new();
+                Ok(match after {
+                    Some(after) => write(draft, after, back),
+                    None => answered(attempt, back),
+                })
             }
             (Decision::Same(id) | Decision::RollBack(id), None) => Err(Error::not_found(format!("attempt {id}"))),
         }
@@ -215,7 +231,7 @@ pub(super) fn check_ttl(ask: &Ask) -> Result<(), Error> {
 }
 
 /// Counts a request by what came of it. One that was only validated is none.
-pub(super) fn count(ask: &Ask, result: &Result<Attempt, Error>) {
+pub(super) fn count(ask: &Ask, result: &Result<Requested, Error>) {
     let result = match result {
         Ok(_) if ask.mode == Mode::ValidateOnly => return,
         Ok(_) => "accepted",
@@ -245,8 +261,12 @@ pub(super) fn check_answers(answers: &[Answer], attempt: &Attempt) -> Result<(),
     Err(refusal.with("target_version", target).with("from_version", from))
 }
 
-fn write(draft: Draft, attempt: Attempt) -> Planned {
-    Planned::Write { draft: Box::new(draft), attempt: Box::new(attempt) }
+fn write(draft: Draft, attempt: Attempt, warnings: Vec<Warning>) -> Planned {
+    Planned::Write { draft: Box::new(draft), requested: Box::new(Requested { attempt, warnings }) }
+}
+
+fn answered(attempt: Attempt, warnings: Vec<Warning>) -> Planned {
+    Planned::Answered(Box::new(Requested { attempt, warnings }))
 }
 
 fn stale() -> store::Error {

@@ -1,8 +1,9 @@
-//! Watching one attempt: as it is now, then every change; ends after its outcome.
+//! Watching one attempt: as it is now, then every change; ends after its outcome. What was told when it was asked for does not
+//! change, and is said each time.
 
 use std::sync::Arc;
 
-use domain::{Attempt, AttemptName};
+use domain::{Attempt, AttemptName, Warning};
 use futures_util::stream::{BoxStream, StreamExt as _, try_unfold};
 use store::Change;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
@@ -10,6 +11,7 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use crate::app::App;
 use crate::app::caller::Caller;
 use crate::app::error::Error;
+use crate::app::upgrade::Requested;
 use crate::app::watch::{Guard, LOOK};
 
 struct Watcher {
@@ -17,6 +19,7 @@ struct Watcher {
     name: AttemptName,
     changes: Receiver<Change>,
     told: Option<Attempt>,
+    warnings: Vec<Warning>,
     guard: Guard,
 }
 
@@ -29,15 +32,16 @@ impl App {
         self: &Arc<Self>,
         caller: Caller,
         name: AttemptName,
-    ) -> Result<BoxStream<'static, Result<Attempt, Error>>, Error> {
+    ) -> Result<BoxStream<'static, Result<Requested, Error>>, Error> {
         caller.authorize(Some(&name.executor.organization))?;
         // Before the first look, so that no change falls between.
         let changes = self.store.change_subscribe();
-        self.attempt_read(&name).await?;
-        let watcher = Watcher { app: Arc::clone(self), name, changes, told: None, guard: Guard::new(caller) };
+        let attempt = self.attempt_read(&name).await?;
+        let warnings = self.told(&attempt).await?;
+        let watcher = Watcher { app: Arc::clone(self), name, changes, told: None, warnings, guard: Guard::new(caller) };
         let next = |mut watcher: Watcher| async move {
             let attempt = watcher.next().await?;
-            Ok(attempt.map(|attempt| (attempt, watcher)))
+            Ok(attempt.map(|attempt| (Requested { attempt, warnings: watcher.warnings.clone() }, watcher)))
         };
         Ok(try_unfold(watcher, next).boxed())
     }
