@@ -1,5 +1,7 @@
 //! `novacula upgrade …`
 
+mod warning;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -48,18 +50,13 @@ async fn targets(session: &Session, name: String) -> Result<(), Error> {
                 v1::upgrade_target::Direction::Upgrade => "upgrade",
                 v1::upgrade_target::Direction::Downgrade => "downgrade",
             };
-            let note = match (target.allowed_as_direct_target, target.held) {
-                (false, _) => target.blocked_message.clone(),
-                (true, true) => "held: rolled back or refused here before".to_owned(),
-                (true, false) => String::new(),
-            };
             let allowed = if target.allowed_as_direct_target { "yes" } else { "no" };
             vec![
                 target.version.clone(),
                 direction.to_owned(),
                 channel(target.channel()).to_owned(),
                 allowed.to_owned(),
-                note,
+                warning::note(target),
             ]
         });
         let mut text = table(&["VERSION", "DIRECTION", "CHANNEL", "DIRECT", "NOTE"], rows);
@@ -88,6 +85,7 @@ async fn request_upgrade(session: &Session, asked: RequestUpgrade) -> Result<(),
         validate_only: asked.validate_only,
     };
     let attempt = client(session).await?.request_upgrade(request).await?.into_inner();
+    warning::tell(session, &attempt);
     if asked.validate_only {
         eprintln!("would be accepted; nothing was written");
     }
@@ -114,6 +112,11 @@ async fn batch(session: &Session, version: &str, names: &[String], replace: bool
     };
     let answer = client(session).await?.batch_request_upgrade(request).await?.into_inner();
     let refused = answer.results.iter().filter(|result| matches!(result.result, Some(BatchResult::Failure(_)))).count();
+    for result in &answer.results {
+        if let Some(BatchResult::Attempt(attempt)) = &result.result {
+            warning::tell(session, attempt);
+        }
+    }
     session.printer.list(&answer.results, &["NAME", "RESULT", "MESSAGE"], |result| {
         let (word, message) = match &result.result {
             Some(BatchResult::Attempt(attempt)) => ("accepted".to_owned(), short(&attempt.name).to_owned()),
@@ -135,7 +138,9 @@ async fn cancel(session: &Session, name: &str) -> Result<(), Error> {
 async fn get(session: &Session, name: &str) -> Result<(), Error> {
     let name = newest_attempt(session, name).await?;
     let attempt = client(session).await?.get_attempt(v1::GetAttemptRequest { name }).await?.into_inner();
-    session.printer.message(&attempt, |attempt| attempt_facts(attempt) + &last_lines(attempt))
+    session
+        .printer
+        .message(&attempt, |attempt| attempt_facts(attempt) + &warning::lines(attempt) + &last_lines(attempt))
 }
 
 /// What the failing version said last, if it said anything.

@@ -123,6 +123,7 @@ pub(super) async fn waiting() -> Result {
     }
     let got = shell.people("owner", &["upgrade", "get", "web-1"], "Attempt:", WEB_1).await?;
     ensure!(got.contains("| no such table") && !got.contains('\u{1b}'), "{got}");
+    told_of_the_hold(&shell).await?;
 
     let words = [&["upgrade", "request", "web-1", "1.1.0", "--wait"], &JSON[..]].concat();
     let waiting = shell.start("owner", &words)?;
@@ -134,7 +135,31 @@ pub(super) async fn waiting() -> Result {
     for line in succeeded.out.lines() {
         let attempt: Value = serde_json::from_str(line)?;
         ensure!(attempt["executor"] == WEB_1, "{attempt}");
+        ensure!(attempt["warnings"][0]["code"] == "HELD_BEFORE", "programs are told, too: {attempt}");
     }
+    let got = shell.people("owner", &["upgrade", "get", "web-1"], "Attempt:", WEB_1).await?;
+    ensure!(got.contains("told when it was asked for:\n  ! version 1.1.0 is held"), "{got}");
+    Ok(())
+}
+
+/// 1.1.0 rolled back on web-1: whoever looks or asks is told, and a refused question changes nothing.
+async fn told_of_the_hold(shell: &Shell) -> Result {
+    let words = ["upgrade", "targets", "web-1"];
+    let targets = shell.both("owner", &words, "VERSION DIRECTION CHANNEL DIRECT NOTE", "1.1.0").await?;
+    let row = &targets["targets"][0];
+    ensure!(row["held"] == true && row["warnings"][0]["code"] == "HELD_BEFORE", "{targets}");
+    let table = shell.done("owner", &words).await?.out;
+    ensure!(table.contains("yes") && table.contains("it rolled back in stage start (CRASH_LOOP)"), "{table}");
+    let explained = shell.done("owner", &["executor", "explain", "web-1"]).await?.out;
+    ensure!(explained.contains("version 1.1.0 is held here"), "{explained}");
+
+    let words = ["upgrade", "request", "web-1", "1.1.0", "--validate-only"];
+    let would = shell.done("owner", &words).await?;
+    let warning = "warning: web-1: version 1.1.0 is held on organizations/acme/executors/web-1: it rolled back";
+    ensure!(would.err.contains(warning) && would.err.contains("[HELD_BEFORE]"), "{would:?}");
+    ensure!(!would.out.contains("warning"), "data alone is on stdout: {would:?}");
+    let would = shell.json("owner", &words, WEB_1).await?;
+    ensure!(would["warnings"][0]["metadata"]["error_code"] == "CRASH_LOOP", "{would}");
     Ok(())
 }
 
