@@ -51,6 +51,18 @@ pub enum Error {
     },
 }
 
+/// The credentials in `store`, or, where there are none yet, those that `join` is exchanged for: for programs that are started
+/// with the same words every time. A token is not used up by a host that is enrolled.
+///
+/// # Errors
+/// [`Error`]; [`credentials::Error::NotEnrolled`] within it when there is neither.
+pub async fn once(join: Option<&JoinSecret>, store: &CredentialStore) -> Result<Credentials, Error> {
+    match (store.load(), join) {
+        (Err(credentials::Error::NotEnrolled { .. }), Some(join)) => enrol(join, None, store).await,
+        (loaded, _) => Ok(loaded?),
+    }
+}
+
 /// Exchanges a join token for credentials and keeps them in `store`. `name` is the executor's name when the token does not
 /// say it. Repeat it freely after an error: the same key is used until its certificate is on disk.
 ///

@@ -38,13 +38,14 @@
 //! # }
 //! ```
 //!
-//! `examples/executor.rs` is a whole one; [`enrol::enrol`] gets the credentials that it runs with.
+//! `examples/executor.rs` is a whole one, in thirty lines: a program that is one file has its steps in [`in_place`], and
+//! [`enrol::once`] gets the credentials that it runs with.
 //!
 //! In reading order: [`executor`] is the trait. [`journal`] is what survives a crash, on [`disk`]; [`clock`] and [`fault`]
 //! are its neighbours. [`release_keys`] are the keys baked into the binary, and [`verify`] proves manifests and bytes by
 //! them. [`machine`] decides, without I/O. [`credentials`] are what an executor proves itself with, [`enrol`] gets and renews
 //! them, [`connect`] uses them, and [`probe`] asks whether they open the door. [`download`] fetches bytes. [`driver`] is the
-//! loop that joins all of it.
+//! loop that joins all of it, and [`in_place`] a swap for programs that are one binary.
 //!
 //! What holds everywhere: nothing that comes from the network or the disk makes it panic; who serves bytes is never trusted;
 //! no key is added at run time; the private key never leaves the host; no swap without leave for exactly that attempt.
@@ -73,6 +74,8 @@ pub mod probe;
 pub mod download;
 
 pub mod driver;
+
+pub mod in_place;
 
 pub mod report;
 

@@ -3,8 +3,8 @@
 use domain::join::Endpoint;
 use domain::{JoinSecret, JoinTokenId, Sha256};
 use novacula_executor_sdk::connect::{self, Cause};
-use novacula_executor_sdk::credentials::CredentialStore;
-use novacula_executor_sdk::enrol::{Error, enrol, renew};
+use novacula_executor_sdk::credentials::{self, CredentialStore};
+use novacula_executor_sdk::enrol::{Error, enrol, once, renew};
 use novacula_executor_sdk::probe::probe;
 
 use crate::authority::{Authority, UID};
@@ -33,6 +33,20 @@ async fn a_join_token_gets_credentials_that_open_the_door() {
     assert_eq!(credentials.uid.to_string(), UID);
     let read = store.load().expect("kept");
     probe(&read).await.expect("let in");
+}
+
+#[tokio::test]
+async fn a_program_that_is_started_with_its_token_every_time_enrols_once() {
+    let (authority, home) = (Authority::new(), tempfile::tempdir().expect("a directory"));
+    let control_plane = ControlPlane::new(&authority).await;
+    let store = CredentialStore::new(home.path());
+    let nothing = once(None, &store).await.expect_err("no token, no credentials");
+    assert!(matches!(nothing, Error::Credentials(credentials::Error::NotEnrolled { .. })), "{nothing:?}");
+    let join = join(authority.pin(), &control_plane.endpoint);
+    for token in [Some(&join), Some(&join), None] {
+        assert_eq!(once(token, &store).await.expect("enrolled").uid.to_string(), UID);
+    }
+    assert_eq!(control_plane.office.asked.lock().expect("not poisoned").len(), 1, "the token is not used up");
 }
 
 #[tokio::test]

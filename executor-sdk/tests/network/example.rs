@@ -12,11 +12,13 @@ use domain::sync::Response;
 use novacula_executor_sdk::credentials::CredentialStore;
 use novacula_executor_sdk::driver::{self, End, Options};
 use novacula_executor_sdk::executor::{Applied, Executor as _};
+use novacula_executor_sdk::in_place::InPlace;
 use novacula_executor_sdk::journal::{Journal, Step};
+use novacula_executor_sdk::machine::Live;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use self::executor::Myself;
+use self::executor::Mine;
 use crate::authority::Authority;
 use crate::control_plane::{ControlPlane, PATIENCE};
 use crate::driving::{BINARY, SELDOM, asked_for_leave, attempt, desired, downloads, serve, signed, version};
@@ -34,7 +36,7 @@ async fn the_example_swaps_itself_and_goes_back() {
     std::fs::write(&binary, old).expect("writes");
     authority.enrolled(&CredentialStore::new(home.path()), &control_plane.endpoint, 300);
     let journal = Journal::new(home.path());
-    let mine = Arc::new(Myself { folder: folder.clone(), binary: binary.clone(), journal: journal.clone() });
+    let mine = Arc::new(Mine(InPlace::new(binary.clone(), home.path()).expect("reads")));
     let options = Options { downloads: downloads(&authority), ..Options::new(home.path()) };
     let running = tokio::spawn(driver::run(Arc::clone(&mine), options, CancellationToken::new()));
 
@@ -50,12 +52,17 @@ async fn the_example_swaps_itself_and_goes_back() {
     assert_eq!(std::fs::read(&binary).expect("reads"), BINARY);
     assert_eq!(std::fs::read_to_string(folder.join("mine.prev")).expect("reads"), old);
     let open = journal.read().expect("reads").open.expect("an open attempt");
-    assert_eq!((open.attempt, open.step, open.target_version), (attempt(), Step::Swapped, version("1.1.0")));
+    assert_eq!((open.attempt, open.step, &open.target_version), (attempt(), Step::Swapped, &version("1.1.0")));
     let mut names: Vec<_> =
         std::fs::read_dir(&folder).expect("reads").map(|entry| entry.expect("one").file_name()).collect();
     names.sort();
     assert_eq!(names, ["mine", "mine.prev"], "nothing is left beside them");
 
-    assert_eq!(mine.roll_back(attempt()).await, Ok(Applied::Restart));
+    assert!(open.old_sha256.is_some() && open.new_sha256.is_some(), "the next start tells by the disk which it is");
+    let next = Mine(InPlace::new(binary.clone(), home.path()).expect("reads"));
+    assert_eq!((mine.live(&open), next.live(&open)), (Live::New, Live::New));
+
+    assert_eq!(next.roll_back(attempt()).await, Ok(Applied::Restart));
+    assert_eq!(next.live(&open), Live::Old);
     assert_eq!(std::fs::read_to_string(&binary).expect("reads"), old);
 }
