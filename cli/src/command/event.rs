@@ -3,7 +3,7 @@
 use proto::v1;
 use proto::v1::event_service_client::EventServiceClient;
 
-use crate::args::{Event, Events};
+use crate::args::event::{Event, Events};
 use crate::command::Session;
 use crate::error::Error;
 use crate::output::printable;

@@ -8,7 +8,8 @@ use proto::v1;
 use proto::v1::executor_service_client::ExecutorServiceClient;
 use proto::v1::upgrade_service_client::UpgradeServiceClient;
 
-use crate::args::{Channel, Executor};
+use crate::args::Channel;
+use crate::args::executor::Executor;
 use crate::command::executor::print::{channel, dash, kind, show, status, target, wire_channel};
 use crate::command::{PAGE_SIZE, Session};
 use crate::error::Error;

@@ -3,7 +3,7 @@
 use proto::v1;
 use proto::v1::organization_service_client::OrganizationServiceClient;
 
-use crate::args::Organization;
+use crate::args::people::Organization;
 use crate::command::{PAGE_SIZE, Session};
 use crate::error::Error;
 use crate::names::short;

@@ -12,7 +12,8 @@ use std::path::Path;
 use proto::v1;
 use proto::v1::release_service_client::ReleaseServiceClient;
 
-use crate::args::{Kind, Release};
+use crate::args::Kind;
+use crate::args::release::Release;
 use crate::command::executor::print::{channel, dash, kind, wire_channel};
 use crate::command::{PAGE_SIZE, Session};
 use crate::connect::Api;

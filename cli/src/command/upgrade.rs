@@ -10,7 +10,7 @@ use proto::v1::batch_request_upgrade_response::result::Result as BatchResult;
 use proto::v1::executor_service_client::ExecutorServiceClient;
 use proto::v1::upgrade_service_client::UpgradeServiceClient;
 
-use crate::args::{RequestUpgrade, Upgrade};
+use crate::args::upgrade::{RequestUpgrade, Upgrade};
 use crate::command::executor::print::{attempt_facts, channel, dash};
 use crate::command::{PAGE_SIZE, Session};
 use crate::error::Error;

@@ -11,7 +11,7 @@ use crate::command::release::{all, check};
 use crate::error::Error;
 use crate::output::line;
 
-pub(super) async fn print(session: &Session, asked: &args::Manifest) -> Result<(), Error> {
+pub(super) async fn print(session: &Session, asked: &args::release::Manifest) -> Result<(), Error> {
     let subject = match (&asked.file, &asked.image, &asked.digest) {
         (Some(file), _, _) => agent(asked, file)?,
         (None, Some(image), Some(digest)) => operator(image, digest)?,
@@ -43,7 +43,7 @@ pub(super) async fn print(session: &Session, asked: &args::Manifest) -> Result<(
     }
 }
 
-fn agent(asked: &args::Manifest, file: &Path) -> Result<Subject, Error> {
+fn agent(asked: &args::release::Manifest, file: &Path) -> Result<Subject, Error> {
     let platform: Platform = asked
         .platform
         .parse()

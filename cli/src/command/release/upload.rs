@@ -22,7 +22,7 @@ use crate::names::Names;
 /// Bytes of one message; the server takes at most 1 MiB.
 const CHUNK: usize = 256 * 1024;
 
-pub(super) async fn upload(session: &Session, asked: &args::Upload) -> Result<v1::Release, Error> {
+pub(super) async fn upload(session: &Session, asked: &args::release::Upload) -> Result<v1::Release, Error> {
     let name = Names::release(&asked.release);
     let release = ReleaseId::parse_resource_name(&name).map_err(|error| Error::Config(error.to_string()))?;
     let (artifact, bytes) = match (&asked.file, &asked.image, &asked.digest) {
@@ -47,7 +47,7 @@ pub(super) async fn upload(session: &Session, asked: &args::Upload) -> Result<v1
     Ok(release)
 }
 
-fn agent(asked: &args::Upload, file: &Path, release: &ReleaseId) -> Result<v1::Artifact, Error> {
+fn agent(asked: &args::release::Upload, file: &Path, release: &ReleaseId) -> Result<v1::Artifact, Error> {
     let measured = check::measure(file)?;
     let default = || vec![PathBuf::from(format!("{}.minisig", file.display()))];
     let paths = if asked.signatures.is_empty() { default() } else { asked.signatures.clone() };
@@ -71,7 +71,12 @@ fn agent(asked: &args::Upload, file: &Path, release: &ReleaseId) -> Result<v1::A
     })
 }
 
-fn operator(asked: &args::Upload, image: &str, digest: &str, release: &ReleaseId) -> Result<v1::Artifact, Error> {
+fn operator(
+    asked: &args::release::Upload,
+    image: &str,
+    digest: &str,
+    release: &ReleaseId,
+) -> Result<v1::Artifact, Error> {
     if asked.signatures.is_empty() {
         return Err(Error::Config("give --signature FILE: an image has no file beside which one could lie".to_owned()));
     }
