@@ -12,5 +12,7 @@ mod driving;
 mod enrolment;
 #[path = "network/example.rs"]
 mod example;
+#[path = "network/scene.rs"]
+mod scene;
 #[path = "network/web.rs"]
 mod web;

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use self::executor::Mine;
 use crate::authority::Authority;
 use crate::control_plane::{ControlPlane, PATIENCE};
-use crate::driving::{BINARY, SELDOM, asked_for_leave, attempt, desired, downloads, serve, signed, version};
+use crate::scene::{BINARY, SELDOM, asked_for_leave, attempt, desired, downloads, serve, signed, version};
 
 #[tokio::test]
 async fn the_example_swaps_itself_and_goes_back() {
