@@ -1,8 +1,9 @@
 //! The command line: flags and environment are declared here and nowhere else.
 
+use std::env;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::layout::{self, Layout};
 use crate::output::Format;
@@ -163,6 +164,18 @@ pub struct Doctor {
     pub(crate) print: Print,
 }
 
+/// The command line with what the environment says, where it says anything: `NAME=` in a unit or in a container's description is
+/// how people say nothing, and no reason to refuse a flag beside it.
+pub(crate) fn parser() -> clap::Command {
+    without_empty(Arguments::command())
+}
+
+fn without_empty(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &Arg| arg.get_env().and_then(env::var_os).is_some_and(|value| value.is_empty());
+    let unset = |arg: Arg| if is_empty(&arg) { arg.env(None) } else { arg };
+    command.mut_args(unset).mut_subcommands(without_empty)
+}
+
 impl Arguments {
     /// The paths as one value.
     #[must_use]
@@ -174,8 +187,6 @@ impl Arguments {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

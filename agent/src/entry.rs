@@ -5,13 +5,13 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command as Process, ExitCode};
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 use domain::Version;
 use executor_sdk::release_keys::{BuildKind, build_kind};
 use tracing_subscriber::fmt;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
-use crate::args::{Arguments, Command, Run};
+use crate::args::{self, Arguments, Command, Run};
 use crate::config::{Config, LogFormat};
 use crate::exit::Failure;
 use crate::layout::Layout;
@@ -26,7 +26,7 @@ pub(crate) fn main(version: &'static str) -> ExitCode {
         BuildKind::Development => format!("{version} (development build)"),
         BuildKind::Release => version.to_owned(),
     };
-    let command = Arguments::command().version(&*shown.leak());
+    let command = args::parser().version(&*shown.leak());
     let arguments = match command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -11,6 +11,7 @@ use crate::{Result, server, trial};
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("a_host_takes_the_name_that_its_join_token_says", &[], tokens_name),
+        trial("an_empty_join_token_in_the_environment_is_none", &[], empty_environment),
         trial("a_host_is_called_as_it_is_where_the_join_token_says_no_name", &[], hosts_name),
     ]
 }
@@ -23,6 +24,14 @@ async fn tokens_name() -> Result {
     let name = agent.credentials()?.executor.to_string();
     ensure!(name == "organizations/acme/executors/web-1", "{name}");
     Ok(())
+}
+
+async fn empty_environment() -> Result {
+    let mut daemon = Daemon::bootstrapped(server())?;
+    daemon.start()?;
+    let agent = Agent::new("web-1")?;
+    succeeded(&agent.enroll_by_file(&daemon.join_word("web-1").await?)?)?;
+    agent.credentials().map(drop)
 }
 
 async fn hosts_name() -> Result {
