@@ -92,7 +92,7 @@ async fn of_swapping(layout: &Layout, volatile: Volatile) -> Vec<Check> {
     if found.is_empty() {
         return vec![good("swap", "this host can swap its binary")];
     }
-    found.iter().map(|obstacle| bad("swap", obstacle, obstacle.remedy())).collect()
+    found.iter().map(|obstacle| bad("swap", obstacle, obstacle.remedy(layout))).collect()
 }
 
 /// What the running unit sees otherwise than a person's shell does.
@@ -105,7 +105,7 @@ async fn of_unit(layout: &Layout, systemd: &Systemd) -> Option<Obstacle> {
 
 fn of_state(layout: &Layout) -> Vec<Check> {
     match Journal::new(layout.state_dir()).read() {
-        Ok(state) => vec![good("journal", journal(&state)), of_previous(&state, &Facts::read(layout))],
+        Ok(state) => vec![good("journal", journal(&state)), of_previous(layout, &state, &Facts::read(layout))],
         Err(error) => {
             let remedy = "put journal.json.last, which lies beside it, in its place while the agent is stopped: docs/operate/recovery.md, 5";
             vec![bad("journal", chain(&error), remedy)]
@@ -120,7 +120,7 @@ fn journal(state: &State) -> String {
     )
 }
 
-fn of_previous(state: &State, facts: &Facts) -> Check {
+fn of_previous(layout: &Layout, state: &State, facts: &Facts) -> Check {
     match (verdict(state.open.as_ref(), facts), &facts.previous) {
         (Verdict::Unusable(unusable), _) => {
             let version = state.open.as_ref().map(|open| open.from_version.to_string()).unwrap_or_default();
@@ -128,9 +128,11 @@ fn of_previous(state: &State, facts: &Facts) -> Check {
         }
         (_, Content::Is(_)) => good("way back", "a previous binary is kept"),
         (_, Content::Missing) => {
-            bad("way back", "no .prev: the units have no old code to run", "novacula-agent install")
+            bad("way back", "no .prev: the units have no old code to run", layout.command("install"))
         }
-        (_, Content::Unreadable(why)) => bad("way back", why, "remove .prev, then: novacula-agent install"),
+        (_, Content::Unreadable(why)) => {
+            bad("way back", why, format!("remove .prev, then: {}", layout.command("install")))
+        }
     }
 }
 
@@ -142,7 +144,7 @@ fn of_enrolment(layout: &Layout) -> Check {
             "check the clock; the agent renews it by itself for 180 days, then enroll again",
         ),
         Ok(credentials) => good("certificate", credentials.executor),
-        Err(error) => bad("certificate", chain(&error), "novacula-agent enroll --join-token-file FILE"),
+        Err(error) => bad("certificate", chain(&error), layout.command("enroll --join-token-file FILE")),
     }
 }
 
@@ -154,24 +156,24 @@ async fn of_units(layout: &Layout) -> Vec<Check> {
     for name in units::ENABLED {
         let enabled = systemctl(["--quiet", "is-enabled", name]).await.is_ok();
         let active = systemctl(["--quiet", "is-active", name]).await.is_ok();
-        checks.push(of_enabled(name, enabled, active));
+        checks.push(of_enabled(layout, name, enabled, active));
     }
     for unit in units::all(layout) {
         let found = std::fs::read_to_string(std::path::Path::new(units::DIRECTORY).join(unit.name));
         if !found.is_ok_and(|text| text == unit.text) {
             let what = format!("{} is not what this version installs", unit.name);
-            checks.push(bad("unit", what, "novacula-agent install; keep your own changes in drop-ins"));
+            checks.push(bad("unit", what, format!("{}; keep your own changes in drop-ins", layout.command("install"))));
         }
     }
     checks
 }
 
 /// A dead man that only begins to look at the next boot is none until then.
-fn of_enabled(name: &str, enabled: bool, active: bool) -> Check {
+fn of_enabled(layout: &Layout, name: &str, enabled: bool, active: bool) -> Check {
     match (enabled, active) {
         (true, true) => good("unit", format!("{name} is enabled and active")),
         (true, false) => bad("unit", format!("{name} is not active"), format!("systemctl start {name}")),
-        (false, _) => bad("unit", format!("{name} is not enabled"), "novacula-agent install"),
+        (false, _) => bad("unit", format!("{name} is not enabled"), layout.command("install")),
     }
 }
 
@@ -206,7 +208,7 @@ mod tests {
         bench.swap_in("new");
         assert!(of_state(&bench.layout).iter().all(|check| check.ok));
         fs::write(bench.layout.previous(), "scribble").unwrap();
-        let check = of_previous(&bench.state(), &Facts::read(&bench.layout));
+        let check = of_previous(&bench.layout, &bench.state(), &Facts::read(&bench.layout));
         assert!(!check.ok && check.found.contains("written on") && check.remedy.contains("1.0.0"), "{check:?}");
     }
 
@@ -220,6 +222,7 @@ mod tests {
         let bad: Vec<_> = checks.iter().filter(|check| !check.ok).collect();
         assert!(bad.len() >= 3 && bad.iter().all(|check| !check.remedy.is_empty()), "{checks:#?}");
         let printed = text(&Report { healthy: false, checks: checks.clone() });
-        assert!(printed.contains("→ novacula-agent unpin"), "{printed}");
+        let unpin = bench.layout.command("unpin");
+        assert!(unpin.starts_with('/') && printed.contains(&format!("→ {unpin}")), "{printed}");
     }
 }

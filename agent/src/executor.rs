@@ -129,7 +129,7 @@ impl Executor for Agent {
             return Err(Failure::refused(Stage::Preflight, ErrorCode::KindMismatch, message));
         };
         match self.obstacles(*size).await.first() {
-            Some(obstacle) => Err(obstacle.refusal()),
+            Some(obstacle) => Err(obstacle.refusal(&self.layout)),
             None => Ok(Workplace::Directory(self.layout.directory().to_owned())),
         }
     }

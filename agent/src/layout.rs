@@ -83,6 +83,29 @@ impl Layout {
         self.state_dir.join("pinned")
     }
 
+    /// What a person types so that this agent does it: the binary is in nobody's `PATH`.
+    #[must_use]
+    pub fn command(&self, words: &str) -> String {
+        self.command_of(&self.binary, words)
+    }
+
+    /// The same for a copy of the binary elsewhere. Paths that are not the packaged ones go along.
+    #[must_use]
+    pub fn command_of(&self, program: &Path, words: &str) -> String {
+        let mut command = format!("{} {words}", program.display());
+        let packaged = Self::default();
+        for (flag, path, usual) in [
+            ("--binary", &self.binary, &packaged.binary),
+            ("--state-dir", &self.state_dir, &packaged.state_dir),
+            ("--config", &self.config, &packaged.config),
+        ] {
+            if path != usual {
+                command.push_str(&format!(" {flag} {}", path.display()));
+            }
+        }
+        command
+    }
+
     fn sibling(&self, suffix: &str) -> PathBuf {
         let mut name: OsString = self.binary.clone().into_os_string();
         name.push(suffix);
@@ -108,5 +131,12 @@ mod tests {
         }
         assert_eq!(layout.previous(), Path::new("/opt/novacula/bin/novacula-agent.prev"));
         assert_eq!(Layout::new("agent", ".", "c").directory(), Path::new("."));
+    }
+
+    #[test]
+    fn a_command_is_typed_as_it_is_printed() {
+        assert_eq!(Layout::default().command("unpin"), "/opt/novacula/bin/novacula-agent unpin");
+        let elsewhere = Layout::new("/srv/agent", STATE_DIR, "/srv/agent.toml");
+        assert_eq!(elsewhere.command("install"), "/srv/agent install --binary /srv/agent --config /srv/agent.toml");
     }
 }

@@ -46,7 +46,7 @@ pub async fn run(layout: Layout, version: Version, config: Config) -> Result<(),
     let store = credential_store(&layout);
     let loaded = store.load();
     if let Err(error @ credentials::Error::NotEnrolled { .. }) = &loaded {
-        tracing::warn!(error = %chain(error), "waiting to be enrolled: novacula-agent enroll");
+        tracing::warn!(error = %chain(error), next = layout.command("enroll"), "waiting to be enrolled");
         ready("waiting to be enrolled");
         if !enrolled(&store, &mut signals).await {
             return Ok(());

@@ -1,10 +1,12 @@
 //! What keeps a host from swapping its own binary, each by name: an error code for programs, a sentence and a remedy for
 //! people. Found before the first byte is fetched; `doctor` prints the same ones.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use domain::attempt::{ErrorCode, Stage};
 use executor_sdk::executor::Failure;
+
+use crate::layout::Layout;
 
 /// One reason why a swap cannot be done, or could not be undone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -150,9 +152,12 @@ impl Obstacle {
 
     /// What a person does about it.
     #[must_use]
-    pub fn remedy(&self) -> String {
+    pub fn remedy(&self, layout: &Layout) -> String {
         match self {
-            Self::NotAFile { path, .. } => format!("install the agent at {}: `novacula-agent install`", path.display()),
+            Self::NotAFile { path, .. } => {
+                let install = layout.command_of(Path::new("./novacula-agent"), "install");
+                format!("install the agent at {}, from where you have it: `{install}`", path.display())
+            }
             Self::OtherBinary { path } => {
                 format!("run {} itself, or name the running file with --binary", path.display())
             }
@@ -179,8 +184,10 @@ impl Obstacle {
             Self::VolatileState { path } => {
                 format!("mount a disk at {}, or set upgrade.allow_volatile_state in the configuration", path.display())
             }
-            Self::NoServiceManager => "`novacula-agent install`, or `novacula-agent run --supervise`".to_owned(),
-            Self::Pinned { .. } => "novacula-agent unpin".to_owned(),
+            Self::NoServiceManager => {
+                format!("`{}`, or `{}`", layout.command("install"), layout.command("run --supervise"))
+            }
+            Self::Pinned { .. } => layout.command("unpin"),
             Self::PackageOwned { package, .. } => {
                 format!("upgrade {package} with the package manager instead")
             }
@@ -189,7 +196,7 @@ impl Obstacle {
 
     /// The refusal that the control plane is told.
     #[must_use]
-    pub fn refusal(&self) -> Failure {
-        Failure::refused(Stage::Preflight, self.code(), format!("{self}; {}", self.remedy()))
+    pub fn refusal(&self, layout: &Layout) -> Failure {
+        Failure::refused(Stage::Preflight, self.code(), format!("{self}; {}", self.remedy(layout)))
     }
 }

@@ -364,7 +364,7 @@ mod tests {
         let trial = judged(|host| host.trial = Err(io::ErrorKind::PermissionDenied));
         assert!(matches!(trial[..], [Obstacle::NotSwappable { .. }]), "{trial:?}");
         for obstacle in [hardened, read_only, immutable, owner, mounted, inodes, trial].concat() {
-            assert!(!obstacle.remedy().is_empty(), "{obstacle}");
+            assert!(!obstacle.remedy(&Layout::default()).is_empty(), "{obstacle}");
         }
     }
 }
