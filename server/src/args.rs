@@ -69,7 +69,8 @@ macro_rules! settings {
             pub config: Option<PathBuf>,
             $(
                 $(#[doc = $doc])+
-                #[arg(long, global = true, env = $env, value_name = $value)]
+                // A value may hold a password, and help is pasted into tickets.
+                #[arg(long, global = true, env = $env, hide_env_values = true, value_name = $value)]
                 pub $field: Option<String>,
             )*
         }
@@ -90,6 +91,18 @@ macro_rules! settings {
 settings! {
     /// Where everything is kept: database, artifacts, authority [default: /var/lib/novacula-server]
     data_dir = "NOVACULA_DATA_DIR", "DIR";
+    /// PostgreSQL 15 or newer to keep everything in that replicas share, instead of a file in the data directory: a URL as libpq reads
+    /// it, such as postgres://novacula@db/novacula?sslmode=verify-full&sslrootcert=/etc/novacula/db-ca.pem. A password belongs into the
+    /// environment or the file, not into a flag
+    database_url = "NOVACULA_DATABASE_URL", "URL";
+    /// Where to LISTEN, past a pooler that database-url leads through in transaction mode
+    database_listen_url = "NOVACULA_DATABASE_LISTEN_URL", "URL";
+    /// Schema of the database, made when it is missing [default: novacula]
+    database_schema = "NOVACULA_DATABASE_SCHEMA", "NAME";
+    /// Connections to the database, besides the one that listens [default: 16]
+    database_pool_size = "NOVACULA_DATABASE_POOL_SIZE", "COUNT";
+    /// Longest that one statement may take, in milliseconds, 100 to 60000 [default: 5000]
+    database_statement_timeout_ms = "NOVACULA_DATABASE_STATEMENT_TIMEOUT_MS", "MS";
     /// API listener: people and programs [default: 127.0.0.1:7443]
     api_listen = "NOVACULA_API_LISTEN", "ADDRESS";
     /// Executor listener: agents and operators [default: 127.0.0.1:7444]

@@ -36,8 +36,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Everything `run` needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Database, artifacts, authority.
+    /// Artifacts, authority, and the database when it is a file.
     pub data_dir: PathBuf,
+    /// The database that replicas share.
+    pub database: Option<store::postgres::Options>,
     /// Where people and programs connect.
     pub api_listen: SocketAddr,
     /// Where executors connect.
@@ -125,12 +127,17 @@ impl Config {
     fn judged(judge: &mut Judge, server_version: Version) -> Self {
         let certificate = judge.pair("tls_certificate", "tls_key");
         let authority = judge.pair("authority_certificate", "authority_key");
+        let database = judge.database();
+        if database.is_some() && authority.is_none() {
+            judge.missing("authority_certificate", "replicas that share a database share one authority");
+        }
         let log = Log {
             level: judge.parsed("log_level", "error, warn, info, debug or trace").unwrap_or(tracing::Level::INFO),
             format: judge.log_format(),
         };
         Self {
             data_dir: judge.path("data_dir").unwrap_or_else(|| PathBuf::from(DATA_DIR)),
+            database,
             api_listen: judge.parsed("api_listen", "an address and port such as 0.0.0.0:7443").unwrap_or(API_LISTEN),
             executor_listen: judge
                 .parsed("executor_listen", "an address and port such as 0.0.0.0:7444")
@@ -152,6 +159,7 @@ impl Config {
         let free = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         Self {
             data_dir: data_dir.to_owned(),
+            database: None,
             api_listen: free,
             executor_listen: free,
             server_names: default_names(),
@@ -246,6 +254,33 @@ mod tests {
         assert_eq!(resolve(most).unwrap().settings.probation, Duration::from_millis(most));
         let error = resolve(most + 1).unwrap_err().to_string();
         assert!(error.contains("probation_ms") && error.contains(&most.to_string()), "{error}");
+    }
+
+    #[test]
+    fn a_shared_database_wants_a_shared_authority_and_shows_no_password() {
+        let settings = args::Settings {
+            database_url: Some("postgres://app:hunter2@db/x?sslmode=require".to_owned()),
+            database_pool_size: Some("1".to_owned()),
+            database_schema: Some("no such".to_owned()),
+            ..args::Settings::default()
+        };
+        let error = Config::resolve(settings, version()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("sslmode=require") && !text.contains("hunter2"), "{text}");
+        let settings = args::Settings {
+            database_url: Some("postgres://app:hunter2@db/x".to_owned()),
+            database_pool_size: Some("1".to_owned()),
+            database_schema: Some("no such".to_owned()),
+            ..args::Settings::default()
+        };
+        let error = Config::resolve(settings, version()).unwrap_err();
+        assert_eq!(error.mistakes.len(), 3, "{error}");
+        assert!(
+            error.to_string().contains("authority_certificate") && !error.to_string().contains("hunter2"),
+            "{error}"
+        );
+        let alone = args::Settings { database_schema: Some("x".to_owned()), ..args::Settings::default() };
+        assert!(Config::resolve(alone, version()).unwrap_err().to_string().contains("database_url"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use domain::Version;
+use store::postgres::OpenError;
 
 use crate::app::App;
 use crate::args::{Arguments, Command};
@@ -44,6 +45,10 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&observe::chain(error.as_ref()));
+            let open = error.chain().find_map(|cause| cause.downcast_ref::<OpenError>());
+            if open.is_some_and(OpenError::is_configuration) {
+                return ExitCode::from(BAD_CONFIGURATION);
+            }
             ExitCode::FAILURE
         }
     }
@@ -63,7 +68,7 @@ fn carry_out(command: Command, config: Config) -> anyhow::Result<()> {
     })
 }
 
-/// Opens the data directory for a command. It is refused while a server holds it: the store is one process's.
+/// Opens the store for a command. A data directory's is refused while a server holds it: it is one process's.
 async fn open(config: &Config) -> anyhow::Result<Arc<App>> {
     let (app, _) = parts::open(config, &World::default(), config.executor_listen).await?;
     Ok(app)

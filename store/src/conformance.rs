@@ -140,6 +140,7 @@ cases! {
         presence_follows_the_lease,
         a_session_end_is_last_seen,
         an_ended_replica_holds_nobody,
+        the_newest_of_many_are_found_at_once,
         recent_ones_are_newest_first,
         pruning_keeps_the_newest,
     }

@@ -73,6 +73,10 @@ pub trait SessionStore: Send + Sync {
     /// Whether executors are there, one query for any number, in any order; those without any session are left out.
     async fn presence_list(&self, executors: &[ExecutorUid]) -> Result<Vec<Presence>, Error>;
 
+    /// The newest session of each of these executors, ended or not, in any order; those that never had one are left out.
+    /// One query for any number.
+    async fn session_list_newest(&self, executors: &[ExecutorUid]) -> Result<Vec<SessionRow>, Error>;
+
     /// The newest sessions of one executor since `since`, newest first, at most 16: what duels are judged by.
     async fn session_list_recent(&self, executor: ExecutorUid, since: Timestamp) -> Result<Vec<SessionRow>, Error>;
 

@@ -101,7 +101,7 @@ impl Daemon {
         succeeded(&made).context("bootstrap").map(drop)
     }
 
-    /// Another setting for each start from now on: `("--drain-ms", "2000")`.
+    /// Another setting for each start and command from now on: `("--drain-ms", "2000")`.
     pub fn set(&mut self, flag: &str, value: &str) {
         self.settings.extend([flag.to_owned(), value.to_owned()]);
     }
@@ -116,11 +116,11 @@ impl Daemon {
         self.day = day;
     }
 
-    /// The program with its data directory, for a command.
+    /// The program with its data directory and settings, for a command.
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("--data-dir").arg(self.data_dir()).stdin(Stdio::null());
+        command.arg("--data-dir").arg(self.data_dir()).args(&self.settings).stdin(Stdio::null());
         self.day.iter().for_each(|day| day.set(&mut command));
         command
     }

@@ -1,6 +1,7 @@
 //! An executor that is a test: a real certificate by a real join token, a real stream, and nothing behind it. The test says
 //! what it says.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -93,6 +94,15 @@ impl FakeExecutor {
     #[must_use]
     pub fn uid(&self) -> String {
         self.credentials.uid.to_string()
+    }
+
+    /// Dials this replica from now on.
+    ///
+    /// # Errors
+    /// Never, for an address.
+    pub fn turn_to(&mut self, replica: SocketAddr) -> Result<()> {
+        self.credentials.endpoints = vec![replica.to_string().parse()?];
+        Ok(())
     }
 
     /// Its certificate and key.

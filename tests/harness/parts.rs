@@ -54,6 +54,8 @@ pub enum Part {
     Curl,
     /// Backs an embedded store up, as the page on backups says.
     Sqlite3,
+    /// The store that replicas share.
+    Postgres,
     /// The ioctl that cuts a disk's power; Rust would need `unsafe` for it.
     Python3,
 }
@@ -89,6 +91,7 @@ impl Part {
             Self::Openssl => program("openssl"),
             Self::Curl => program("curl"),
             Self::Sqlite3 => program("sqlite3"),
+            Self::Postgres => cluster::programs(),
             // A version manager's shim is slow to start and may lack a version inside another mount namespace.
             Self::Python3 => existing("/usr/bin/python3").or_else(|| program("python3")),
         };
@@ -111,6 +114,7 @@ impl Part {
             Self::Openssl => "apt-get install openssl",
             Self::Curl => "apt-get install curl",
             Self::Sqlite3 => "apt-get install sqlite3",
+            Self::Postgres => "apt-get install postgresql (15 or newer)",
             Self::Python3 => "apt-get install python3",
         }
     }

@@ -24,6 +24,8 @@ mod flood;
 
 mod logs;
 
+mod replicas;
+
 mod restore;
 
 use std::future::Future;
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
     trials.extend(flood::trials());
     trials.extend(absence::trials());
     trials.extend(restore::trials());
+    trials.extend(replicas::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

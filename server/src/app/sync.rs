@@ -25,7 +25,9 @@ use domain::attempt::{Input, Outcome};
 use domain::executor::State;
 use domain::release::Status;
 use domain::sync::{AttemptReport, Inventory, Node, Progress};
-use domain::{Actor, Attempt, AttemptId, Executor, ExecutorUid, Generation, Reason, Refusal, ReleaseId, Timestamp};
+use domain::{
+    Actor, Attempt, AttemptId, Epoch, Executor, ExecutorUid, Generation, Reason, Refusal, ReleaseId, Timestamp,
+};
 use store::{Change, ChangeNumber, NODES_MAX, NodeChange, NodeRecord};
 use tokio::sync::broadcast;
 
@@ -161,6 +163,12 @@ impl App {
     /// Wake-ups after commits, from now on.
     pub(crate) fn sync_changes(&self) -> broadcast::Receiver<Change> {
         self.store.change_subscribe()
+    }
+
+    /// The number of each executor's newest session, wherever it is.
+    pub(crate) async fn sync_epochs(&self, uids: &[ExecutorUid]) -> Result<Vec<(ExecutorUid, Epoch)>, Error> {
+        let newest = self.store.session_list_newest(uids).await?;
+        Ok(newest.into_iter().map(|session| (session.executor, session.epoch)).collect())
     }
 
     /// The newest change.

@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use store::postgres::{Options, OptionsError};
+
 use crate::args;
 use crate::config::{Error, LogFormat, default_names};
+use crate::observe;
 
 /// One value and who said it.
 #[derive(Clone, Debug)]
@@ -127,6 +130,62 @@ impl Judge {
         }
         let none: Option<Vec<String>> = self.wrong("server_names", &said, "DNS names or addresses, comma separated");
         none.unwrap_or_default()
+    }
+
+    /// How to reach the database that replicas share. Its URL may hold a password, so it is in no mistake.
+    pub(super) fn database(&mut self) -> Option<Options> {
+        const MORE: [&str; 4] =
+            ["database_listen_url", "database_schema", "database_pool_size", "database_statement_timeout_ms"];
+        let Some(url) = self.said.remove("database_url") else {
+            for key in MORE {
+                if self.said.remove(key).is_some() {
+                    self.mistakes.push(format!("database_url: must be set, since {key} is"));
+                }
+            }
+            return None;
+        };
+        let mut options = match Options::new(url.value.trim()) {
+            Ok(options) => options,
+            Err(error) => {
+                self.mistakes.push(format!("database_url ({}): {}", url.origin, observe::chain(&error)));
+                MORE.iter().for_each(|key| drop(self.said.remove(key)));
+                return None;
+            }
+        };
+        if let Some(said) = self.said.remove("database_listen_url") {
+            options = self.refine("database_listen_url", options, |options| options.with_listen_url(said.value.trim()));
+        }
+        if let Some(said) = self.said.remove("database_schema") {
+            options = self.refine("database_schema", options, |options| options.with_schema(said.value.trim()));
+        }
+        if let Some(size) = self.number("database_pool_size", 0, 1_000) {
+            let size = usize::try_from(size).unwrap_or(usize::MAX);
+            options = self.refine("database_pool_size", options, |options| options.with_pool_size(size));
+        }
+        let timeouts = (Duration::from_millis(100), Duration::from_secs(60));
+        if let Some(timeout) = self.millis("database_statement_timeout_ms", timeouts.0, timeouts.1) {
+            let with = |options: Options| options.with_statement_timeout(timeout);
+            options = self.refine("database_statement_timeout_ms", options, with);
+        }
+        Some(options)
+    }
+
+    fn refine(
+        &mut self,
+        key: &str,
+        options: Options,
+        with: impl FnOnce(Options) -> Result<Options, OptionsError>,
+    ) -> Options {
+        let before = options.clone();
+        with(options).unwrap_or_else(|error| {
+            self.mistakes.push(format!("{key}: {}", observe::chain(&error)));
+            before
+        })
+    }
+
+    /// A setting that another one needs.
+    pub(super) fn missing(&mut self, key: &str, why: &str) {
+        self.mistakes.push(format!("{key}: must be set: {why}"));
     }
 
     /// A DNS name.

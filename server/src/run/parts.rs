@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use domain::join::Endpoint;
+use store::postgres::PostgresStore;
 use store::sqlite::SqliteStore;
+use store::{Observer, Store};
 
 use crate::app::minisign::ReleaseKey;
 use crate::app::{self, App, Parts};
@@ -34,27 +36,42 @@ pub async fn open(
     executor_addr: SocketAddr,
 ) -> anyhow::Result<(Arc<App>, Arc<TlsConfigs>)> {
     let (config, world) = (config.clone(), world.clone());
-    tokio::task::spawn_blocking(move || open_blocking(config, &world, executor_addr))
+    let store = open_store(&config, &world).await?;
+    tokio::task::spawn_blocking(move || open_blocking(config, &world, executor_addr, store))
         .await
         .context("open the data directory")?
+}
+
+/// The store comes first: a file's lock is the data directory's, and another server's authority is left alone.
+async fn open_store(config: &Config, world: &World) -> anyhow::Result<Arc<dyn Store>> {
+    let observer: Observer = Arc::new(|operation, took| {
+        metrics::observe(Metric::Store, &[("operation", operation)], took);
+    });
+    if let Some(options) = &config.database {
+        let store = PostgresStore::open(options).await.context("open the store")?;
+        return Ok(Arc::new(store.with_observer(observer)));
+    }
+    let (data_dir, clock) = (config.data_dir.clone(), Arc::clone(&world.clock));
+    let store = tokio::task::spawn_blocking(move || {
+        create_data_dir(&data_dir)?;
+        SqliteStore::open(data_dir.join(DATABASE), clock).context("open the store")
+    });
+    Ok(Arc::new(store.await.context("open the data directory")??.with_observer(observer)))
+}
+
+fn create_data_dir(data_dir: &Path) -> anyhow::Result<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
+    made.with_context(|| format!("create the data directory {}", data_dir.display()))
 }
 
 fn open_blocking(
     mut config: Config,
     world: &World,
     executor_addr: SocketAddr,
+    store: Arc<dyn Store>,
 ) -> anyhow::Result<(Arc<App>, Arc<TlsConfigs>)> {
     let data_dir = config.data_dir.clone();
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&data_dir)
-        .with_context(|| format!("create the data directory {}", data_dir.display()))?;
-    // First: it takes the lock of the directory, and another server's authority is left alone.
-    let store = SqliteStore::open(data_dir.join(DATABASE), Arc::clone(&world.clock)).context("open the store")?;
-    let store = store.with_observer(Arc::new(|operation, took| {
-        metrics::observe(Metric::Store, &[("operation", operation)], took);
-    }));
+    create_data_dir(&data_dir)?;
     let now = world.clock.now();
     let authority =
         Authority::load(&data_dir, &config.authority, &config.trust_domain, now).context("load the authority")?;
@@ -71,7 +88,7 @@ fn open_blocking(
     let tls = TlsConfigs::new(Arc::clone(&authority), names, api_certificate, Arc::clone(&world.clock));
     let tls = Arc::new(tls.context("configure TLS")?);
     let parts = Parts {
-        store: Arc::new(store),
+        store,
         artifacts: Arc::new(artifacts),
         authority,
         release_keys: release_keys(config.release_keys.as_deref())?,

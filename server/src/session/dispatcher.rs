@@ -180,7 +180,10 @@ impl Dispatcher {
         let slice = self.waiting.take_slice();
         let uids: Vec<ExecutorUid> = slice.iter().map(|(uid, _)| *uid).collect();
         match self.app.sync_desired(&uids).await {
-            Ok(wanted) => self.say(slice, wanted),
+            Ok(wanted) => {
+                self.say(slice.clone(), wanted);
+                self.give_way(slice, &uids).await;
+            }
             // One row that cannot be read must not keep the others waiting.
             Err(error) if !is_retryable(&error) && slice.len() > 1 => {
                 for one in slice {
@@ -190,6 +193,15 @@ impl Dispatcher {
                     }
                 }
             }
+            Err(error) => self.fail(slice, &error).await,
+        }
+    }
+
+    /// Closes the sessions whose executor has a newer one at another replica: a hello there is a change here. After what is
+    /// desired was said, which waits for nothing.
+    async fn give_way(&mut self, slice: Vec<(ExecutorUid, Woken)>, uids: &[ExecutorUid]) {
+        match self.app.sync_epochs(uids).await {
+            Ok(newest) => newest.into_iter().for_each(|(uid, epoch)| self.registry.displace(uid, epoch)),
             Err(error) => self.fail(slice, &error).await,
         }
     }

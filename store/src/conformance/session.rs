@@ -132,6 +132,24 @@ pub(super) async fn an_ended_replica_holds_nobody(subject: &dyn Subject) {
     world.store.replica_end(ReplicaId(Uuid::from_u128(99))).await.expect("nothing to end");
 }
 
+pub(super) async fn the_newest_of_many_are_found_at_once(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    for n in 1..=3 {
+        world.enrol(n, &format!("web-{n}")).await;
+    }
+    world.store.replica_renew(OTHER, LEASE).await.expect("a lease");
+    open(&world, world.replica, 1, 1).await;
+    open(&world, OTHER, 1, 2).await;
+    let closed = open(&world, world.replica, 2, 3).await.epoch;
+    assert!(world.store.session_close(uid(2), closed, &[]).await.expect("closed"));
+    let found = world.store.session_list_newest(&[uid(1), uid(2), uid(3), uid(9)]).await.expect("a list");
+    let mut found: Vec<_> =
+        found.iter().map(|row| (row.executor, row.epoch.0, row.replica, row.end_time.is_some())).collect();
+    found.sort_by_key(|found| found.0);
+    assert_eq!(found, [(uid(1), 2, OTHER, false), (uid(2), 1, world.replica, true)]);
+    assert_eq!(world.store.session_list_newest(&[]).await.expect("nothing"), []);
+}
+
 pub(super) async fn recent_ones_are_newest_first(subject: &dyn Subject) {
     let world = World::new(subject).await;
     world.enrol(1, "web-1").await;

@@ -89,6 +89,7 @@ delegate!(SessionStore {
     Write session_open_batch(replica: ReplicaId, sessions: &[(ExecutorUid, InstanceId)]) -> Vec<SessionOpened>;
     Write session_close(executor: ExecutorUid, epoch: Epoch, events: &[Event]) -> bool;
     Read presence_list(executors: &[ExecutorUid]) -> Vec<Presence>;
+    Read session_list_newest(executors: &[ExecutorUid]) -> Vec<SessionRow>;
     Read session_list_recent(executor: ExecutorUid, since: Timestamp) -> Vec<SessionRow>;
     Write session_prune(ended_before: Timestamp, limit: usize) -> usize;
 });

@@ -238,6 +238,11 @@ impl SessionStore for PostgresStore {
         self.all("presence_list", PRESENCE, &params! { "executors": executors }, read_presence).await
     }
 
+    async fn session_list_newest(&self, executors: &[ExecutorUid]) -> Result<Vec<SessionRow>, Error> {
+        let executors: Vec<Uuid> = executors.iter().map(|executor| executor.as_uuid()).collect();
+        self.all("session_list_newest", NEWEST, &params! { "executors": executors }, read).await
+    }
+
     async fn session_list_recent(&self, executor: ExecutorUid, since: Timestamp) -> Result<Vec<SessionRow>, Error> {
         let params = params! { "executor": executor.as_uuid(), "since": since, "limit": RECENT };
         self.all("session_list_recent", LIST_RECENT, &params, read).await

@@ -44,6 +44,12 @@ FROM sessions
 WHERE executor = :executor
 AND superseded = 0";
 
+const LIST_NEWEST: &str = "
+SELECT sessions.executor AS executor, sessions.epoch AS epoch, sessions.replica AS replica,
+    sessions.instance AS instance, sessions.open_time AS open_time, sessions.end_time AS end_time
+FROM json_each(:executors) AS wanted
+JOIN sessions ON sessions.executor = wanted.value AND sessions.superseded = 0";
+
 const SUPERSEDE: &str = "
 UPDATE sessions
 SET superseded = 1,
@@ -204,6 +210,14 @@ impl SessionStore for SqliteStore {
         let (executors, now) = (keys(executors), self.inner.clock.now());
         self.read("presence_list", move |connection| {
             all(connection, PRESENCE, named_params! { ":executors": executors }, |row| read_presence(row, now))
+        })
+        .await
+    }
+
+    async fn session_list_newest(&self, executors: &[ExecutorUid]) -> Result<Vec<SessionRow>, Error> {
+        let executors = keys(executors);
+        self.read("session_list_newest", move |connection| {
+            all(connection, LIST_NEWEST, named_params! { ":executors": executors }, read)
         })
         .await
     }

@@ -107,6 +107,7 @@ async fn hot(store: &PostgresStore) -> Result<(), Failed> {
     let opening: Vec<_> = uids.iter().map(|uid| (*uid, InstanceId::new(Uuid::from_u128(7)))).collect();
     let opened = store.session_open_batch(replica, &opening).await?;
     store.presence_list(&uids).await?;
+    store.session_list_newest(&uids).await?;
     store.session_list_recent(uids[0], now).await?;
     store.session_close(uids[0], opened[0].epoch, &[]).await?;
     store.session_prune(now, 100).await?;

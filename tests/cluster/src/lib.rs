@@ -346,7 +346,8 @@ fn finished(what: &'static str, output: io::Result<Output>) -> Result<String, Er
 }
 
 /// The newest installed version's programs, which Debian keeps off PATH.
-fn programs() -> Option<PathBuf> {
+#[must_use]
+pub fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
     let mut found: Vec<(u32, PathBuf)> = versions
         .filter_map(|entry| {

@@ -1,0 +1,286 @@
+//! Three replicas over one PostgreSQL, as processes: an executor may be at any of them, a request may come to any other, and
+//! any of them may go.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use cluster::{Cluster, Durability, Stop};
+use harness::catalog::{Draft, release};
+use harness::client::reason;
+use harness::daemon::{Daemon, SOON};
+use harness::fake_executor::{FakeExecutor, Stream, success};
+use harness::parts::Part;
+use harness::signing::Signer;
+use libtest_mimic::Trial;
+use proto::v1;
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+use tonic::{Code, Status};
+
+use crate::certificates::Office;
+use crate::{Result, server, trial};
+
+/// EX_CONFIG of sysexits.h.
+const BAD_CONFIGURATION: i32 = 78;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let parts = &[Part::Postgres];
+    vec![
+        trial("a_request_at_one_replica_reaches_an_executor_at_another", parts, across),
+        trial("the_newest_stream_wins_whichever_replica_it_is_at", parts, newest_wins),
+        trial("a_killed_replica_loses_no_upgrade", parts, killed),
+        trial("a_replica_that_was_stopped_does_not_fight_the_newer_session", parts, stopped),
+        trial("streams_outlive_a_database_that_went_away", parts, database_away),
+        trial("what_is_wrong_with_a_database_is_one_sentence_and_exit_78", parts, sentences),
+    ]
+}
+
+/// Replicas, and what they share.
+struct Replicas {
+    daemons: Vec<Daemon>,
+    cluster: Cluster,
+    _shared: TempDir,
+}
+
+/// Settings of one more replica.
+fn join(daemon: &mut Daemon, url: &str, authority: &(PathBuf, PathBuf)) -> Result {
+    let text = |path: &PathBuf| path.to_str().map(str::to_owned).context("a path of text");
+    daemon.set("--database-url", url);
+    daemon.set("--authority-certificate", &text(&authority.0)?);
+    daemon.set("--authority-key", &text(&authority.1)?);
+    daemon.set("--drain-ms", "200");
+    daemon.trust(authority.0.clone());
+    Ok(())
+}
+
+fn authority() -> Result<(TempDir, (PathBuf, PathBuf))> {
+    let shared = tempfile::Builder::new().prefix("novacula-authority-").tempdir()?;
+    let files = (shared.path().join("authority.pem"), shared.path().join("authority.key"));
+    Office::new()?.write(&files.0, &files.1)?;
+    Ok((shared, files))
+}
+
+impl Replicas {
+    async fn start(n: usize) -> Result<Self> {
+        let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::On)).await??;
+        let (shared, files) = authority()?;
+        let mut daemons: Vec<Daemon> = Vec::new();
+        for at in 0..n {
+            let mut daemon = Daemon::empty(server())?;
+            join(&mut daemon, &cluster.tls_url(), &files)?;
+            match daemons.first() {
+                None => daemon.bootstrap()?,
+                // One installation: its tokens count at each of them.
+                Some(first) => copy(&first.tokens(), &daemon.tokens())?,
+            }
+            daemon.start().with_context(|| format!("replica {at}"))?;
+            daemons.push(daemon);
+        }
+        let (publisher, signer) = (daemons[0].client("publisher").await?, Signer::new()?);
+        for (sequence, version) in (1..).zip(["1.1.0", "1.2.0"]) {
+            release(&publisher, &signer, &Draft::new(version, sequence)).await?;
+        }
+        Ok(Self { daemons, cluster, _shared: shared })
+    }
+
+    async fn enrol(&self, at: usize, id: &str) -> Result<FakeExecutor> {
+        FakeExecutor::by_word(&self.daemons[at].join_word(id).await?, "1.0.0").await
+    }
+
+    /// Its stream to this replica.
+    async fn connect(&self, executor: &mut FakeExecutor, at: usize) -> Result<Stream> {
+        executor.turn_to(self.daemons[at].executor_addr())?;
+        executor.connect().await
+    }
+
+    async fn ask(&self, at: usize, name: &str, target: &str) -> std::result::Result<v1::Attempt, Status> {
+        let request = v1::RequestUpgradeRequest {
+            name: name.to_owned(),
+            target_version: target.to_owned(),
+            ..v1::RequestUpgradeRequest::default()
+        };
+        let owner = self.daemons[at].client("owner").await.map_err(|error| Status::internal(format!("{error:#}")))?;
+        Ok(owner.upgrades().request_upgrade(request).await?.into_inner())
+    }
+
+    async fn attempt(&self, at: usize, name: &str) -> Result<v1::Attempt> {
+        let request = v1::GetAttemptRequest { name: name.to_owned() };
+        Ok(self.daemons[at].client("owner").await?.upgrades().get_attempt(request).await?.into_inner())
+    }
+
+    async fn executor(&self, at: usize, executor: &FakeExecutor) -> Result<v1::Executor> {
+        let request = v1::GetExecutorRequest { name: executor.name().to_owned() };
+        Ok(self.daemons[at].client("owner").await?.executors().get_executor(request).await?.into_inner())
+    }
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) -> Result {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+/// It comes back with 1.1.0 and says that all went well.
+async fn upgraded(executor: &FakeExecutor, desired: &v1::Desired) -> Result<Stream> {
+    let hello = v1::Hello { version: "1.1.0".to_owned(), generation: desired.generation, ..executor.hello() };
+    let mut stream = executor.connect_with(hello).await?;
+    stream.report(success(desired)).await?;
+    Ok(stream)
+}
+
+/// Why its stream was closed.
+async fn closed(stream: &mut Stream) -> Result<String> {
+    loop {
+        match stream.next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => bail!("it ended without a word"),
+            Err(error) => return Ok(reason(&error.downcast::<Status>()?)),
+        }
+    }
+}
+
+async fn across() -> Result {
+    let replicas = Replicas::start(3).await?;
+    let mut executor = replicas.enrol(0, "web-1").await?;
+    let mut stream = replicas.connect(&mut executor, 2).await?;
+    ensure!(replicas.executor(1, &executor).await?.online, "its presence is everybody's to see");
+    let attempt = replicas.ask(0, executor.name(), "1.1.0").await?;
+    let desired = stream.desired().await?;
+    // Leave is given where the stream is; another replica then refuses to cancel.
+    stream.ask_leave(&desired).await?;
+    let cancel = v1::CancelUpgradeRequest { name: attempt.name.clone(), ..v1::CancelUpgradeRequest::default() };
+    let refused = replicas.daemons[1].client("owner").await?.upgrades().cancel_upgrade(cancel).await;
+    let refused = refused.err().context("it was cancelled after leave")?;
+    ensure!(reason(&refused) == "ATTEMPT_APPLYING", "{refused:?}");
+    drop(stream);
+    executor.turn_to(replicas.daemons[1].executor_addr())?;
+    let _stream = upgraded(&executor, &desired).await?;
+    for at in 0..3 {
+        let seen = replicas.attempt(at, &attempt.name).await?;
+        ensure!(seen.outcome() == v1::Outcome::Succeeded, "at replica {at}: {seen:?}");
+    }
+    Ok(())
+}
+
+async fn newest_wins() -> Result {
+    let replicas = Replicas::start(2).await?;
+    let mut executor = replicas.enrol(0, "web-1").await?;
+    let hello = executor.hello();
+    executor.turn_to(replicas.daemons[0].executor_addr())?;
+    let mut older = executor.connect_with(hello.clone()).await?;
+    executor.turn_to(replicas.daemons[1].executor_addr())?;
+    let mut newer = executor.connect_with(hello).await?;
+    ensure!(closed(&mut older).await? == "SESSION_REPLACED");
+    replicas.ask(0, executor.name(), "1.1.0").await?;
+    newer.desired().await?;
+    ensure!(replicas.executor(0, &executor).await?.online, "the end of the older is not the executor's");
+    Ok(())
+}
+
+async fn killed() -> Result {
+    let mut replicas = Replicas::start(3).await?;
+    let mut executor = replicas.enrol(0, "web-1").await?;
+    let mut stream = replicas.connect(&mut executor, 2).await?;
+    let attempt = replicas.ask(0, executor.name(), "1.1.0").await?;
+    let first = stream.desired().await?;
+    replicas.daemons[2].kill();
+    drop(stream);
+    let mut stream = replicas.connect(&mut executor, 1).await?;
+    let again = stream.desired().await?;
+    ensure!(again.generation >= first.generation, "generations only grow");
+    stream.ask_leave(&again).await?;
+    drop(stream);
+    // With leave in hand it does not matter who is there when it comes back.
+    executor.turn_to(replicas.daemons[0].executor_addr())?;
+    let _stream = upgraded(&executor, &again).await?;
+    let seen = replicas.attempt(1, &attempt.name).await?;
+    ensure!(seen.outcome() == v1::Outcome::Succeeded, "{seen:?}");
+    Ok(())
+}
+
+async fn stopped() -> Result {
+    let replicas = Replicas::start(2).await?;
+    let mut executor = replicas.enrol(0, "web-1").await?;
+    let hello = executor.hello();
+    executor.turn_to(replicas.daemons[1].executor_addr())?;
+    let mut frozen = executor.connect_with(hello.clone()).await?;
+    replicas.daemons[1].signal(Signal::STOP)?;
+    executor.turn_to(replicas.daemons[0].executor_addr())?;
+    let mut stream = executor.connect_with(hello).await?;
+    let attempt = replicas.ask(0, executor.name(), "1.1.0").await?;
+    let desired = stream.desired().await?;
+    // Past the lease of the replica that stands still.
+    sleep(Duration::from_secs(17)).await;
+    replicas.daemons[1].signal(Signal::CONT)?;
+    // By the newer session's word, or because it finds that it has heard nothing for so long.
+    let why = closed(&mut frozen).await?;
+    ensure!(["SESSION_REPLACED", "UNAVAILABLE"].contains(&why.as_str()), "{why}");
+    stream.ask_leave(&desired).await?;
+    ensure!(replicas.executor(1, &executor).await?.online, "the newer session is the executor's");
+    let seen = replicas.attempt(1, &attempt.name).await?;
+    ensure!(seen.outcome() == v1::Outcome::Unspecified, "{seen:?}");
+    Ok(())
+}
+
+async fn database_away() -> Result {
+    let mut replicas = Replicas::start(2).await?;
+    let mut executor = replicas.enrol(0, "web-1").await?;
+    let mut stream = replicas.connect(&mut executor, 1).await?;
+    let mut cluster = replicas.cluster;
+    cluster = tokio::task::spawn_blocking(move || cluster.stop(Stop::Fast).map(|()| cluster)).await??;
+    let refused = refused(&replicas.daemons[0], executor.name()).await?;
+    ensure!(refused.code() == Code::Unavailable, "{refused:?}");
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(3) {
+        stream.acknowledge(0).await.context("the stream was closed")?;
+        sleep(Duration::from_millis(200)).await;
+    }
+    cluster = tokio::task::spawn_blocking(move || cluster.run().map(|()| cluster)).await??;
+    replicas.cluster = cluster;
+    timeout(SOON, async {
+        while let Err(status) = replicas.ask(0, executor.name(), "1.1.0").await {
+            // Until the lease is renewed its executors count as gone.
+            let soon = status.code() == Code::Unavailable || reason(&status) == "EXECUTOR_OFFLINE";
+            ensure!(soon, "{status:?}");
+            sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    })
+    .await??;
+    // The same stream, over the outage: pushed by the other replica's commit.
+    stream.desired().await?;
+    Ok(())
+}
+
+/// A read while the store is away.
+async fn refused(daemon: &Daemon, name: &str) -> Result<Status> {
+    let request = v1::GetExecutorRequest { name: name.to_owned() };
+    let answer = daemon.client("owner").await?.executors().get_executor(request).await;
+    answer.err().context("it was read from a store that is away")
+}
+
+async fn sentences() -> Result {
+    let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::Off)).await??;
+    let (_shared, files) = authority()?;
+    let wrong = [
+        (cluster.tls_url().replace(cluster::PASSWORD, "wrong-one"), "refuses the user"),
+        (cluster.tls_url().replace(&format!("/{}?", cluster::DATABASE), "/nowhere?"), "\"nowhere\" does not exist"),
+        (cluster.tls_url().replace("verify-full", "require"), "without knowing to whom"),
+    ];
+    for (url, sentence) in wrong {
+        let mut daemon = Daemon::empty(server())?;
+        join(&mut daemon, &url, &files)?;
+        let output = daemon.command().arg("migrate").output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(BAD_CONFIGURATION), "{:?}: {said}", output.status);
+        ensure!(said.contains(sentence), "{said}");
+        ensure!(!said.contains(cluster::PASSWORD) && !said.contains("wrong-one"), "{said}");
+    }
+    Ok(())
+}
