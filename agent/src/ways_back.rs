@@ -101,30 +101,55 @@ pub async fn rollback_on_failure(layout: &Layout) -> Result<(), Failure> {
         tracing::info!("settled by the old code; nothing is left to do");
         return Ok(());
     }
-    act_on_failure(layout).await?;
+    let systemd = Systemd::default();
+    let status = systemd.status().await.map_err(|error| Failure::because(&error))?;
+    let begun = runtime::is_begun(runtime, invocation.as_deref());
+    match due(&status, begun) {
+        Due::Nothing(why) => tracing::info!("{why}: nothing is left to do"),
+        Due::Stopped => {
+            tracing::warn!("the agent was stopped and had to be killed: it stays stopped, as whoever stopped it wants");
+            systemd.reset_failed().await;
+        }
+        Due::Act => {
+            runtime::begin(runtime, invocation.as_deref());
+            act_on_failure(layout, &systemd, &status).await?;
+        }
+    }
     runtime::settle(runtime, invocation.as_deref());
     Ok(())
 }
 
-async fn act_on_failure(layout: &Layout) -> Result<(), Failure> {
-    let systemd = Systemd::default();
-    let status = systemd.status().await.map_err(|error| Failure::because(&error))?;
-    if matches!(status.active_state.as_str(), "active" | "activating" | "reloading") {
-        tracing::info!("the agent runs; nothing is left to do");
-        return Ok(());
+/// What is due when `OnFailure=` has started us, by how the unit is doing now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// The failure is somebody's already.
+    Nothing(&'static str),
+    /// It failed to end when it was stopped, and is to stay stopped.
+    Stopped,
+    /// It failed by itself.
+    Act,
+}
+
+/// `begun`: a process of this same start has taken the failure on, and may have been killed after it had the failure forgotten.
+fn due(status: &UnitStatus, begun: bool) -> Due {
+    match status.active_state.as_str() {
+        "active" | "activating" | "reloading" => Due::Nothing("the agent runs"),
+        // A unit stays failed until somebody says otherwise. So this is a person at work (the recovery page's `reset-failed`, say),
+        // who was faster than this process: the binary that is in place now is that person's.
+        "inactive" if !begun => Due::Nothing("somebody had the failure forgotten"),
+        _ if status.was_stopped() => Due::Stopped,
+        _ => Due::Act,
     }
-    if status.was_stopped() {
-        tracing::warn!("the agent was stopped and had to be killed: it stays stopped, as whoever stopped it wants");
-        systemd.reset_failed().await;
-        return Ok(());
-    }
+}
+
+async fn act_on_failure(layout: &Layout, systemd: &Systemd, status: &UnitStatus) -> Result<(), Failure> {
     let open = Journal::new(layout.state_dir()).read().inspect_err(|error| {
         tracing::error!(error = %chain(error), "the journal cannot be read: no binary is changed");
     });
     let back = match open.ok().and_then(|state| state.open) {
         Some(open) => {
-            let cause = crash_loop::cause(&open, &exit(&status));
-            steps::go_back(layout, &systemd_manager(&systemd), &cause).await
+            let cause = crash_loop::cause(&open, &exit(status));
+            steps::go_back(layout, &systemd_manager(systemd), &cause).await
         }
         None => Ok(Done::NothingOpen),
     };
@@ -197,6 +222,24 @@ pub async fn by_a_person(layout: &Layout, reason: Option<&str>) -> Result<(), Fa
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_that_somebody_had_forgotten_is_that_persons() {
+        let status = |active_state: &str, result: &str, restarts| UnitStatus {
+            active_state: active_state.to_owned(),
+            result: result.to_owned(),
+            restarts: Some(restarts),
+            ..UnitStatus::default()
+        };
+        assert_eq!(due(&status("failed", "exit-code", 2), false), Due::Act);
+        assert_eq!(due(&status("failed", "timeout", 0), false), Due::Stopped);
+        for active_state in ["active", "activating", "inactive"] {
+            let due = due(&status(active_state, "success", 0), false);
+            assert!(matches!(due, Due::Nothing(_)), "{active_state}: {due:?}");
+        }
+        // The first process was killed between forgetting the failure and starting the unit: the second one does not leave it there.
+        assert_eq!(due(&status("inactive", "success", 0), true), Due::Act);
+    }
 
     #[test]
     fn systemds_words_are_read_as_ends() {

@@ -10,6 +10,8 @@ const FORGET_AFTER: Duration = Duration::from_secs(3600);
 
 const CRASH_LOOPS: &str = "crash-loops";
 
+const BEGUN: &str = "begun";
+
 const SETTLED: &str = "settled";
 
 /// How many crash loops came before this one.
@@ -34,18 +36,36 @@ pub(super) fn forget_crash_loops(runtime: &Path) {
     let _ = fs::remove_file(runtime.join(CRASH_LOOPS));
 }
 
+/// Whether a process of this same start of the rollback unit has taken the failure on.
+pub(super) fn is_begun(runtime: &Path, invocation: Option<&str>) -> bool {
+    is_marked(runtime, BEGUN, invocation)
+}
+
+/// Says so to the processes of this start that follow.
+pub(super) fn begin(runtime: &Path, invocation: Option<&str>) {
+    mark(runtime, BEGUN, invocation);
+}
+
 /// Whether a process of this same start of the rollback unit came to its end with the failure.
 pub(super) fn is_settled(runtime: &Path, invocation: Option<&str>) -> bool {
-    let settled = fs::read_to_string(runtime.join(SETTLED)).ok();
-    settled.is_some() && settled.as_deref() == invocation
+    is_marked(runtime, SETTLED, invocation)
 }
 
 /// Says so to the processes of this start that follow.
 pub(super) fn settle(runtime: &Path, invocation: Option<&str>) {
+    mark(runtime, SETTLED, invocation);
+}
+
+fn is_marked(runtime: &Path, name: &str, invocation: Option<&str>) -> bool {
+    let marked = fs::read_to_string(runtime.join(name)).ok();
+    marked.is_some() && marked.as_deref() == invocation
+}
+
+fn mark(runtime: &Path, name: &str, invocation: Option<&str>) {
     let Some(invocation) = invocation else {
         return;
     };
-    if let Err(error) = fs::write(runtime.join(SETTLED), invocation) {
+    if let Err(error) = fs::write(runtime.join(name), invocation) {
         tracing::debug!(%error, "the next process looks for itself");
     }
 }
@@ -67,6 +87,8 @@ mod tests {
     fn a_failure_is_settled_for_its_own_start_alone() {
         let dir = tempfile::tempdir().unwrap();
         assert!(!is_settled(dir.path(), Some("a")) && !is_settled(dir.path(), None));
+        begin(dir.path(), Some("a"));
+        assert!(is_begun(dir.path(), Some("a")) && !is_settled(dir.path(), Some("a")));
         settle(dir.path(), Some("a"));
         assert!(is_settled(dir.path(), Some("a")));
         assert!(!is_settled(dir.path(), Some("b")) && !is_settled(dir.path(), None));
