@@ -77,6 +77,9 @@ pub async fn recover(
             let report = report(&open, closing, own, manager).await;
             tracing::warn!(attempt = %open.attempt, outcome = report.outcome.as_str(), "an attempt is over: {}", report.message);
             let locked = journal.lock(LOCK_PATIENCE).map_err(Error::Journal)?;
+            if closing == Closing::Back {
+                put_back::last(layout);
+            }
             put_back::close(&locked, &open, report, clock::wall()).map_err(Error::PutBack)?;
             tidy(layout);
         }

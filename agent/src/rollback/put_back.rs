@@ -84,11 +84,19 @@ pub fn put_back(
         Verdict::NothingOpen => Ok(Done::NothingOpen),
         Verdict::PutBack { old } => {
             decide(locked, &cause)?;
-            exchange(layout, old)?;
-            close(locked, open, rolled_back(open, cause, log_tail), now)?;
+            let closed = match exchange(layout, old) {
+                Ok(()) => close(locked, open, rolled_back(open, cause, log_tail), now),
+                Err(error @ Error::Sync(_)) => Err(error),
+                Err(error) => return Err(error),
+            };
+            // It is in place: whoever called has to start it, or the version that failed would run on. That start finishes this.
+            if let Err(error) = closed {
+                tracing::error!(error = %crate::output::chain(&error), "the old version is in place; its start has to end the attempt");
+            }
             Ok(Done::Back(back))
         }
         Verdict::AlreadyBack => {
+            last(layout);
             close(locked, open, rolled_back(open, cause, log_tail), now)?;
             Ok(Done::WasBack(back))
         }
@@ -101,6 +109,14 @@ pub fn put_back(
             Ok(Done::ChangedLocally)
         }
         Verdict::Unusable(unusable) => Err(Error::Unusable(unusable)),
+    }
+}
+
+/// Whoever put the old version in place may have been interrupted before its name lasted: an attempt that is closed is not
+/// looked at again.
+pub(crate) fn last(layout: &Layout) {
+    if let Err(error) = sync_directory(layout.directory()) {
+        tracing::error!(error = %crate::output::chain(&error), "the old version's place may not survive a power cut");
     }
 }
 

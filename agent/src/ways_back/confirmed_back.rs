@@ -33,14 +33,22 @@ pub(super) async fn confirmed_back(layout: &Layout) -> Result<(), Failure> {
         Some(_) => {}
         None => runs(layout).await?,
     }
-    put_back::exchange(layout, previous).map_err(|error| Failure::because(&error))?;
+    match put_back::exchange(layout, previous) {
+        // It is in place and has to be started; what fails from here on is told, and undoes nothing.
+        Err(put_back::Error::Sync(error)) => {
+            tracing::error!(error = %chain(&error), "the old version's place may not survive a power cut");
+        }
+        exchanged => exchanged.map_err(|error| Failure::because(&error))?,
+    }
     // It ran before and was confirmed then; which version it is it says itself at its next hello.
     let noted = locked.update(|state| {
         if state.confirmed.as_ref().is_some_and(|confirmed| confirmed.sha256 != Some(previous)) {
             state.confirmed = None;
         }
     });
-    noted.map_err(|error| Failure::because(&error))?;
+    if let Err(error) = noted {
+        tracing::error!(error = %chain(&error), "the journal does not say that the old version is in place");
+    }
     disk::remove_if_there(&layout.back()).map_err(|error| Failure::because(&error))
 }
 

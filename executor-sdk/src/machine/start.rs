@@ -76,7 +76,7 @@ impl Machine {
                     "{} was asked for, and the new binary says that it is {}",
                     trial.target_version, self.running
                 );
-                let cause = Cause { stage: ErrorStage::Start, code: ErrorCode::WrongVersion, message };
+                let cause = Cause { stage: ErrorStage::Confirm, code: ErrorCode::WrongVersion, message };
                 self.roll_back(trial, cause, actions);
             }
             (Live::Other, _) => {
