@@ -1,6 +1,7 @@
 //! The agent as the SDK sees it: what it says of itself, whether this host can swap, and the swap.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -86,7 +87,8 @@ impl Agent {
         match looked.await {
             Ok(more) => found.extend(more),
             Err(error) => {
-                found.push(Obstacle::NotSwappable { path: self.layout.directory().to_owned(), why: error.to_string() })
+                let path = self.layout.directory().to_owned();
+                found.push(Obstacle::NotSwappable { path, why: error.to_string(), kind: io::ErrorKind::Other });
             }
         }
         found

@@ -1,6 +1,7 @@
 //! What keeps a host from swapping its own binary, each by name: an error code for programs, a sentence and a remedy for
 //! people. Found before the first byte is fetched; `doctor` prints the same ones.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use domain::attempt::{ErrorCode, Stage};
@@ -94,6 +95,8 @@ pub enum Obstacle {
         path: PathBuf,
         /// The system's word.
         why: String,
+        /// Its kind: a broken or full disk is nobody's permission.
+        kind: io::ErrorKind,
     },
     /// No state directory that can be written.
     #[error("state directory {path:?} cannot be written: {why}")]
@@ -141,12 +144,16 @@ impl Obstacle {
             Self::NoState { .. } | Self::VolatileState { .. } => ErrorCode::Journal,
             Self::NoServiceManager => ErrorCode::ServiceManager,
             Self::Pinned { .. } | Self::PackageOwned { .. } => ErrorCode::Pinned,
+            Self::NotSwappable { kind: io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, .. } => {
+                ErrorCode::NoSpace
+            }
+            Self::NotSwappable { kind: io::ErrorKind::PermissionDenied, .. } => ErrorCode::NotPermitted,
+            Self::NotSwappable { .. } => ErrorCode::Io,
             Self::NotAFile { .. }
             | Self::OtherBinary { .. }
             | Self::WrongOwner { .. }
             | Self::WrongMode { .. }
-            | Self::Immutable { .. }
-            | Self::NotSwappable { .. } => ErrorCode::NotPermitted,
+            | Self::Immutable { .. } => ErrorCode::NotPermitted,
         }
     }
 
@@ -175,8 +182,17 @@ impl Obstacle {
             Self::NoInodes { path, .. } => {
                 format!("remove files from the file system of {}", path.display())
             }
-            Self::NotSwappable { path, .. } => {
+            Self::NotSwappable { path, kind: io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, .. } => {
+                format!("free space on the file system of {}", path.display())
+            }
+            Self::NotSwappable { path, kind: io::ErrorKind::PermissionDenied, .. } => {
                 format!("make {} a directory where root may link and rename", path.display())
+            }
+            Self::NotSwappable { path, .. } => {
+                format!(
+                    "look at the disk of {}: `journalctl -k` says what the kernel met; then ask again",
+                    path.display()
+                )
             }
             Self::NoState { path, .. } => {
                 format!("StateDirectory=novacula in the unit, or a writable {}", path.display())

@@ -113,9 +113,9 @@ impl Host {
         found.extend(self.of_devices());
         found.extend(self.of_mount(layout.directory()));
         found.extend(self.of_space(layout.directory(), size));
-        if found.is_empty() && self.trial.is_err() {
+        if let (true, Err(kind)) = (found.is_empty(), self.trial) {
             let (path, why) = (layout.directory().to_owned(), self.trial_text.clone());
-            found.push(Obstacle::NotSwappable { path, why });
+            found.push(Obstacle::NotSwappable { path, why, kind });
         }
         let path = layout.state_dir().to_owned();
         if let Err(why) = &self.state {
@@ -361,9 +361,20 @@ mod tests {
         assert!(matches!(mounted[..], [Obstacle::CrossDevice { .. }]), "{mounted:?}");
         let inodes = judged(|host| host.space = Some((u64::MAX, Inodes::Free(1))));
         assert!(matches!(inodes[..], [Obstacle::NoInodes { .. }]), "{inodes:?}");
-        let trial = judged(|host| host.trial = Err(io::ErrorKind::PermissionDenied));
-        assert!(matches!(trial[..], [Obstacle::NotSwappable { .. }]), "{trial:?}");
-        for obstacle in [hardened, read_only, immutable, owner, mounted, inodes, trial].concat() {
+        let tried = [
+            (io::ErrorKind::PermissionDenied, ErrorCode::NotPermitted),
+            (io::ErrorKind::StorageFull, ErrorCode::NoSpace),
+            (io::ErrorKind::Other, ErrorCode::Io),
+        ];
+        let trials = tried.map(|(kind, code)| {
+            let trial = judged(|host| host.trial = Err(kind));
+            assert!(
+                matches!(&trial[..], [obstacle @ Obstacle::NotSwappable { .. }] if obstacle.code() == code),
+                "{trial:?}"
+            );
+            trial
+        });
+        for obstacle in [hardened, read_only, immutable, owner, mounted, inodes].into_iter().chain(trials).flatten() {
             assert!(!obstacle.remedy(&Layout::default()).is_empty(), "{obstacle}");
         }
     }
