@@ -57,10 +57,11 @@ fn begin(arguments: Arguments, version: &str) -> Result<ExitCode, Failure> {
     };
     log(&config, &arguments.command);
     // One thread: an agent that idles is one of many things on its host.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::failed(format!("start the runtime: {error}")))?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    #[cfg(feature = "fault-points")]
+    crate::fault::in_one_order(&mut runtime);
+    let runtime =
+        runtime.enable_all().build().map_err(|error| Failure::failed(format!("start the runtime: {error}")))?;
     let ended = runtime.block_on(command(arguments.command, &layout, version, config))?;
     drop(runtime);
     match ended {

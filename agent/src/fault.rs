@@ -116,6 +116,14 @@ fn scoped(scope: &'static str, points: &[&'static str]) -> Vec<Passage> {
     passages
 }
 
+/// Where faults are asked for, one thread makes all the calls that block: so the nth call of a kind is the same one each time.
+#[cfg(feature = "fault-points")]
+pub(crate) fn in_one_order(runtime: &mut tokio::runtime::Builder) {
+    if std::env::var_os("NOVACULA_FAULT_FILE").is_some() {
+        runtime.max_blocking_threads(1);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

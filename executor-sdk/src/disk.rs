@@ -83,7 +83,11 @@ pub(crate) fn keep_last(directory: &Path, name: &str, last: &str) -> Result<(), 
         fault::reach(fault::JOURNAL_KEPT);
         Ok(())
     };
-    steps().map_err(|(step, source)| Error { step, path: kept.clone(), source })
+    steps().map_err(|(step, source)| {
+        // The next write removes it too; what matters is the error before it.
+        let _ = fs::remove_file(&linking);
+        Error { step, path: kept.clone(), source }
+    })
 }
 
 /// Reads a file of at most `most` bytes.

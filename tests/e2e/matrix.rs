@@ -18,6 +18,8 @@ mod row;
 
 mod strace;
 
+mod sweep;
+
 use anyhow::{Context, Result, ensure};
 use harness::{lab, parts::trial};
 use libtest_mimic::Trial;
@@ -58,6 +60,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trials.push(trial(name, lab::PARTS, move || rehearse(phase)));
     }
     trials.extend(full::trials());
+    trials.extend(sweep::trials());
     trials.extend(strace::trials());
     trials.push(trial("matrix::page_holds_every_row_and_no_other", &[], page::is_whole));
     trials

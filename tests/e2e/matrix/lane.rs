@@ -115,15 +115,25 @@ impl Lane {
         passage: &Passage,
         strike: impl FnOnce(&mut Lab, u32) -> Result<()>,
     ) -> Result<Value> {
+        self.upgrade_while(Some(passage), |lab, _| at_step(lab, strike))
+    }
+
+    /// Asks for the other version, does something meanwhile that may look whether an answer has come, and returns the attempt
+    /// as it ended. Whoever passes `passage` stops there.
+    pub(crate) fn upgrade_while(
+        &mut self,
+        passage: Option<&Passage>,
+        meanwhile: impl FnOnce(&mut Lab, &dyn Fn() -> bool) -> Result<()>,
+    ) -> Result<Value> {
         let Fleet { host, control, .. } = &mut self.fleet;
         let lab = host.machine()?;
         // The starts of earlier rows are days ago on a host that is upgraded now and then.
         lab.run(["systemctl", "reset-failed", UNIT])?;
-        lab.write(FAULT, passage.to_string())?;
+        lab.write(FAULT, passage.map(ToString::to_string).unwrap_or_default())?;
         let words = ["upgrade", "request", NAME, self.other.number, "--wait", "--wait-timeout", LIMIT];
         let said = thread::scope(|scope| {
             let asking = scope.spawn(|| control.output(As::Owner, &words));
-            let struck = at_step(lab, strike);
+            let struck = meanwhile(lab, &|| asking.is_finished());
             // Also after an error: the request ends by itself.
             let said = asking.join().map_err(|_| anyhow::anyhow!("asking panicked"));
             struck.and_then(|()| said?)
@@ -131,7 +141,11 @@ impl Lane {
         let said = said?;
         let attempt = self.fleet.attempt()?;
         let ended = attempt["outcome"].as_str().is_some_and(|outcome| outcome != "OUTCOME_UNSPECIFIED");
-        ensure!(ended, "no outcome after {LIMIT}: {}\n{attempt:#}", String::from_utf8_lossy(&said.stderr));
+        ensure!(
+            ended || attempt["refused"] == true,
+            "no outcome after {LIMIT}: {}\n{attempt:#}",
+            String::from_utf8_lossy(&said.stderr)
+        );
         Ok(attempt)
     }
 
@@ -142,8 +156,11 @@ impl Lane {
         let previous = fs::read(self.fleet.host.previous()?).context("read .prev")?;
         let (old, new) = (&self.running, &self.other);
         ensure!(word("targetVersion") == new.number, "it is another attempt");
-        ensure!(word("outcomeSource") == "OUTCOME_SOURCE_REPORTED", "nobody guesses");
+        // One that was refused is pending still.
+        let refused = attempt["refused"] == true;
+        ensure!(refused || word("outcomeSource") == "OUTCOME_SOURCE_REPORTED", "nobody guesses");
         let outcome = word("outcome").trim_start_matches("OUTCOME_").to_lowercase();
+        let outcome = if refused { "refused".to_owned() } else { outcome };
         let runs = if live == new.bytes {
             ensure!(outcome == "succeeded", "the new version runs");
             ensure!(previous == old.bytes, ".prev is not the old version");
@@ -151,7 +168,7 @@ impl Lane {
             "new"
         } else {
             ensure!(live == old.bytes, "the live binary is neither version");
-            ensure!(outcome == "failed" || outcome == "rolled_back", "the old version runs");
+            ensure!(["failed", "rolled_back", "refused"].contains(&outcome.as_str()), "the old version runs");
             ensure!(previous == old.bytes || previous == new.bytes, ".prev is no whole version");
             self.fleet.wait_online(old.number)?;
             "old"
@@ -208,7 +225,7 @@ impl Lane {
 }
 
 /// Waits for the step, disarms every process, and lets the fault come.
-fn at_step(lab: &mut Lab, strike: impl FnOnce(&mut Lab, u32) -> Result<()>) -> Result<()> {
+pub(crate) fn at_step(lab: &mut Lab, strike: impl FnOnce(&mut Lab, u32) -> Result<()>) -> Result<()> {
     let pid = lab.wait_stopped("novacula-agent", SOON)?;
     lab.write(FAULT, "")?;
     strike(lab, pid)

@@ -35,8 +35,11 @@ the next row. A journal write has its own steps, named after the file that is re
 
 What to read from it: up to the rename that makes the new binary live nothing is lost, and an attempt that was journalled ends as failed; from that rename on, once it is
 durable, the new version runs. A power cut differs from a kill exactly where a name was not synced yet: there the step has not happened. A way back that has begun is
-finished by whoever starts next, and the cause that was journalled first is the one that is reported. Full disks, and single system calls that fail in the midst of a swap, are
-trials beside this one (`cargo test -p novacula-tests --test e2e -- disk::`).
+finished by whoever starts next, and the cause that was journalled first is the one that is reported.
+
+Trials beside this one (`cargo test -p novacula-tests --test e2e -- disk::`) let calls fail that the agent goes on after. Disks that are full for real; and every single call that
+syncs, renames, links or writes beside the binary or in the state directory, in turn, with `EIO` and with `ENOSPC`, while an upgrade is picked up, downloaded, swapped in,
+confirmed and put back (of the hundreds of writes that move a binary's bytes the first, the fourth, the sixteenth and so on). They print a line for each call.
 ";
 
 const COLUMNS: &str =

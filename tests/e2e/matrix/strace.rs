@@ -1,8 +1,5 @@
-//! Single system calls that fail: the nth sync, rename, link or journal write of a swap, for every n there is.
-//!
-//! The agent is stopped when leave is in hand and nothing was written, strace takes hold of it, and it goes on. Before the
-//! swap a failure is said with its cause, the very process runs on, and asking again works. After it nothing is undone. A
-//! sweep fails as well when a call that it has to hit was never made: then the swap is another one than was thought.
+//! strace inside a lab: what a process asks of the kernel, and single calls that fail. And, from the kernel's side, the claim
+//! that the crash matrix rests on.
 
 use agent::fault::{Passage, SWAP_BEGUN, SWAP_JOURNALLED, SWAP_NOTED};
 use anyhow::{Context, Result, bail, ensure};
@@ -13,12 +10,8 @@ use harness::{
     wait,
 };
 use libtest_mimic::Trial;
-use serde_json::Value;
 
 use super::{lane::Lane, row::Phase};
-
-/// More than there are calls of one kind in a swap.
-const MOST: usize = 12;
 
 /// Where strace writes, inside.
 const LOG: &str = "/var/tmp/strace.log";
@@ -32,8 +25,11 @@ const CHANGES: &str =
 /// What the agent logs at each fault point.
 const PASSED: &str = "fault point passed point=";
 
+/// What strace adds to a call that it let fail.
+const INJECTED: &str = "(INJECTED)";
+
 /// A lab's parts, and strace.
-const PARTS: &[Part] = &{
+pub(crate) const PARTS: &[Part] = &{
     let mut parts = [Part::Strace; lab::PARTS.len() + 1];
     let mut at = 0;
     while at < lab::PARTS.len() {
@@ -43,65 +39,10 @@ const PARTS: &[Part] = &{
     parts
 };
 
-/// One kind of call that fails.
-struct Sweep {
-    name: &'static str,
-    /// Names of the call, as strace takes them; those that this machine lacks are left out.
-    calls: &'static str,
-    error: &'static str,
-    /// The error in words.
-    words: &'static str,
-    /// Only with this file.
-    file: Option<&'static str>,
-    /// Parts of what must have been hit.
-    sites: &'static [&'static str],
-}
-
-const SWEEPS: [Sweep; 4] = [
-    Sweep {
-        name: "sync",
-        calls: "fsync,fdatasync",
-        error: "EIO",
-        words: "Input/output error",
-        file: None,
-        sites: &["journal.json.new>", "/novacula>", ".novacula-download-", "/bin>"],
-    },
-    Sweep {
-        name: "rename",
-        calls: "?rename,renameat,renameat2",
-        error: "EIO",
-        words: "Input/output error",
-        file: None,
-        sites: &["journal.json.last.new\"", "journal.json.new\"", "novacula-agent.prev.new\"", ".novacula-download-"],
-    },
-    Sweep {
-        name: "link",
-        calls: "?link,linkat",
-        error: "EIO",
-        words: "Input/output error",
-        file: None,
-        sites: &["journal.json.last.new\"", "novacula-agent.prev.new\""],
-    },
-    Sweep {
-        name: "journal_write",
-        calls: "write",
-        error: "ENOSPC",
-        words: "No space left on device",
-        file: Some("/var/lib/novacula/journal.json.new"),
-        sites: &["journal.json.new>"],
-    },
-];
-
 pub(crate) fn trials() -> Vec<Trial> {
-    let sweep = |sweep: Sweep| {
-        let name = format!("disk::every_{}_of_a_swap_may_fail_with_{}", sweep.name, sweep.error.to_lowercase());
-        trial(name, PARTS, move || run(&sweep))
-    };
-    let between = "disk::a_fault_point_lies_between_any_two_writes_of_a_swap";
-    SWEEPS.into_iter().map(sweep).chain([trial(between, PARTS, between_any_two)]).collect()
+    vec![trial("disk::a_fault_point_lies_between_any_two_writes_of_a_swap", PARTS, between_any_two)]
 }
 
-/// The claim that the crash matrix rests on, from the kernel's side.
 fn between_any_two() -> Result<()> {
     let mut lane = Lane::start(Phase::Apply)?;
     let begun = Passage { scope: SWAP_BEGUN, point: SWAP_BEGUN, nth: 1 };
@@ -139,62 +80,8 @@ fn is_change(line: &str) -> bool {
     ours && !reads && !line.contains("/lock\"") && !line.contains(" = -1 ")
 }
 
-fn run(sweep: &Sweep) -> Result<()> {
-    let mut lane = Lane::start(Phase::Apply)?;
-    let mut hit = String::new();
-    for nth in 1..=MOST {
-        let struck = strike(&mut lane, sweep, nth);
-        let about = format!("{} {nth}", sweep.name);
-        let injected = struck.map_err(|error| lane.told(&about, error))?;
-        if injected.is_empty() {
-            // The swap makes fewer such calls than this: all of them were hit.
-            let missed: Vec<_> = sweep.sites.iter().filter(|site| !hit.contains(**site)).collect();
-            ensure!(missed.is_empty(), "never hit: {missed:?}; hit were:\n{hit}");
-            return lane.fleet.host.expect_nothing_failed();
-        }
-        hit += &injected;
-    }
-    bail!("{MOST} swaps were not enough to hit every {}:\n{hit}", sweep.name)
-}
-
-/// One upgrade, whose `nth` call fails; if that ended it, another one that has to succeed. Returns the calls that failed.
-fn strike(lane: &mut Lane, sweep: &Sweep, nth: usize) -> Result<String> {
-    let before = lane.fleet.host.pid()?;
-    let begun = Passage { scope: SWAP_BEGUN, point: SWAP_BEGUN, nth: 1 };
-    let attempt = lane.upgrade_with(&begun, |lab, pid| {
-        let Sweep { calls, error, file, .. } = sweep;
-        let only = file.map(|file| format!("-P {file}")).unwrap_or_default();
-        attach(lab, &format!("-e trace={calls} -e inject={calls}:error={error}:when={nth} {only}"), pid)?;
-        lab.resume(pid)
-    })?;
-    let ending = lane.judge(&attempt)?;
-    let log = detach(lane.fleet.host.machine()?)?;
-    let injected = log.lines().filter(|line| line.contains("(INJECTED)"));
-    let injected: String = injected.map(|line| format!("{line}\n")).collect();
-    if ending.runs == "new" {
-        return Ok(injected);
-    }
-    says(sweep, &attempt).with_context(|| injected.clone())?;
-    ensure!(lane.fleet.host.pid()? == before, "the old version did not run on: {injected}");
-    let wanted = lane.other.number;
-    lane.ask()?;
-    let again = lane.fleet.attempt()?;
-    ensure!(lane.judge(&again)?.runs == "new", "{wanted} was not reached by asking again: {injected}{again:#}");
-    Ok(injected)
-}
-
-/// The attempt failed at the swap, and says why.
-fn says(sweep: &Sweep, attempt: &Value) -> Result<()> {
-    ensure!(attempt["outcome"] == "OUTCOME_FAILED" && attempt["stage"] == "swap", "it did not fail at the swap");
-    ensure!(attempt["errorCode"] == "IO" || attempt["errorCode"] == "JOURNAL", "the code is another");
-    let message = attempt["message"].as_str().unwrap_or_default();
-    ensure!(message.contains(sweep.words), "the cause is not said: {message}");
-    Ok(())
-}
-
-/// Lets strace, inside, take hold of every thread of a process, and of none that comes later: a call fails once, and what
-/// is tried again after a while is let through.
-fn attach(lab: &Lab, options: &str, pid: u32) -> Result<()> {
+/// Lets strace, inside, take hold of every thread of a process.
+pub(crate) fn attach(lab: &Lab, options: &str, pid: u32) -> Result<()> {
     let strace = format!("strace -qq -y -s 256 -o {LOG} {options}");
     let threads = format!("$(ls /proc/{pid}/task | sed 's/^/-p /')");
     let script = format!("exec > /dev/null 2>&1 < /dev/null; echo $$ > {PID}; exec {strace} {threads}");
@@ -206,10 +93,18 @@ fn attach(lab: &Lab, options: &str, pid: u32) -> Result<()> {
     wait::until("strace to have every thread", SOON, look, |untraced| *untraced == 0).map(drop)
 }
 
+/// The calls that failed so far, a line each.
+pub(crate) fn failed(lab: &Lab) -> Result<String> {
+    let log = lab.read(LOG).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    Ok(log.lines().filter(|line| line.contains(INJECTED)).map(|line| format!("{line}\n")).collect())
+}
+
 /// Lets the process go; returns what strace saw.
-fn detach(lab: &Lab) -> Result<String> {
-    // It has ended by itself when the agent was restarted.
-    lab.exec(["sh", "-c", &format!("kill $(cat {PID})")])?;
+pub(crate) fn detach(lab: &Lab) -> Result<String> {
+    // It has ended by itself when the agent was restarted. Asked to end while the agent ends, it may wait for ever: so it is
+    // not asked. Its log is written by the line.
+    lab.exec(["sh", "-c", &format!("kill -KILL $(cat {PID})")])?;
     let gone = || Ok(lab.exec(["sh", "-c", &format!("kill -0 $(cat {PID})")])?.status.success());
     wait::until("strace to let go", SOON, gone, |there| !there)?;
     Ok(String::from_utf8_lossy(&lab.read(LOG)?).into_owned())
