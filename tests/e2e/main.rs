@@ -10,6 +10,8 @@ mod recovery;
 
 mod refusal;
 
+mod restore;
+
 mod scenario;
 
 mod units;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     trials.extend(recovery::trials());
     trials.extend(way_back::trials());
     trials.extend(refusal::trials());
+    trials.extend(restore::trials());
     trials.extend(units::trials());
     trials.extend(lab::trials());
     trials.extend(matrix::trials());

@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod fake_executor;
 pub mod fleet;
 pub mod lab;
+pub mod page;
 pub mod parts;
 pub mod resident;
 pub mod signing;

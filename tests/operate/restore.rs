@@ -8,6 +8,7 @@ use harness::catalog::{Draft, release};
 use harness::client::reason;
 use harness::daemon::{Daemon, SOON, succeeded};
 use harness::fake_executor::{FakeExecutor, Stream, success};
+use harness::page::commands;
 use harness::parts::{Part, workspace};
 use harness::signing::Signer;
 use libtest_mimic::Trial;
@@ -22,14 +23,6 @@ const PAGE: &str = "docs/operate/backup.md";
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![trial("a_store_restored_under_a_living_fleet_ends_in_the_truth", &[Part::Sqlite3], restored)]
-}
-
-/// The commands under a heading of the page, one a line.
-fn commands(heading: &str) -> Result<Vec<String>> {
-    let text = fs::read_to_string(workspace().join(PAGE))?;
-    let (_, section) = text.split_once(&format!("## {heading}\n")).with_context(|| format!("no heading {heading}"))?;
-    let block = section.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next());
-    Ok(block.context("no shell block")?.lines().map(str::to_owned).collect())
 }
 
 /// Does what a line of the page says, with this daemon in place of the service.
@@ -103,7 +96,7 @@ async fn restored() -> Result {
     let leaked = token(&daemon).await?;
 
     fs::create_dir(daemon.folder().join("backup"))?;
-    for line in commands("Back up")? {
+    for line in commands(PAGE, "Back up")? {
         carry_out(&mut daemon, &line).await?;
     }
 
@@ -124,7 +117,7 @@ async fn restored() -> Result {
     revoke(&daemon, &leaked).await?;
 
     let mut told = String::new();
-    for line in commands("Restore")? {
+    for line in commands(PAGE, "Restore")? {
         told.push_str(&carry_out(&mut daemon, &line).await?);
     }
     ensure!(told.contains("pending upgrades ended  1"), "{told}");

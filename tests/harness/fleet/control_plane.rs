@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::process::{Process, last_lines};
@@ -97,6 +98,22 @@ impl ControlPlane {
         self.process = None;
     }
 
+    /// Stops it in its tracks: connections stay, and nobody answers. [`go_on`](Self::go_on) lets it go on.
+    ///
+    /// # Errors
+    /// When it is off.
+    pub fn hold(&self) -> Result<()> {
+        self.process.as_ref().context("it is off")?.signal(Signal::STOP)
+    }
+
+    /// See [`hold`](Self::hold).
+    ///
+    /// # Errors
+    /// When it is off.
+    pub fn go_on(&self) -> Result<()> {
+        self.process.as_ref().context("it is off")?.signal(Signal::CONT)
+    }
+
     /// Runs `novacula`, whatever it exits with.
     ///
     /// # Errors
@@ -169,7 +186,9 @@ impl ControlPlane {
         last_lines(&self.log())
     }
 
-    fn data(&self) -> PathBuf {
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
         self.folder.join("server")
     }
 

@@ -1,5 +1,6 @@
 //! A host with an agent: a lab with the units that `novacula-agent install` writes, or a folder with `run --supervise`.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -49,6 +50,7 @@ pub enum Host {
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    environment: Vec<(String, OsString)>,
     parent: Option<Process>,
 }
 
@@ -81,7 +83,7 @@ impl Host {
             fs::set_permissions(path.join(folder), fs::Permissions::from_mode(0o755))?;
         }
         fs::write(path.join("agent.toml"), config(window))?;
-        let folder = Folder { path, parent: None };
+        let folder = Folder { path, environment: Vec::new(), parent: None };
         fs::copy(agent, folder.binary()).context("put the agent in place")?;
         Ok(Self::Folder(folder))
     }
@@ -129,6 +131,30 @@ impl Host {
                 folder.parent = None;
                 Ok(())
             }
+        }
+    }
+
+    /// Another variable for a supervised agent and its parent, from their next [`start`](Self::start) on.
+    ///
+    /// # Errors
+    /// For a machine, whose units can have drop-ins.
+    pub fn set(&mut self, name: &str, value: impl Into<OsString>) -> Result<()> {
+        self.folder_mut()?.environment.push((name.to_owned(), value.into()));
+        Ok(())
+    }
+
+    /// Where a supervised agent keeps what it must not forget.
+    ///
+    /// # Errors
+    /// For a machine.
+    pub fn state_dir(&mut self) -> Result<PathBuf> {
+        Ok(self.folder_mut()?.path.join("state"))
+    }
+
+    fn folder_mut(&mut self) -> Result<&mut Folder> {
+        match self {
+            Self::Machine(_) => anyhow::bail!("this host is a machine"),
+            Self::Folder(folder) => Ok(folder),
         }
     }
 
@@ -268,7 +294,8 @@ impl Folder {
                 .args(self.paths())
                 .args(["run", "--supervise"])
                 .env_remove("NOTIFY_SOCKET")
-                .env_remove("INVOCATION_ID");
+                .env_remove("INVOCATION_ID")
+                .envs(self.environment.iter().cloned());
         };
         self.parent = Some(Process::start(&self.binary(), set_up, &self.log())?);
         Ok(())

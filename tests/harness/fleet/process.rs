@@ -37,6 +37,11 @@ impl Process {
         self.child.id()
     }
 
+    pub(super) fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
+        let pid = pid(self.id()).context("a process id")?;
+        rustix::process::kill_process(pid, signal).context("signal a program")
+    }
+
     pub(super) fn expect_alive(&mut self) -> Result<()> {
         match self.child.try_wait().context("look at a program")? {
             None => Ok(()),
