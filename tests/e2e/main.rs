@@ -2,6 +2,8 @@
 
 mod lab;
 
+mod late;
+
 mod matrix;
 
 mod programs;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     trials.extend(way_back::trials());
     trials.extend(refusal::trials());
     trials.extend(restore::trials());
+    trials.extend(late::trials());
     trials.extend(units::trials());
     trials.extend(lab::trials());
     trials.extend(matrix::trials());

@@ -3,7 +3,6 @@
 //!
 //! Its readiness is what a service manager hears, so that every start here shows that, too.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixDatagram;
@@ -20,7 +19,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::client::Client;
 use crate::control_plane::{ORGANIZATION, dial, trusting};
-use crate::parts::Part;
+use crate::day::Day;
 use crate::wait;
 
 /// Ports to choose from: below those that the kernel gives to outgoing connections, and apart from those of `fleet`, so
@@ -340,34 +339,6 @@ pub fn tied(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
-}
-
-/// Another day for a program: its wall clock, and nothing else.
-#[derive(Clone, Debug)]
-pub struct Day {
-    offset: String,
-    library: OsString,
-}
-
-impl Day {
-    /// Some days ago.
-    ///
-    /// # Errors
-    /// faketime does not say where its library is.
-    pub fn days_ago(days: u32) -> Result<Self> {
-        let faketime = Part::Faketime.find()?;
-        // The program itself would stand between us and what it starts: signals would reach it alone.
-        let asked = Command::new(faketime).args(["-f", "+0", "printenv", "LD_PRELOAD"]).output()?;
-        let library = succeeded(&asked).context("ask faketime for its library")?;
-        Ok(Self { offset: format!("-{days}d"), library: library.trim().into() })
-    }
-
-    /// For what `command` starts.
-    pub fn set(&self, command: &mut Command) {
-        command.env("LD_PRELOAD", &self.library).env("FAKETIME", &self.offset);
-        // Timeouts and deadlines count as they do.
-        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
-    }
 }
 
 /// What a program printed, when it did what it was asked.

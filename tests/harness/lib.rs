@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod client;
 pub mod control_plane;
 pub mod daemon;
+pub mod day;
 pub mod fake_executor;
 pub mod fleet;
 pub mod lab;

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context as _, ensure};
 use executor_sdk::credentials::{CredentialStore, Credentials};
-use harness::daemon::{Daemon, Day, succeeded, tied};
+use harness::daemon::{Daemon, succeeded, tied};
+use harness::day::Day;
 use harness::fleet::edition::Edition;
 use proto::v1;
 use tempfile::TempDir;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use domain::Timestamp;
 use executor_sdk::clock;
-use harness::daemon::{Day, succeeded};
+use harness::daemon::succeeded;
+use harness::day::Day;
 use harness::parts::Part;
 use libtest_mimic::Trial;
 
