@@ -46,7 +46,8 @@ const SHARES: [(Phase, Fault, usize); 14] = [
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
+    // They wait longest.
+    let mut trials = sweep::trials();
     for (phase, fault, machines) in SHARES {
         let rows: Vec<Row> = row::all().into_iter().filter(|row| row.phase == phase && row.fault == fault).collect();
         for (at, share) in rows.chunks(rows.len().div_ceil(machines)).enumerate() {
@@ -60,7 +61,6 @@ pub(crate) fn trials() -> Vec<Trial> {
         trials.push(trial(name, lab::PARTS, move || rehearse(phase)));
     }
     trials.extend(full::trials());
-    trials.extend(sweep::trials());
     trials.extend(strace::trials());
     trials.push(trial("matrix::page_holds_every_row_and_no_other", &[], page::is_whole));
     trials

@@ -51,22 +51,25 @@ struct Sweep {
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
-    for error in [Error::Io, Error::NoSpace] {
-        // The swap's are many, and each is followed by an upgrade that works: a machine for each kind.
+    let errors = [Error::Io, Error::NoSpace];
+    // Those that wait longest come first.
+    for parts in [&[Part::Confirm][..], &[Part::PutBack], &[Part::PickUp, Part::Download]] {
+        for error in errors {
+            let of = |part: &Part| {
+                let part = *part;
+                part.kinds().iter().map(move |kind| Sweep { part, kind: *kind, error })
+            };
+            let about = parts.last().map_or("", |part| part.slug());
+            trials.push(swept(about, parts.iter().flat_map(of).collect()));
+        }
+    }
+    let crash_loop = Sweep { part: Part::CrashLoop, kind: Kind::Sync, error: Error::Io };
+    trials.push(swept("crash_loop_sync", vec![crash_loop]));
+    // The swap's are many: a machine for each kind.
+    for error in errors {
         for kind in Part::Swap.kinds() {
             trials.push(swept(&format!("swap_{kind}"), vec![Sweep { part: Part::Swap, kind: *kind, error }]));
         }
-        for part in [Part::PutBack, Part::Confirm] {
-            let sweeps = part.kinds().iter().map(|kind| Sweep { part, kind: *kind, error });
-            trials.push(swept(part.slug(), sweeps.collect()));
-        }
-        if error == Error::Io {
-            let sweep = Sweep { part: Part::CrashLoop, kind: Kind::Sync, error };
-            trials.push(swept("crash_loop_sync", vec![sweep]));
-        }
-        let fetching = [Part::PickUp, Part::Download];
-        let of = |part: Part| part.kinds().iter().map(move |kind| Sweep { part, kind: *kind, error });
-        trials.push(swept("download", fetching.into_iter().flat_map(of).collect()));
     }
     trials
 }
