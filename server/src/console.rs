@@ -70,8 +70,7 @@ fn carry_out(command: Command, config: Config) -> anyhow::Result<()> {
 
 /// Opens the store for a command. A data directory's is refused while a server holds it: it is one process's.
 async fn open(config: &Config) -> anyhow::Result<Arc<App>> {
-    let (app, _) = parts::open(config, &World::default(), config.executor_listen).await?;
-    Ok(app)
+    Ok(parts::open(config, &World::default(), config.executor_listen).await?.app)
 }
 
 /// This build's version.

@@ -29,6 +29,7 @@ use crate::grpc::layer::Gatekeeper;
 use crate::grpc::limits::Limits as RateLimits;
 use crate::grpc::{enrollment, routes, services, sync};
 use crate::observe::metrics;
+use crate::run::parts::Opened;
 use crate::session::{self, Sessions};
 use crate::supervise::{OnCancel, OnError, Supervisor};
 use crate::tls::config::{Renewal, TlsConfigs};
@@ -100,8 +101,8 @@ pub async fn run_in(
     ready: impl FnOnce(Bound) + Send,
 ) -> anyhow::Result<()> {
     let sockets = Sockets::bind(&config)?;
-    let (app, tls) = parts::open(&config, &world, sockets.bound()?.executor_addr).await?;
-    serve(&world, &config, sockets, &app, &tls, shutdown, ready).await
+    let opened = parts::open(&config, &world, sockets.bound()?.executor_addr).await?;
+    serve(&world, &config, sockets, opened, shutdown, ready).await
 }
 
 /// Serves over what is open.
@@ -109,11 +110,11 @@ async fn serve(
     world: &World,
     config: &Config,
     sockets: Sockets,
-    app: &Arc<App>,
-    tls: &Arc<TlsConfigs>,
+    opened: Opened,
     shutdown: CancellationToken,
     ready: impl FnOnce(Bound) + Send,
 ) -> anyhow::Result<()> {
+    let Opened { app, tls, listener } = opened;
     let bound = sockets.bound()?;
     let api = Supervisor::new("api", shutdown.clone());
     let storeys = Storeys {
@@ -124,9 +125,15 @@ async fn serve(
         shutdown: shutdown.clone(),
     };
     let reporter = HealthReporter::new();
+    if let Some(listener) = listener {
+        storeys.background.spawn("store.listen", OnCancel::Abort, OnError::Stop, async move {
+            listener.run().await;
+            Ok(())
+        });
+    }
     // The lease first: sessions that open count from their first moment.
-    background::start(app, &storeys.background).await.context("start the background jobs")?;
-    start(world, config, app, tls, &storeys, &reporter, sockets)?;
+    background::start(&app, &storeys.background).await.context("start the background jobs")?;
+    start(world, config, &app, &tls, &storeys, &reporter, sockets)?;
     reporter.set_service_status("", ServingStatus::Serving).await;
     tracing::info!(api = %bound.api_addr, executors = %bound.executor_addr, version = %app.settings().server_version, "serving");
     ready(bound);

@@ -57,7 +57,6 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use domain::Timestamp;
 use tokio::sync::{broadcast, watch};
-use tokio::task::AbortHandle;
 use tokio_postgres::Row;
 
 use crate::change::Change;
@@ -71,6 +70,7 @@ use self::failure::Failure;
 use self::row::RowColumns;
 use self::statement::Value;
 
+pub use self::listen::Listener;
 pub use self::open::OpenError;
 pub use self::options::{Options, OptionsError};
 
@@ -93,7 +93,8 @@ pub struct PostgresStore {
 struct Inner {
     source: Arc<Source>,
     feeds: Feeds,
-    listener: AbortHandle,
+    /// The listener ends when this is dropped.
+    _open: watch::Sender<()>,
 }
 
 /// Where committed writes are told, this process's and others'.
@@ -143,18 +144,20 @@ impl std::fmt::Debug for PostgresStore {
 }
 
 impl PostgresStore {
-    /// Connects, and brings the schema to this build's.
+    /// Connects, and brings the schema to this build's. What other processes commit is heard while the [`Listener`] runs: a
+    /// process that serves spawns it, a command drops it.
     ///
     /// # Errors
     /// One sentence for each thing that an operator can mend: [`OpenError`].
-    pub async fn open(options: &Options) -> Result<Self, OpenError> {
+    pub async fn open(options: &Options) -> Result<(Self, Listener), OpenError> {
         let source = Arc::new(open::open(options).await?);
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let head = event::newest(&source).await.map_err(OpenError::of_failure)?;
         let (event_head, _) = watch::channel(head);
         let feeds = Feeds { changes, event_head };
-        let listener = listen::start(options, Arc::clone(&source), feeds.clone()).await?;
-        Ok(Self { inner: Arc::new(Inner { source, feeds, listener }), observer: None })
+        let (open, closing) = watch::channel(());
+        let listener = Listener::new(options, Arc::clone(&source), feeds.clone(), closing).await?;
+        Ok((Self { inner: Arc::new(Inner { source, feeds, _open: open }), observer: None }, listener))
     }
 
     /// The same store, telling `observer` how long each operation takes.
@@ -249,12 +252,6 @@ impl Feeds {
             *head = told.last_event.max(*head);
             newer
         });
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.listener.abort();
     }
 }
 

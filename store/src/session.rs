@@ -59,8 +59,8 @@ pub trait SessionStore: Send + Sync {
     async fn replica_end(&self, replica: ReplicaId) -> Result<(), Error>;
 
     /// Opens sessions, each with the next epoch of its executor, in one transaction. Answers in order. The session it takes
-    /// the place of ends with it. [`Error::Missing`] when an executor is unknown or deleted, or when the replica never took
-    /// a lease; then none is opened.
+    /// the place of ends with it. [`Error::Missing`] when an executor is unknown or deleted, and otherwise when the replica
+    /// never took a lease; then none is opened.
     async fn session_open_batch(
         &self,
         replica: ReplicaId,

@@ -300,7 +300,7 @@ impl Running {
 async fn bootstrap(config: &Config, world: &World) -> Result<Secrets> {
     // No join token is made here: any port that could be one will do.
     let nowhere = SocketAddr::new(config.executor_listen.ip(), 1);
-    let (app, _tls) = parts::open(config, world, nowhere).await?;
+    let app = parts::open(config, world, nowhere).await?.app;
     let made = app.bootstrap(&OrganizationId::new(ORGANIZATION)?).await?;
     let mut secrets = Secrets::default();
     for (role, token) in made.tokens {

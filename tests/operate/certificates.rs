@@ -28,24 +28,17 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// Somebody's public key infrastructure.
-pub(crate) struct Office {
+struct Office {
     authority: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Office {
-    pub(crate) fn new() -> Result<Self> {
+    fn new() -> Result<Self> {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.distinguished_name.push(rcgen::DnType::CommonName, "the company's own");
         Ok(Self { authority: CertifiedIssuer::self_signed(params, KeyPair::generate()?)? })
-    }
-
-    /// Writes its own certificate and key where they are asked for.
-    pub(crate) fn write(&self, certificate: &Path, key: &Path) -> Result {
-        fs::write(certificate, self.authority.pem())?;
-        fs::write(key, self.authority.key().serialize_pem())?;
-        Ok(())
     }
 
     /// A certificate for this host, and its key, written where they are asked for.
@@ -129,7 +122,8 @@ async fn given_authority() -> Result {
     let office = Office::new()?;
     let mut daemon = Daemon::empty(server())?;
     let (certificate, key) = files(&daemon);
-    office.write(&certificate, &key)?;
+    fs::write(&certificate, office.authority.pem())?;
+    fs::write(&key, office.authority.key().serialize_pem())?;
     let paths = [certificate.to_str().context("text")?, key.to_str().context("text")?];
     let mut bootstrap = daemon.command();
     bootstrap.args(["bootstrap", "--organization", "acme", "--token-dir"]).arg(daemon.tokens());

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -11,7 +12,7 @@ use harness::catalog::{Draft, release};
 use harness::client::reason;
 use harness::daemon::{Daemon, SOON};
 use harness::fake_executor::{FakeExecutor, Stream, success};
-use harness::parts::Part;
+use harness::parts::{Part, workspace};
 use harness::signing::Signer;
 use libtest_mimic::Trial;
 use proto::v1;
@@ -20,14 +21,16 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Status};
 
-use crate::certificates::Office;
 use crate::{Result, server, trial};
+
+/// Where it is said how replicas are set up.
+const PAGE: &str = "docs/operate/replicas.md";
 
 /// EX_CONFIG of sysexits.h.
 const BAD_CONFIGURATION: i32 = 78;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let parts = &[Part::Postgres];
+    let parts = &[Part::Postgres, Part::Openssl];
     vec![
         trial("a_request_at_one_replica_reaches_an_executor_at_another", parts, across),
         trial("the_newest_stream_wins_whichever_replica_it_is_at", parts, newest_wins),
@@ -59,7 +62,14 @@ fn join(daemon: &mut Daemon, url: &str, authority: &(PathBuf, PathBuf)) -> Resul
 fn authority() -> Result<(TempDir, (PathBuf, PathBuf))> {
     let shared = tempfile::Builder::new().prefix("novacula-authority-").tempdir()?;
     let files = (shared.path().join("authority.pem"), shared.path().join("authority.key"));
-    Office::new()?.write(&files.0, &files.1)?;
+    let page = fs::read_to_string(workspace().join(PAGE))?;
+    let lines: Vec<&str> = page.lines().filter(|line| line.starts_with("openssl ")).collect();
+    ensure!(lines.len() == 2, "{PAGE} says how an authority is made");
+    for line in lines {
+        let line = line.replace("/etc/novacula", shared.path().to_str().context("a path of text")?);
+        let made = Command::new("bash").args(["-euo", "pipefail", "-c", &line]).output()?;
+        harness::daemon::succeeded(&made).with_context(|| line.clone())?;
+    }
     Ok((shared, files))
 }
 
@@ -282,5 +292,12 @@ async fn sentences() -> Result {
         ensure!(said.contains(sentence), "{said}");
         ensure!(!said.contains(cluster::PASSWORD) && !said.contains("wrong-one"), "{said}");
     }
+    // And with a good one the commands do what they do for a data directory.
+    let mut daemon = Daemon::empty(server())?;
+    join(&mut daemon, &cluster.tls_url(), &files)?;
+    harness::daemon::succeeded(&daemon.command().arg("migrate").output()?)?;
+    daemon.bootstrap()?;
+    let told = harness::daemon::succeeded(&daemon.command().arg("after-restore").output()?)?;
+    ensure!(told.contains("API tokens that count   3"), "{told}");
     Ok(())
 }

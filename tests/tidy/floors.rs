@@ -11,7 +11,9 @@ use crate::{
 const FLOORS: &[(&str, Option<&[&str]>)] = &[
     ("domain", Some(&[])),
     ("proto", Some(&["domain"])),
-    ("store", Some(&["domain"])),
+    // tests/cluster: a throw-away PostgreSQL, which knows nothing of ours and which the store's suites need.
+    ("cluster", Some(&[])),
+    ("store", Some(&["domain", "cluster"])),
     ("server", Some(&["proto", "store", "domain"])),
     ("executor-sdk", Some(&["proto", "domain"])),
     ("agent", Some(&["executor-sdk", "domain"])),

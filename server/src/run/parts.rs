@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use domain::join::Endpoint;
-use store::postgres::PostgresStore;
+use store::postgres::{Listener, PostgresStore};
 use store::sqlite::SqliteStore;
 use store::{Observer, Store};
 
@@ -26,37 +26,44 @@ use crate::tls::config::{ApiCertificate, TlsConfigs};
 /// The database, in the data directory.
 pub const DATABASE: &str = "novacula.db";
 
+/// What is open.
+pub struct Opened {
+    /// The use cases.
+    pub app: Arc<App>,
+    /// What both listeners show and verify by.
+    pub tls: Arc<TlsConfigs>,
+    /// Hears the other replicas, when there can be any: a process that serves runs it.
+    pub listener: Option<Listener>,
+}
+
 /// Opens everything. `executor_addr` is where the executor listener is, for join tokens, when no endpoint was set.
 ///
 /// # Errors
 /// What cannot be opened, and why.
-pub async fn open(
-    config: &Config,
-    world: &World,
-    executor_addr: SocketAddr,
-) -> anyhow::Result<(Arc<App>, Arc<TlsConfigs>)> {
+pub async fn open(config: &Config, world: &World, executor_addr: SocketAddr) -> anyhow::Result<Opened> {
     let (config, world) = (config.clone(), world.clone());
-    let store = open_store(&config, &world).await?;
-    tokio::task::spawn_blocking(move || open_blocking(config, &world, executor_addr, store))
-        .await
-        .context("open the data directory")?
+    let (store, listener) = open_store(&config, &world).await?;
+    let opened = tokio::task::spawn_blocking(move || open_blocking(config, &world, executor_addr, store));
+    let (app, tls) = opened.await.context("open the data directory")??;
+    Ok(Opened { app, tls, listener })
 }
 
 /// The store comes first: a file's lock is the data directory's, and another server's authority is left alone.
-async fn open_store(config: &Config, world: &World) -> anyhow::Result<Arc<dyn Store>> {
+async fn open_store(config: &Config, world: &World) -> anyhow::Result<(Arc<dyn Store>, Option<Listener>)> {
     let observer: Observer = Arc::new(|operation, took| {
         metrics::observe(Metric::Store, &[("operation", operation)], took);
     });
     if let Some(options) = &config.database {
-        let store = PostgresStore::open(options).await.context("open the store")?;
-        return Ok(Arc::new(store.with_observer(observer)));
+        let (store, listener) = PostgresStore::open(options).await.context("open the store")?;
+        return Ok((Arc::new(store.with_observer(observer)), Some(listener)));
     }
     let (data_dir, clock) = (config.data_dir.clone(), Arc::clone(&world.clock));
     let store = tokio::task::spawn_blocking(move || {
         create_data_dir(&data_dir)?;
         SqliteStore::open(data_dir.join(DATABASE), clock).context("open the store")
     });
-    Ok(Arc::new(store.await.context("open the data directory")??.with_observer(observer)))
+    let store = store.await.context("open the data directory")??;
+    Ok((Arc::new(store.with_observer(observer)), None))
 }
 
 fn create_data_dir(data_dir: &Path) -> anyhow::Result<()> {

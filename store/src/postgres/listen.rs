@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{ExecutorUid, Generation};
-use tokio::task::AbortHandle;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, Client, Socket};
 use uuid::Uuid;
@@ -37,7 +37,16 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Changes read at once after a cut.
 const PAGE: usize = 1_000;
 
-struct Listener {
+/// Hears what other processes commit, and pushes it to this process's subscribers.
+pub struct Listener {
+    hearing: Hearing,
+    /// Listens already.
+    first: (Client, Wire),
+    /// Ends with the store.
+    closing: watch::Receiver<()>,
+}
+
+struct Hearing {
     config: tokio_postgres::Config,
     tls: Tls,
     source: Arc<Source>,
@@ -53,21 +62,6 @@ type Wire = tokio_postgres::Connection<Socket, Stream>;
 #[error("the notification {0:?} is not of the form that `tell` writes")]
 struct Garbled(String);
 
-/// Listens from now on, until the handle is aborted.
-pub(super) async fn start(options: &Options, source: Arc<Source>, feeds: Feeds) -> Result<AbortHandle, OpenError> {
-    let (config, tls) = options.listen.clone().unwrap_or_else(|| (options.config.clone(), options.tls.clone()));
-    let mut listener = Listener { config, tls, source, feeds, cursor: ChangeNumber::default() };
-    let first = listener.connect().await.map_err(|error| match error {
-        ConnectError::Engine(error) => OpenError::of_engine(error, options),
-        ConnectError::Tls(error) => OpenError::Tls(error),
-        silent @ ConnectError::Silent => {
-            OpenError::Unreachable { hosts: "the listen URL".to_owned(), source: silent.into() }
-        }
-    })?;
-    listener.cursor = change::head(&listener.source).await.map_err(OpenError::of_failure)?;
-    Ok(tokio::spawn(listener.run(first)).abort_handle())
-}
-
 /// Why there is no connection that listens.
 #[derive(Debug, thiserror::Error)]
 enum ConnectError {
@@ -79,8 +73,47 @@ enum ConnectError {
     Silent,
 }
 
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listener").field("cursor", &self.hearing.cursor).finish_non_exhaustive()
+    }
+}
+
 impl Listener {
-    async fn run(mut self, first: (Client, Wire)) {
+    /// Listens already when it answers.
+    pub(super) async fn new(
+        options: &Options,
+        source: Arc<Source>,
+        feeds: Feeds,
+        closing: watch::Receiver<()>,
+    ) -> Result<Self, OpenError> {
+        let (config, tls) = options.listen.clone().unwrap_or_else(|| (options.config.clone(), options.tls.clone()));
+        let cursor = ChangeNumber::default();
+        let mut hearing = Hearing { config, tls, source, feeds, cursor };
+        let first = hearing.connect().await.map_err(|error| match error {
+            ConnectError::Engine(error) => OpenError::of_engine(error, options),
+            ConnectError::Tls(error) => OpenError::Tls(error),
+            silent @ ConnectError::Silent => {
+                OpenError::Unreachable { hosts: "the listen URL".to_owned(), source: silent.into() }
+            }
+        })?;
+        hearing.cursor = change::head(&hearing.source).await.map_err(OpenError::of_failure)?;
+        Ok(Self { hearing, first, closing })
+    }
+
+    /// Hears until the last clone of the store is dropped.
+    pub async fn run(self) {
+        let Self { mut hearing, first, mut closing } = self;
+        tokio::select! {
+            // Nothing is ever sent: the sender is gone.
+            _ = closing.changed() => {}
+            () = hearing.listen(first) => {}
+        }
+    }
+}
+
+impl Hearing {
+    async fn listen(&mut self, first: (Client, Wire)) {
         let mut listening = Some(first);
         loop {
             if let Some((client, wire)) = listening.take() {

@@ -125,7 +125,6 @@ fn open(
     executor: ExecutorUid,
     instance: InstanceId,
 ) -> Result<SessionOpened, Failure> {
-    executor::require(tx.connection(), executor)?;
     let key = executor.to_string();
     let previous = first(tx.connection(), NEWEST, named_params! { ":executor": key }, read)?;
     let epoch = previous.as_ref().map_or(Epoch(1), |previous| previous.epoch.next());
@@ -184,6 +183,7 @@ impl SessionStore for SqliteStore {
     ) -> Result<Vec<SessionOpened>, Error> {
         let sessions = sessions.to_vec();
         self.write("session_open_batch", move |tx| {
+            sessions.iter().try_for_each(|(executor, _)| executor::require(tx.connection(), *executor))?;
             sessions.iter().map(|(executor, instance)| open(tx, replica, *executor, *instance)).collect()
         })
         .await

@@ -318,8 +318,8 @@ impl Model {
 
     fn open(&mut self, replica: u8, executors: &[u8]) -> Said {
         let mut opened = Vec::new();
+        executors.iter().try_for_each(|executor| self.require(*executor))?;
         for executor in executors {
-            self.require(*executor)?;
             let of = self.sessions.entry(*executor).or_default();
             let previous = of.iter_mut().next_back().map(|(epoch, session)| {
                 let told = (*epoch, session.end_time.is_some());

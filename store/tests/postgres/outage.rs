@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use cluster::{Cluster, Durability, Stop};
 use libtest_mimic::{Failed, Trial};
-use novacula_store::postgres::{Options, PostgresStore};
+use novacula_store::postgres::Options;
 use novacula_store::{ChangeFeed as _, Error, ExecutorStore as _, StoreClock as _};
 use tokio::time::timeout;
 
+use crate::postgres;
 use crate::world::{SOON, commit, enrol, executor, new_schema, stores, trial};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -83,7 +84,7 @@ async fn silent() -> Result<(), Failed> {
     let cluster = blocking(|| Ok(Cluster::start(Durability::Off)?)).await?;
     let options = Options::new(&cluster.socket_url())?.with_schema(&new_schema())?;
     let options = options.with_statement_timeout(Duration::from_millis(500))?;
-    let store = PostgresStore::open(&options).await?;
+    let store = postgres::serve(&options).await?;
     store.store_now().await?;
     let stopped = backends(&cluster)?;
     signal(&stopped, "STOP")?;

@@ -15,6 +15,7 @@ use novacula_store::{
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use crate::postgres;
 use crate::world::{
     SOON, attempt, commit, digest, enrolment, executor, name, options, organization, stores, trial, uid,
 };
@@ -75,7 +76,7 @@ async fn large() -> Result<(), Failed> {
     );
     // What filled the tables, and ANALYZE, scanned them.
     let before = cluster.sql(&scans)?;
-    let store = PostgresStore::open(&options(&cluster, &schema)).await?;
+    let store = postgres::serve(&options(&cluster, &schema)).await?;
     hot(&store).await?;
     drop(store);
     ended(&cluster).await?;

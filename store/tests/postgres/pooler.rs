@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use cluster::{Cluster, DATABASE, USER};
 use libtest_mimic::{Failed, Trial};
-use novacula_store::postgres::{Options, PostgresStore};
+use novacula_store::postgres::Options;
 use novacula_store::{ChangeFeed as _, ExecutorStore as _};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::postgres;
 use crate::world::{SOON, commit, enrol, executor, new_schema, prepare, trial};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -81,7 +82,7 @@ async fn pooled(cluster: Arc<Cluster>) -> Result<(), Failed> {
     .await?;
     let options = Options::new(&pooler.url())?.with_listen_url(&cluster.socket_url())?;
     let options = options.with_schema(&new_schema())?.with_pool_size(8)?;
-    let (one, two) = (PostgresStore::open(&options).await?, PostgresStore::open(&options).await?);
+    let (one, two) = (postgres::serve(&options).await?, postgres::serve(&options).await?);
     prepare(&one).await;
     let mut there = two.change_subscribe();
     // More clients than sessions behind the pooler: what hung on a session would break.

@@ -6,7 +6,7 @@ use cluster::Cluster;
 use domain::{Executor, InstanceId};
 use futures_util::FutureExt as _;
 use libtest_mimic::{Failed, Trial};
-use novacula_store::postgres::{Options, PostgresStore};
+use novacula_store::postgres::Options;
 use novacula_store::{
     AttemptStore as _, CertificateStore as _, Error, ExecutorCommit, ExecutorStore as _, JoinTokenStore as _,
     ReplicaId, SessionStore as _,
@@ -14,6 +14,7 @@ use novacula_store::{
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::postgres;
 use crate::world::{
     attempt, commit, enrol, enrolment, executor, join_token, name, new_schema, organization, prepare, stores, trial,
     uid,
@@ -148,7 +149,7 @@ async fn opposite(cluster: Arc<Cluster>) -> Result<(), Failed> {
 async fn dropped(cluster: Arc<Cluster>) -> Result<(), Failed> {
     // Told apart from the sessions of other trials.
     let url = format!("{}?application_name=dropped", cluster.socket_url());
-    let store = PostgresStore::open(&Options::new(&url)?.with_schema(&new_schema())?.with_pool_size(4)?).await?;
+    let store = postgres::serve(&Options::new(&url)?.with_schema(&new_schema())?.with_pool_size(4)?).await?;
     prepare(&store).await;
     let store = &store;
     let row = enrol(store, 1).await;

@@ -8,6 +8,7 @@ use libtest_mimic::{Failed, Trial};
 use novacula_store::StoreClock as _;
 use novacula_store::postgres::{OpenError, Options, PostgresStore};
 
+use crate::postgres;
 use crate::world::{new_schema, trial};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -22,7 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 async fn open(url: &str) -> Result<PostgresStore, OpenError> {
     let options = Options::new(url).expect("a URL").with_schema(&new_schema()).expect("a name");
-    PostgresStore::open(&options).await
+    postgres::serve(&options).await
 }
 
 async fn tls(cluster: Arc<Cluster>) -> Result<(), Failed> {

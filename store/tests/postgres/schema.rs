@@ -5,8 +5,9 @@ use std::sync::Arc;
 use cluster::Cluster;
 use libtest_mimic::{Failed, Trial};
 use novacula_store::StoreClock as _;
-use novacula_store::postgres::{OpenError, PostgresStore};
+use novacula_store::postgres::OpenError;
 
+use crate::postgres;
 use crate::world::{new_schema, options, trial};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -25,7 +26,7 @@ async fn at_once(cluster: Arc<Cluster>) -> Result<(), Failed> {
     let mut opening = tokio::task::JoinSet::new();
     for _ in 0..6 {
         let options = options(&cluster, &schema);
-        opening.spawn(async move { PostgresStore::open(&options).await });
+        opening.spawn(async move { postgres::serve(&options).await });
     }
     let mut stores = Vec::new();
     while let Some(opened) = opening.join_next().await {
@@ -36,7 +37,7 @@ async fn at_once(cluster: Arc<Cluster>) -> Result<(), Failed> {
 }
 
 async fn refusal(cluster: &Cluster, schema: &str) -> String {
-    let error = PostgresStore::open(&options(cluster, schema)).await.expect_err("refused");
+    let error = postgres::serve(&options(cluster, schema)).await.expect_err("refused");
     assert!(matches!(error, OpenError::Schema { .. }) && error.is_configuration(), "{error:?}");
     std::error::Error::source(&error).expect("why").to_string()
 }
@@ -53,7 +54,7 @@ async fn strangers(cluster: Arc<Cluster>) -> Result<(), Failed> {
 
 async fn with_step(cluster: &Cluster, oldest_build: &str) -> Result<String, Failed> {
     let schema = new_schema();
-    drop(PostgresStore::open(&options(cluster, &schema)).await?);
+    drop(postgres::serve(&options(cluster, &schema)).await?);
     cluster.sql(&format!(
         "INSERT INTO {schema}.migrations (version, name, sha256, build, oldest_build, apply_time) \
          VALUES (1000, '1000-tomorrow', 'x', '99.1.0', '{oldest_build}', now())"
@@ -70,13 +71,13 @@ async fn future(cluster: Arc<Cluster>) -> Result<(), Failed> {
 
 async fn next_release(cluster: Arc<Cluster>) -> Result<(), Failed> {
     let schema = with_step(&cluster, "1.0.0").await?;
-    PostgresStore::open(&options(&cluster, &schema)).await?.store_now().await?;
+    postgres::serve(&options(&cluster, &schema)).await?.store_now().await?;
     Ok(())
 }
 
 async fn edited(cluster: Arc<Cluster>) -> Result<(), Failed> {
     let schema = new_schema();
-    drop(PostgresStore::open(&options(&cluster, &schema)).await?);
+    drop(postgres::serve(&options(&cluster, &schema)).await?);
     cluster.sql(&format!("UPDATE {schema}.migrations SET sha256 = 'other'"))?;
     let said = refusal(&cluster, &schema).await;
     assert!(said.contains("0001-initial"), "{said}");
@@ -85,7 +86,7 @@ async fn edited(cluster: Arc<Cluster>) -> Result<(), Failed> {
 
 async fn without_create(cluster: Arc<Cluster>) -> Result<(), Failed> {
     let schema = new_schema();
-    drop(PostgresStore::open(&options(&cluster, &schema)).await?);
+    drop(postgres::serve(&options(&cluster, &schema)).await?);
     cluster.sql(&format!(
         "CREATE ROLE runner LOGIN; GRANT USAGE ON SCHEMA {schema} TO runner; \
          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO runner; \
@@ -93,6 +94,6 @@ async fn without_create(cluster: Arc<Cluster>) -> Result<(), Failed> {
     ))?;
     let url = cluster.socket_url().replace(&format!("{}@", cluster::USER), "runner@");
     let options = novacula_store::postgres::Options::new(&url)?.with_schema(&schema)?;
-    PostgresStore::open(&options).await?.store_now().await?;
+    postgres::serve(&options).await?.store_now().await?;
     Ok(())
 }

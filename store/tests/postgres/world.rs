@@ -53,7 +53,7 @@ pub(crate) async fn stores(cluster: &Cluster, n: usize) -> (Vec<PostgresStore>, 
     let schema = new_schema();
     let mut stores = Vec::new();
     for _ in 0..n {
-        stores.push(PostgresStore::open(&options(cluster, &schema)).await.expect("a store"));
+        stores.push(postgres::serve(&options(cluster, &schema)).await.expect("a store"));
     }
     prepare(&stores[0]).await;
     (stores, schema)

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use cluster::{Cluster, Durability};
 use libtest_mimic::{Completion, Failed, Trial};
+use novacula_store::postgres::{OpenError, Options, PostgresStore};
 
 static CLUSTER: RwLock<Option<Arc<Cluster>>> = RwLock::new(None);
 static STARTING: Mutex<()> = Mutex::new(());
@@ -40,4 +41,11 @@ pub(crate) fn trial(name: String, body: impl FnOnce(Arc<Cluster>) -> Result<(), 
         Ok(None) => Ok(Completion::ignored_with(cluster::Error::Missing.to_string())),
         Err(error) => Err(format!("{error}: {:?}", std::error::Error::source(&error)).into()),
     })
+}
+
+/// A store that hears the others, as a process that serves has it.
+pub(crate) async fn serve(options: &Options) -> Result<PostgresStore, OpenError> {
+    let (store, listener) = PostgresStore::open(options).await?;
+    tokio::spawn(listener.run());
+    Ok(store)
 }

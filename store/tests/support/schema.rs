@@ -7,6 +7,8 @@ use std::time::Duration;
 use cluster::Cluster;
 use novacula_store::postgres::{Options, PostgresStore};
 
+use crate::postgres;
+
 /// Where the clock of a new schema stands, in microseconds since 1970: as those of the other backends do.
 const BEGIN: i64 = 1_700_000_000_000_000;
 
@@ -24,7 +26,7 @@ pub(crate) async fn open(cluster: &Arc<Cluster>) -> (PostgresStore, Schema) {
     let name = format!("case_{}", SCHEMAS.fetch_add(1, Ordering::Relaxed));
     let options = Options::new(&cluster.socket_url()).and_then(|options| options.with_schema(&name));
     let options = options.and_then(|options| options.with_pool_size(4)).expect("good options");
-    let store = PostgresStore::open(&options).await.expect("a new schema");
+    let store = postgres::serve(&options).await.expect("a new schema");
     let schema = Schema { name, now: Mutex::new(BEGIN), cluster: Arc::clone(cluster) };
     schema.advance(Duration::ZERO).await;
     (store, schema)

@@ -77,13 +77,13 @@ impl Server {
         let config = Config::for_tests(folder.path(), "1.0.0".parse().unwrap());
         let sockets = Sockets::bind(&config).unwrap();
         let bound = sockets.bound().unwrap();
-        let (app, tls) = parts::open(&config, &world, bound.executor_addr).await.unwrap();
+        let opened = parts::open(&config, &world, bound.executor_addr).await.unwrap();
         let shutdown = CancellationToken::new();
         let (ready, is_ready) = tokio::sync::oneshot::channel();
-        let (own_app, own_shutdown) = (Arc::clone(&app), shutdown.clone());
+        let (app, own_shutdown) = (Arc::clone(&opened.app), shutdown.clone());
         let task = tokio::spawn(async move {
             let ready = |_| ready.send(()).unwrap();
-            serve(&world, &config, sockets, &own_app, &tls, own_shutdown, ready).await
+            serve(&world, &config, sockets, opened, own_shutdown, ready).await
         });
         is_ready.await.unwrap();
         let server = Self { app, bound, clock, shutdown, task, _folder: folder };
