@@ -72,7 +72,7 @@ struct Scene {
     host: Arc<Host>,
     shutdown: CancellationToken,
     running: JoinHandle<std::result::Result<driver::End, driver::Error>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Host {
@@ -126,7 +126,7 @@ impl Scene {
         let options = Options { journal, credentials: CredentialStore::new(folder.path()), downloads, status: None };
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(driver::run(Arc::clone(&host), options, shutdown.clone()));
-        let scene = Self { plane, host, shutdown, running, _folder: folder };
+        let scene = Self { plane, host, shutdown, running, folder };
         // Its session is open a moment before its first hello is written.
         let look = || async {
             let seen = scene.plane.executor("web-1").await?;
@@ -168,7 +168,12 @@ impl Scene {
     /// The offer is refused for `code`, in words that say `says`, and nothing else happens.
     async fn refuses(self, offer: Offer, code: ErrorCode, says: &str) -> Result {
         let attempt = self.offer(offer).await?;
-        let look = || async { Ok(self.plane.attempt(&attempt).await?.refused) };
+        self.refused(&attempt, code, says).await
+    }
+
+    /// What was asked for is refused so.
+    async fn refused(self, attempt: &domain::Attempt, code: ErrorCode, says: &str) -> Result {
+        let look = || async { Ok(self.plane.attempt(attempt).await?.refused) };
         let refused = self.plane.until("the refusal", look, Option::is_some).await?.context("a report")?;
         let Report { outcome, error_code, ref message, ref running_version, .. } = refused;
         ensure!((outcome, error_code) == (Outcome::Refused, Some(code)), "{refused:?}");
@@ -285,13 +290,14 @@ async fn local_network() -> Result {
 
 /// The floor that this host has confirmed is its own, whatever the control plane says.
 async fn below_floor() -> Result {
-    let scene = Scene::start().await?;
+    let mut scene = Scene::start().await?;
     scene.shutdown.cancel();
-    let Scene { plane, host, running, _folder: folder, .. } = scene;
-    running.await??;
-    host.journal.update(Duration::from_secs(5), |state| state.floor = Some(version("1.9.0")))?;
-    let shutdown = CancellationToken::new();
-    let running = tokio::spawn(driver::run(Arc::clone(&host), Options::new(folder.path()), shutdown.clone()));
-    let scene = Scene { plane, host, shutdown, running, _folder: folder };
-    scene.refuses(commented(&line())?, ErrorCode::BelowFloor, "1.9.0").await
+    (&mut scene.running).await??;
+    // Asked for before the host says what it has confirmed: a control plane that knows would refuse the person.
+    let attempt = scene.offer(commented(&line())?).await?;
+    scene.host.journal.update(Duration::from_secs(5), |state| state.floor = Some(version("1.9.0")))?;
+    scene.shutdown = CancellationToken::new();
+    let options = Options::new(scene.folder.path());
+    scene.running = tokio::spawn(driver::run(Arc::clone(&scene.host), options, scene.shutdown.clone()));
+    scene.refused(&attempt, ErrorCode::BelowFloor, "1.9.0").await
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
@@ -48,7 +49,7 @@ impl Pooler {
             command.args(["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]);
         }
         let log = fs::File::create(folder.path().join("log"))?;
-        command.arg("pgbouncer").arg(folder.path().join("pgbouncer.ini"));
+        command.arg(program()).arg(folder.path().join("pgbouncer.ini"));
         let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
         Ok(Self { child, folder, port })
     }
@@ -57,6 +58,12 @@ impl Pooler {
         let folder = self.folder.path().display().to_string().replace('/', "%2F");
         format!("postgres://{USER}@{folder}:{}/{DATABASE}", self.port)
     }
+}
+
+/// Debian keeps it where an ordinary user's PATH does not look.
+fn program() -> &'static str {
+    const DEBIAN: &str = "/usr/sbin/pgbouncer";
+    if Path::new(DEBIAN).is_file() { DEBIAN } else { "pgbouncer" }
 }
 
 impl Drop for Pooler {
@@ -68,7 +75,7 @@ impl Drop for Pooler {
 }
 
 async fn pooled(cluster: Arc<Cluster>) -> Result<(), Failed> {
-    let found = Command::new("pgbouncer").arg("--version").output().is_ok_and(|output| output.status.success());
+    let found = Command::new(program()).arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {
         return Err("PgBouncer is missing: apt-get install pgbouncer".into());
     }
