@@ -8,6 +8,7 @@ use domain::attempt::request::Replace;
 use domain::sync::{Inventory, Node, Request};
 use libtest_mimic::Trial;
 use proto::v1;
+use store::EventRow;
 
 use crate::fake::{Fake, Stream};
 use crate::plane::{Knobs, Plane, names};
@@ -99,7 +100,15 @@ async fn flood() -> Result {
             break;
         }
     }
-    ensure!(stream.closed().await? == "RATE_LIMITED");
+    // One who is still talking when the connection goes may lose the last word; the feed has it whatever he hears.
+    if let Ok(why) = stream.closed().await {
+        ensure!(why == "RATE_LIMITED", "{why}");
+    }
+    let flooded = |rows: &Vec<EventRow>| {
+        let why = |row: &EventRow| row.details.get("reason").is_some_and(|reason| reason == "flood");
+        rows.iter().filter(|row| why(row)).count() == 1
+    };
+    plane.until("the flood in the feed", || plane.feed("executor.disconnected"), flooded).await?;
     unhurt(&plane, &mut good).await
 }
 
