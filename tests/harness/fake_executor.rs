@@ -232,6 +232,16 @@ impl Stream {
         self.say(Say::Heartbeat(v1::Heartbeat { generation })).await
     }
 
+    /// Waits for the answer to a sign of life. The first one is answered when the beginning of the session is over, which is
+    /// after `welcome`: what is desired is read in between.
+    ///
+    /// # Errors
+    /// As [`Self::until`].
+    pub async fn heartbeat(&mut self) -> Result<()> {
+        self.acknowledge(0).await?;
+        self.until("the answer to a heartbeat", |word| matches!(word, Hear::HeartbeatAck(_))).await.map(|_| ())
+    }
+
     /// Downloads, verifies, and asks for leave.
     ///
     /// # Errors

@@ -242,13 +242,14 @@ async fn database_away() -> Result {
     let mut replicas = Replicas::start(2).await?;
     let mut executor = replicas.enrol(0, "web-1").await?;
     let mut stream = replicas.connect(&mut executor, 1).await?;
+    stream.heartbeat().await?;
     let mut cluster = replicas.cluster;
     cluster = tokio::task::spawn_blocking(move || cluster.stop(Stop::Fast).map(|()| cluster)).await??;
     let refused = refused(&replicas.daemons[0], executor.name()).await?;
     ensure!(refused.code() == Code::Unavailable, "{refused:?}");
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(3) {
-        stream.acknowledge(0).await.context("the stream was closed")?;
+        stream.heartbeat().await?;
         sleep(Duration::from_millis(200)).await;
     }
     cluster = tokio::task::spawn_blocking(move || cluster.run().map(|()| cluster)).await??;
