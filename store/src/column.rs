@@ -4,16 +4,17 @@
 //! A word that only describes (an error code, a stage, a reason) and that this build does not know becomes "other" or
 //! nothing, so that the release before can still list attempts that the release after wrote. A word that decides is an error.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use domain::attempt::{Ending, ErrorCode, Outcome, OutcomeSource, Report, Stage};
 use domain::executor::State;
 use domain::release::{Location, Status};
-use domain::{Actor, Artifact, Hold, Reason, Sha256, Timestamp, Version};
+use domain::{Actor, Artifact, Event, Hold, Reason, Sha256, Timestamp, Version};
 use serde::{Deserialize, Serialize};
 
-use crate::mapping::Cause;
+use crate::error::Error;
+use crate::mapping::{Cause, Defect};
 
 /// Most names of system jobs that are remembered; this build has a handful, and a file that holds more is not ours.
 const SYSTEM_NAMES_MAX: usize = 256;
@@ -28,6 +29,27 @@ pub(crate) struct Unknown {
 
 fn unknown(what: &'static str, value: &str) -> Cause {
     Box::new(Unknown { what, value: value.chars().take(80).collect() })
+}
+
+/// A page's or a batch's limit as engines count.
+pub(crate) fn limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// A counter as engines keep it. 63 bits are more than any honest counter needs, so a greater one is refused, not cut.
+pub(crate) fn integer(noun: &'static str, key: impl ToString, column: &'static str, value: u64) -> Result<i64, Error> {
+    let range = |_| Error::Corrupt { noun, key: key.to_string(), source: Box::new(Defect::Range { column, value }) };
+    i64::try_from(value).map_err(range)
+}
+
+/// Whole values that are written as JSON.
+pub(crate) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("maps with text keys, lists, text and numbers always have a JSON form")
+}
+
+/// An event's facts.
+pub(crate) fn details(event: &Event) -> BTreeMap<&str, &str> {
+    event.details.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
 /// `tokens/x`, `executors/<uid>`, `system/<job>` or `console`.

@@ -38,6 +38,10 @@ pub mod token;
 
 mod column;
 
+mod failure;
+
+mod feeds;
+
 mod mapping;
 
 pub mod sqlite;

@@ -56,16 +56,16 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use domain::Timestamp;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio_postgres::Row;
 
-use crate::change::Change;
 use crate::clock::StoreClock;
 use crate::error::Error;
+use crate::feeds::{Feeds, Told};
 use crate::mapping::Columns as _;
 use crate::observe::Observer;
 
-use self::connection::{Connection, Source, Told};
+use self::connection::{Connection, Source};
 use self::failure::Failure;
 use self::row::RowColumns;
 use self::statement::Value;
@@ -73,9 +73,6 @@ use self::statement::Value;
 pub use self::listen::Listener;
 pub use self::open::OpenError;
 pub use self::options::{Options, OptionsError};
-
-/// Changes that a slow subscriber may be behind before it has to heal by number: a fan-out to a large fleet fits.
-const CHANGES_KEPT: usize = 16 * 1024;
 
 /// How often a transaction that lost a conflict is run again before its caller is told that the store is too busy.
 const AGAIN_MAX: u32 = 5;
@@ -95,13 +92,6 @@ struct Inner {
     feeds: Feeds,
     /// The listener ends when this is dropped.
     _open: watch::Sender<()>,
-}
-
-/// Where committed writes are told, this process's and others'.
-#[derive(Clone, Debug)]
-struct Feeds {
-    changes: broadcast::Sender<Change>,
-    event_head: watch::Sender<u64>,
 }
 
 /// Runs `$work` in a transaction and commits it, again from its beginning when it lost a conflict.
@@ -151,10 +141,8 @@ impl PostgresStore {
     /// One sentence for each thing that an operator can mend: [`OpenError`].
     pub async fn open(options: &Options) -> Result<(Self, Listener), OpenError> {
         let source = Arc::new(open::open(options).await?);
-        let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let head = event::newest(&source).await.map_err(OpenError::of_failure)?;
-        let (event_head, _) = watch::channel(head);
-        let feeds = Feeds { changes, event_head };
+        let feeds = Feeds::new(head);
         let (open, closing) = watch::channel(());
         let listener = Listener::new(options, Arc::clone(&source), feeds.clone(), closing).await?;
         Ok((Self { inner: Arc::new(Inner { source, feeds, _open: open }), observer: None }, listener))
@@ -238,20 +226,6 @@ impl PostgresStore {
             observer(operation, begin.elapsed());
         }
         result.map_err(|failure| failure.into_error(operation))
-    }
-}
-
-impl Feeds {
-    fn push(&self, told: &Told) {
-        for change in &told.changes {
-            // Nobody listening is no error.
-            drop(self.changes.send(*change));
-        }
-        self.event_head.send_if_modified(|head| {
-            let newer = told.last_event > *head;
-            *head = told.last_event.max(*head);
-            newer
-        });
     }
 }
 

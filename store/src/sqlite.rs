@@ -60,21 +60,17 @@ use std::time::Instant;
 use async_trait::async_trait;
 use domain::Timestamp;
 use rusqlite::Connection;
-use tokio::sync::{broadcast, watch};
 
-use crate::change::Change;
 use crate::clock::{Clock, StoreClock};
 use crate::error::Error;
+use crate::feeds::Feeds;
 use crate::observe::Observer;
 
 use self::failure::Failure;
 use self::lock::Lock;
 use self::reader::{READERS, Readers};
 use self::write_tx::WriteTx;
-use self::writer::{Feeds, Writer};
-
-/// Changes that a slow subscriber may be behind before it has to heal by number: a fan-out to a large fleet fits.
-const CHANGES_KEPT: usize = 16 * 1024;
+use self::writer::Writer;
 
 /// The embedded store. Cheap to clone; the file is closed and its lock given up when the last clone is dropped.
 #[derive(Clone)]
@@ -88,8 +84,7 @@ struct Inner {
     readers: Readers,
     writer: Writer,
     clock: Arc<dyn Clock>,
-    changes: broadcast::Sender<Change>,
-    event_head: watch::Sender<u64>,
+    feeds: Feeds,
     path: PathBuf,
     _lock: Lock,
 }
@@ -118,11 +113,10 @@ impl SqliteStore {
         let head = event::newest(&writer).map_err(|failure| failure.into_error("store_open"))?;
         let readers = (0..READERS).map(|_| connection::open_reader(path)).collect::<Result<Vec<_>, _>>();
         let readers = Readers::new(readers.map_err(|error| open_error(path, error))?);
-        let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        let (event_head, _) = watch::channel(head);
-        let feeds = Feeds { changes: changes.clone(), event_head: event_head.clone() };
-        let writer = Writer::start(writer, Arc::clone(&clock), feeds).map_err(|error| unavailable(error.into()))?;
-        let inner = Inner { readers, writer, clock, changes, event_head, path: path.to_owned(), _lock: lock };
+        let feeds = Feeds::new(head);
+        let writer =
+            Writer::start(writer, Arc::clone(&clock), feeds.clone()).map_err(|error| unavailable(error.into()))?;
+        let inner = Inner { readers, writer, clock, feeds, path: path.to_owned(), _lock: lock };
         Ok(Self { inner: Arc::new(inner), observer: None })
     }
 

@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use super::connection::Connection;
 use super::failure::Failure;
-use super::row::{RowColumns, integer, limit};
+use super::row::RowColumns;
 use super::statement::{Json, params};
 use super::{PostgresStore, request, transact};
-use crate::column::{EndingShape, ReportShape, actor_text};
+use crate::column::{EndingShape, ReportShape, actor_text, integer, limit};
 use crate::error::Error;
 use crate::executor::{AttemptStore, AttemptWrite};
 use crate::mapping::{self, Columns as _};

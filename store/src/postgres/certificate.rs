@@ -6,10 +6,11 @@ use tokio_postgres::Row;
 
 use super::connection::{Connection, Tx};
 use super::failure::Failure;
-use super::row::{RowColumns, limit};
+use super::row::RowColumns;
 use super::statement::params;
 use super::{PostgresStore, enrolment, executor, transact};
 use crate::certificate::{CertificateRecord, CertificateStore, Enrolled, EnrolmentCommit};
+use crate::column::limit;
 use crate::error::Error;
 use crate::mapping;
 

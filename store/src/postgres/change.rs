@@ -8,9 +8,10 @@ use tokio::sync::broadcast;
 use super::PostgresStore;
 use super::connection::{Connection, Source};
 use super::failure::Failure;
-use super::row::{RowColumns, limit};
+use super::row::RowColumns;
 use super::statement::params;
 use crate::change::{Change, ChangeFeed, ChangeNumber};
+use crate::column::limit;
 use crate::error::Error;
 use crate::mapping::{self, Columns as _};
 
@@ -49,7 +50,7 @@ pub(super) async fn list_since(
 #[async_trait]
 impl ChangeFeed for PostgresStore {
     fn change_subscribe(&self) -> broadcast::Receiver<Change> {
-        self.inner.feeds.changes.subscribe()
+        self.inner.feeds.changes()
     }
 
     async fn change_head(&self) -> Result<ChangeNumber, Error> {

@@ -53,17 +53,14 @@ pub(super) async fn commit_each_in_tx(
     let mut results = Vec::with_capacity(commits.len());
     for commit in commits {
         let part = tx.begin_part().await?;
-        let result = commit_in_tx(tx, commit).await;
-        // The server's failures are not about one decision: nothing of the batch is written.
-        if let Err(engine @ (Failure::Engine(_) | Failure::Away(_))) = result {
-            return Err(engine);
-        }
-        tx.end_part(part, &result).await?;
-        results.push(match result {
+        let result = match commit_in_tx(tx, commit).await {
             Ok(index) => Ok(index),
             Err(Failure::Told(refusal)) => Err(refusal),
+            // The server's failures are not about one decision: nothing of the batch is written.
             Err(engine) => return Err(engine),
-        });
+        };
+        tx.end_part(part, &result).await?;
+        results.push(result);
     }
     Ok(results)
 }

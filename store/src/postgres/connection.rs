@@ -19,11 +19,12 @@ use futures_util::{FutureExt as _, TryStreamExt as _, future};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::failure::{Away, Failure};
+use super::failure::{Away, Engine, Failure};
 use super::statement::{Json, Statements, Value, params};
 use crate::change::{Change, ChangeNumber};
-use crate::column::actor_text;
+use crate::column::{actor_text, details};
 use crate::error::Error;
+use crate::feeds::Told;
 
 const TELL: &str = "
 SELECT numbers, last_event
@@ -65,16 +66,7 @@ pub(super) struct Tx {
     events: Vec<Event>,
 }
 
-/// What a commit is told to everybody with.
-#[derive(Debug, Default)]
-pub(super) struct Told {
-    /// In the order that [`Tx::change`] was called.
-    pub(super) changes: Vec<Change>,
-    /// The newest event; 0: none was written.
-    pub(super) last_event: u64,
-}
-
-/// Where a change of this transaction will be in [`Told::changes`].
+/// Where a change of this transaction will be in what it is told with.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ChangeIndex(usize);
 
@@ -125,14 +117,14 @@ impl Connection {
                 rows.push(row);
             }
             let n_rows = stream.rows_affected().unwrap_or_default();
-            Ok((rows, n_rows))
+            Ok::<_, tokio_postgres::Error>((rows, n_rows))
         })
         .await?
-        .map_err(Failure::Engine)
+        .map_err(Failure::from)
     }
 
     async fn batch(&self, sql: &str) -> Result<(), Failure> {
-        self.answered(self.object().batch_execute(sql)).await?.map_err(Failure::Engine)
+        self.answered(self.object().batch_execute(sql)).await?.map_err(Failure::from)
     }
 
     /// Waits for an answer as long as an answer may take.
@@ -206,11 +198,7 @@ impl Tx {
     }
 
     /// Ends a part: kept, or undone.
-    pub(super) async fn end_part<T>(
-        &mut self,
-        began: (usize, usize),
-        result: &Result<T, Failure>,
-    ) -> Result<(), Failure> {
+    pub(super) async fn end_part<T, E>(&mut self, began: (usize, usize), result: &Result<T, E>) -> Result<(), Failure> {
         if result.is_ok() {
             return self.connection.batch(RELEASE).await;
         }
@@ -256,8 +244,8 @@ impl Tx {
     /// A connection that broke while COMMIT was under way leaves it open whether it was written.
     fn in_doubt(&self, failure: Failure) -> Failure {
         match failure {
-            Failure::Engine(error) if error.code().is_none() => Away::InDoubt(error.into()).into(),
-            Failure::Away(away) => Away::InDoubt(away.into()).into(),
+            Failure::Engine(Engine::Said(error)) if error.code().is_none() => Away::InDoubt(error.into()).into(),
+            Failure::Engine(Engine::Away(away)) => Away::InDoubt(away.into()).into(),
             told => told,
         }
     }
@@ -278,11 +266,6 @@ impl Drop for Tx {
 }
 
 fn tell_params(origin: Uuid, changes: &[(ExecutorUid, Generation)], events: &[Event]) -> Vec<(&'static str, Value)> {
-    let details = events.iter().map(|event| {
-        let details: std::collections::BTreeMap<&str, &str> =
-            event.details.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        Json::of(&details)
-    });
     let organizations = events.iter().map(|event| event.organization.as_ref().map(ToString::to_string));
     Vec::from(params! {
         "origin": origin,
@@ -294,15 +277,15 @@ fn tell_params(origin: Uuid, changes: &[(ExecutorUid, Generation)], events: &[Ev
         "targets": events.iter().map(|event| event.target.clone()).collect::<Vec<_>>(),
         "organizations": organizations.collect::<Vec<_>>(),
         "times": events.iter().map(|event| event.time).collect::<Vec<_>>(),
-        "details": details.collect::<Vec<_>>(),
+        "details": events.iter().map(|event| Json::of(&details(event))).collect::<Vec<_>>(),
     })
 }
 
-// === impl Told ===
+// === impl ChangeIndex ===
 
-impl Told {
-    /// The number that a change was given.
-    pub(super) fn number(&self, index: ChangeIndex) -> ChangeNumber {
-        self.changes.get(index.0).map_or(ChangeNumber::default(), |change| change.number)
+impl ChangeIndex {
+    /// The number that the change was given.
+    pub(super) fn number(self, told: &Told) -> ChangeNumber {
+        told.changes.get(self.0).map_or(ChangeNumber::default(), |change| change.number)
     }
 }

@@ -12,9 +12,10 @@ use tokio_postgres::Row;
 
 use super::connection::{Connection, Source, Tx};
 use super::failure::Failure;
-use super::row::{RowColumns, limit};
+use super::row::RowColumns;
 use super::statement::params;
 use super::{PostgresStore, transact};
+use crate::column::limit;
 use crate::error::Error;
 use crate::event::{EventQuery, EventRow, EventStore};
 use crate::mapping::{self, Columns as _};
@@ -130,7 +131,7 @@ impl EventStore for PostgresStore {
     }
 
     fn event_head(&self) -> watch::Receiver<u64> {
-        self.inner.feeds.event_head.subscribe()
+        self.inner.feeds.event_head()
     }
 
     async fn event_prune(&self, older_than: Timestamp, at_most: usize) -> Result<usize, Error> {

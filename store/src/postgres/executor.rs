@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use super::connection::{Connection, Tx};
 use super::failure::Failure;
-use super::row::{RowColumns, integer, limit};
+use super::row::RowColumns;
 use super::statement::{Json, Value, params};
 use super::{PostgresStore, commit, transact};
-use crate::column::{HoldShape, state_word};
+use crate::column::{HoldShape, integer, limit, state_word};
 use crate::error::Error;
 use crate::executor::{Committed, ExecutorCommit, ExecutorQuery, ExecutorStore};
 use crate::mapping::{self, Columns as _};
@@ -292,7 +292,7 @@ impl ExecutorStore for PostgresStore {
 
     async fn executor_commit(&self, commit: ExecutorCommit) -> Result<Committed, Error> {
         let committed = transact!(self, "executor_commit", |tx| commit::commit_in_tx(tx, &commit));
-        committed.map(|(index, told)| Committed { change: told.number(index) })
+        committed.map(|(index, told)| Committed { change: index.number(&told) })
     }
 
     async fn executor_commit_batch(
@@ -302,7 +302,7 @@ impl ExecutorStore for PostgresStore {
         let each = transact!(self, "executor_commit_batch", |tx| commit::commit_each_in_tx(tx, &commits));
         each.map(|(each, told)| {
             let each = each.into_iter();
-            each.map(|one| one.map(|index| Committed { change: told.number(index) })).collect()
+            each.map(|one| one.map(|index| Committed { change: index.number(&told) })).collect()
         })
     }
 }

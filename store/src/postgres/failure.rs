@@ -6,15 +6,17 @@
 use tokio_postgres::error::SqlState;
 
 use crate::error::Error;
+use crate::failure;
 
 /// Why a step inside a transaction failed.
+pub(super) type Failure = failure::Failure<Engine>;
+
+/// What the engine has against it.
 #[derive(Debug)]
-pub(super) enum Failure {
-    /// The store's own answer.
-    Told(Error),
-    /// The server's, or the connection's.
-    Engine(tokio_postgres::Error),
-    /// No connection could be had, or no answer came in time.
+pub(super) enum Engine {
+    /// The server's word, or the connection's.
+    Said(tokio_postgres::Error),
+    /// No word was heard.
     Away(Away),
 }
 
@@ -31,48 +33,22 @@ pub(super) enum Away {
     InDoubt(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Told(error)
-    }
-}
-
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
-        Self::Engine(error)
+        Self::Engine(Engine::Said(error))
     }
 }
 
 impl From<Away> for Failure {
     fn from(away: Away) -> Self {
-        Self::Away(away)
+        Self::Engine(Engine::Away(away))
     }
 }
 
 impl Failure {
-    pub(super) fn stale(noun: &'static str, key: impl ToString) -> Self {
-        Self::Told(Error::Stale { noun, key: key.to_string() })
-    }
-
-    pub(super) fn exists(noun: &'static str, key: impl ToString) -> Self {
-        Self::Told(Error::Exists { noun, key: key.to_string() })
-    }
-
-    pub(super) fn missing(noun: &'static str, key: impl ToString) -> Self {
-        Self::Told(Error::Missing { noun, key: key.to_string() })
-    }
-
-    pub(super) fn corrupt(
-        noun: &'static str,
-        key: impl ToString,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
-        Self::Told(Error::Corrupt { noun, key: key.to_string(), source: source.into() })
-    }
-
     /// Whether the same transaction, run again from its beginning, may well succeed.
     pub(super) fn is_conflict(&self) -> bool {
-        matches!(self, Self::Engine(error) if matches!(
+        matches!(self, Self::Engine(Engine::Said(error)) if matches!(
             error.code(),
             Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED)
         ))
@@ -80,13 +56,13 @@ impl Failure {
 
     /// Whether what the row refers to does not exist.
     pub(super) fn is_dangling(&self) -> bool {
-        matches!(self, Self::Engine(error) if error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION))
+        matches!(self, Self::Engine(Engine::Said(error)) if error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION))
     }
 
     /// Names the row in an error of the server that is the row's fault: a constraint or a trigger refused it.
     pub(super) fn of_row(self, noun: &'static str, key: impl ToString) -> Self {
         match self {
-            Self::Engine(error) if is_refusal(&error) => {
+            Self::Engine(Engine::Said(error)) if is_refusal(&error) => {
                 tracing::error!(noun, key = key.to_string(), error = %error, "the store refused a row that breaks its rules");
                 Self::corrupt(noun, key, error)
             }
@@ -98,8 +74,8 @@ impl Failure {
     pub(super) fn into_error(self, operation: &'static str) -> Error {
         match self {
             Self::Told(error) => error,
-            Self::Engine(source) => engine_error(source, operation),
-            Self::Away(away) => Error::Unavailable { operation, source: Box::new(away) },
+            Self::Engine(Engine::Said(source)) => engine_error(source, operation),
+            Self::Engine(Engine::Away(away)) => Error::Unavailable { operation, source: Box::new(away) },
         }
     }
 }

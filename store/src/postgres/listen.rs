@@ -20,13 +20,14 @@ use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, Client, Socket};
 use uuid::Uuid;
 
-use super::connection::{Source, Told};
+use super::connection::Source;
 use super::failure::Failure;
 use super::open::OpenError;
 use super::options::{Options, Tls};
 use super::tls::{Connector, Stream};
-use super::{Feeds, change, event};
+use super::{change, event};
 use crate::change::{Change, ChangeNumber};
+use crate::feeds::{Feeds, Told};
 
 /// How long LISTEN may take.
 const DEADLINE: Duration = Duration::from_secs(5);

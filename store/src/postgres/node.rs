@@ -8,9 +8,10 @@ use tokio_postgres::Row;
 
 use super::connection::{Connection, Tx};
 use super::failure::Failure;
-use super::row::{RowColumns, limit};
+use super::row::RowColumns;
 use super::statement::params;
 use super::{PostgresStore, transact};
+use crate::column::limit;
 use crate::error::Error;
 use crate::mapping;
 use crate::node::{NODES_MAX, NodeChange, NodeRecord, NodeStore};

@@ -7,10 +7,10 @@ use tokio_postgres::Row;
 
 use super::connection::{Connection, Tx};
 use super::failure::Failure;
-use super::row::{RowColumns, integer};
+use super::row::RowColumns;
 use super::statement::{Json, params};
 use super::{PostgresStore, transact};
-use crate::column::{ArtifactShape, status_parse};
+use crate::column::{ArtifactShape, integer, status_parse};
 use crate::error::Error;
 use crate::mapping::{self, Columns as _};
 use crate::release::ReleaseStore;

@@ -8,9 +8,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 use uuid::Uuid;
 
-use super::failure::Failure;
 use super::statement::EPOCH_2000;
-use crate::mapping::{Cause, Columns, Defect};
+use crate::mapping::{Cause, Columns};
 
 /// A row being read. The first column is its key.
 pub(super) struct RowColumns<'r> {
@@ -99,19 +98,4 @@ impl<'a> FromSql<'a> for Json {
     fn accepts(ty: &Type) -> bool {
         [Type::JSON, Type::JSONB].contains(ty)
     }
-}
-
-/// A page's or a batch's limit as PostgreSQL counts.
-pub(super) fn limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-/// A counter as the store keeps it. 63 bits are more than any honest counter needs, so a greater one is refused, not cut.
-pub(super) fn integer(
-    noun: &'static str,
-    key: impl ToString,
-    column: &'static str,
-    value: u64,
-) -> Result<i64, Failure> {
-    i64::try_from(value).map_err(|_| Failure::corrupt(noun, key, Defect::Range { column, value }))
 }

@@ -14,9 +14,10 @@ use uuid::Uuid;
 
 use super::connection::{Connection, Tx};
 use super::failure::Failure;
-use super::row::{RowColumns, integer, limit};
+use super::row::RowColumns;
 use super::statement::params;
 use super::{PostgresStore, executor, transact};
+use crate::column::{integer, limit};
 use crate::error::Error;
 use crate::mapping::{self, Columns as _};
 use crate::session::{Presence, ReplicaId, SessionOpened, SessionRow, SessionStore};

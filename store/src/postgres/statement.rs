@@ -16,6 +16,8 @@ use serde::Serialize;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
+use crate::column;
+
 /// The name that statements and migrations are written with.
 pub(super) const SCHEMA: &str = "novacula";
 
@@ -178,9 +180,7 @@ impl From<Vec<Option<String>>> for Value {
 impl Json {
     /// The document of a whole value.
     pub(super) fn of(value: &impl Serialize) -> Self {
-        Self(
-            serde_json::to_string(value).expect("maps with text keys, lists, text and numbers always have a JSON form"),
-        )
+        Self(column::json(value))
     }
 }
 

@@ -6,9 +6,10 @@ use tokio_postgres::Row;
 
 use super::connection::Tx;
 use super::failure::Failure;
-use super::row::{RowColumns, limit};
+use super::row::RowColumns;
 use super::statement::params;
 use super::{PostgresStore, transact};
+use crate::column::limit;
 use crate::error::Error;
 use crate::mapping;
 use crate::page::Page;

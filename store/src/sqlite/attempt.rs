@@ -5,9 +5,9 @@ use domain::{Attempt, AttemptId, ExecutorUid, OrganizationId, ReleaseId, Request
 use rusqlite::{Connection, Row, named_params};
 
 use super::failure::Failure;
-use super::row::{RowColumns, all, first, integer, json, keys, limit, micros, write};
+use super::row::{RowColumns, all, first, keys, micros, write};
 use super::{SqliteStore, request};
-use crate::column::{EndingShape, ReportShape, actor_text};
+use crate::column::{EndingShape, ReportShape, actor_text, integer, json, limit};
 use crate::error::Error;
 use crate::executor::{AttemptStore, AttemptWrite};
 use crate::mapping;

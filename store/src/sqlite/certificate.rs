@@ -5,9 +5,10 @@ use domain::{Event, ExecutorUid, JoinTokenId, Sha256, Timestamp};
 use rusqlite::{Connection, Row, named_params};
 
 use super::failure::{Failure, is_dangling, is_duplicate};
-use super::row::{RowColumns, first, limit, micros, write};
+use super::row::{RowColumns, first, micros, write};
 use super::{SqliteStore, enrolment, event, executor};
 use crate::certificate::{CertificateRecord, CertificateStore, Enrolled, EnrolmentCommit};
+use crate::column::limit;
 use crate::error::Error;
 use crate::mapping;
 

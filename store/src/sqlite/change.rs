@@ -7,8 +7,9 @@ use tokio::sync::broadcast;
 
 use super::SqliteStore;
 use super::failure::Failure;
-use super::row::{RowColumns, all, first, limit};
+use super::row::{RowColumns, all, first};
 use crate::change::{Change, ChangeFeed, ChangeNumber};
+use crate::column::limit;
 use crate::error::Error;
 use crate::mapping;
 use crate::mapping::Columns as _;
@@ -32,7 +33,7 @@ fn read(row: &Row<'_>) -> Result<Change, Failure> {
 #[async_trait]
 impl ChangeFeed for SqliteStore {
     fn change_subscribe(&self) -> broadcast::Receiver<Change> {
-        self.inner.changes.subscribe()
+        self.inner.feeds.changes()
     }
 
     async fn change_head(&self) -> Result<ChangeNumber, Error> {

@@ -5,10 +5,11 @@ use rusqlite::{Connection, named_params};
 
 use super::commit::write_attempt;
 use super::failure::{Failure, is_dangling, is_duplicate, refused_row};
-use super::row::{RowColumns, first, integer, write};
+use super::row::{RowColumns, first, write};
 use super::write_tx::WriteTx;
 use super::{certificate, event, executor, join_token, node, session};
 use crate::certificate::EnrolmentCommit;
+use crate::column::integer;
 use crate::mapping::Columns as _;
 
 const DELETE_REPLACED: &str = "

@@ -4,8 +4,6 @@
 //! Lists walk an index in order of number: of the organization, or of the target within it. `kinds` filters the rows of that
 //! walk.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use domain::{Event, Timestamp};
 use rusqlite::{Connection, Row, named_params};
@@ -13,9 +11,9 @@ use tokio::sync::watch;
 
 use super::SqliteStore;
 use super::failure::Failure;
-use super::row::{RowColumns, all, first, json, limit, write};
+use super::row::{RowColumns, all, first, write};
 use super::write_tx::WriteTx;
-use crate::column::actor_text;
+use crate::column::{actor_text, details, json, limit};
 use crate::error::Error;
 use crate::event::{EventQuery, EventRow, EventStore};
 use crate::mapping;
@@ -118,14 +116,13 @@ fn read(row: &Row<'_>) -> Result<EventRow, Failure> {
 /// Writes events with what they tell about.
 pub(super) fn insert_in_tx(tx: &WriteTx<'_>, events: &[Event]) -> Result<(), Failure> {
     for event in events {
-        let details: BTreeMap<&str, &str> = event.details.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let params = named_params! {
             ":kind": event.kind.as_str(),
             ":actor": actor_text(&event.actor),
             ":target": event.target,
             ":organization": event.organization.as_ref().map(|organization| organization.as_str()),
             ":time": event.time.as_micros(),
-            ":details": json(&details),
+            ":details": json(&details(event)),
         };
         let sequence = first(tx.connection(), INSERT, params, |row| Ok(row.get::<_, i64>(0)?))?.unwrap_or_default();
         tx.event_head(u64::try_from(sequence).unwrap_or_default());
@@ -180,7 +177,7 @@ impl EventStore for SqliteStore {
     }
 
     fn event_head(&self) -> watch::Receiver<u64> {
-        self.inner.event_head.subscribe()
+        self.inner.feeds.event_head()
     }
 
     async fn event_prune(&self, older_than: Timestamp, at_most: usize) -> Result<usize, Error> {

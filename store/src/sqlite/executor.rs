@@ -9,10 +9,10 @@ use domain::{Channel, Executor, ExecutorId, ExecutorName, ExecutorUid, Kind, Org
 use rusqlite::{Connection, Row, named_params};
 
 use super::failure::Failure;
-use super::row::{RowColumns, all, first, integer, json, keys, limit, micros, write};
+use super::row::{RowColumns, all, first, keys, micros, write};
 use super::{SqliteStore, commit};
 use crate::change::ChangeNumber;
-use crate::column::{HoldShape, state_word};
+use crate::column::{HoldShape, integer, json, limit, state_word};
 use crate::error::Error;
 use crate::executor::{Committed, ExecutorCommit, ExecutorQuery, ExecutorStore};
 use crate::mapping;

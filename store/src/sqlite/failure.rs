@@ -5,21 +5,10 @@
 use rusqlite::ErrorCode;
 
 use crate::error::Error;
+use crate::failure;
 
 /// Why a step inside a transaction failed.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// The store's own answer.
-    Told(Error),
-    /// The engine's.
-    Engine(rusqlite::Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Told(error)
-    }
-}
+pub(super) type Failure = failure::Failure<rusqlite::Error>;
 
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
@@ -28,26 +17,6 @@ impl From<rusqlite::Error> for Failure {
 }
 
 impl Failure {
-    pub(super) fn stale(noun: &'static str, key: impl ToString) -> Self {
-        Self::Told(Error::Stale { noun, key: key.to_string() })
-    }
-
-    pub(super) fn exists(noun: &'static str, key: impl ToString) -> Self {
-        Self::Told(Error::Exists { noun, key: key.to_string() })
-    }
-
-    pub(super) fn missing(noun: &'static str, key: impl ToString) -> Self {
-        Self::Told(Error::Missing { noun, key: key.to_string() })
-    }
-
-    pub(super) fn corrupt(
-        noun: &'static str,
-        key: impl ToString,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
-        Self::Told(Error::Corrupt { noun, key: key.to_string(), source: source.into() })
-    }
-
     /// What the caller of `operation` is told.
     pub(super) fn into_error(self, operation: &'static str) -> Error {
         match self {

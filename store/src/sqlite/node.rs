@@ -5,8 +5,9 @@ use domain::ExecutorUid;
 use rusqlite::{Connection, Row, named_params};
 
 use super::failure::Failure;
-use super::row::{RowColumns, all, keys, limit, write};
+use super::row::{RowColumns, all, keys, write};
 use super::{SqliteStore, executor};
+use crate::column::limit;
 use crate::error::Error;
 use crate::mapping;
 use crate::node::{NODES_MAX, NodeChange, NodeRecord, NodeStore};

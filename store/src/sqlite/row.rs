@@ -5,10 +5,10 @@ use std::fmt::Display;
 use domain::Timestamp;
 use rusqlite::types::{FromSql, ValueRef};
 use rusqlite::{CachedStatement, Connection, Params, Row};
-use serde::Serialize;
 
 use super::failure::Failure;
-use crate::mapping::{Cause, Columns, Defect};
+use crate::column::json;
+use crate::mapping::{Cause, Columns};
 
 /// A row being read, column by column in the order of its SELECT. The first column is its key.
 pub(super) struct RowColumns<'r, 'stmt> {
@@ -105,26 +105,6 @@ pub(super) fn first<T>(
 /// Runs a statement that writes; how many rows it wrote.
 pub(super) fn write(connection: &Connection, sql: &str, params: impl Params) -> Result<usize, rusqlite::Error> {
     prepare(connection, sql)?.execute(params)
-}
-
-/// A page's or a batch's limit as SQLite counts.
-pub(super) fn limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-/// A counter as SQLite keeps it. 63 bits are more than any honest counter needs, so a greater one is refused, not cut.
-pub(super) fn integer(
-    noun: &'static str,
-    key: impl ToString,
-    column: &'static str,
-    value: u64,
-) -> Result<i64, Failure> {
-    i64::try_from(value).map_err(|_| Failure::corrupt(noun, key, Defect::Range { column, value }))
-}
-
-/// Whole values that are written as JSON.
-pub(super) fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("maps with text keys, lists, text and numbers always have a JSON form")
 }
 
 /// Microseconds, or null.

@@ -10,9 +10,10 @@ use domain::{Epoch, Event, ExecutorUid, InstanceId, Timestamp};
 use rusqlite::{Connection, Row, named_params};
 
 use super::failure::{Failure, is_dangling};
-use super::row::{RowColumns, all, first, integer, keys, limit, write};
+use super::row::{RowColumns, all, first, keys, write};
 use super::write_tx::WriteTx;
 use super::{SqliteStore, event, executor};
+use crate::column::{integer, limit};
 use crate::error::Error;
 use crate::mapping;
 use crate::session::{Presence, ReplicaId, SessionOpened, SessionRow, SessionStore};

@@ -7,8 +7,8 @@ use rusqlite::Connection;
 
 use super::failure::Failure;
 use super::row::{first, write};
-use super::writer::Feeds;
 use crate::change::{Change, ChangeNumber};
+use crate::feeds::Told;
 
 const NEXT_CHANGE: &str = "
 UPDATE counters
@@ -24,25 +24,18 @@ const ROLLBACK_TO: &str = "ROLLBACK TO part";
 pub(super) struct WriteTx<'c> {
     connection: &'c Connection,
     now: Timestamp,
-    effects: RefCell<Effects>,
-}
-
-/// What is pushed once the transaction is durable.
-#[derive(Debug, Default)]
-pub(super) struct Effects {
-    changes: Vec<Change>,
-    event_head: Option<u64>,
+    told: RefCell<Told>,
 }
 
 // === impl WriteTx ===
 
 impl<'c> WriteTx<'c> {
     pub(super) fn new(connection: &'c Connection, now: Timestamp) -> Self {
-        Self { connection, now, effects: RefCell::default() }
+        Self { connection, now, told: RefCell::default() }
     }
 
-    pub(super) fn into_effects(self) -> Effects {
-        self.effects.into_inner()
+    pub(super) fn into_told(self) -> Told {
+        self.told.into_inner()
     }
 
     pub(super) const fn connection(&self) -> &Connection {
@@ -60,49 +53,30 @@ impl<'c> WriteTx<'c> {
         let number = number.and_then(|number| u64::try_from(number).ok());
         let number = number.ok_or_else(|| Failure::corrupt("counter", "change", "it is missing or negative"))?;
         let number = ChangeNumber(number);
-        self.effects.borrow_mut().changes.push(Change { number, executor, generation });
+        self.told.borrow_mut().changes.push(Change { number, executor, generation });
         Ok(number)
     }
 
     /// Tells after the commit that events up to `sequence` were written.
     pub(super) fn event_head(&self, sequence: u64) {
-        self.effects.borrow_mut().event_head = Some(sequence);
+        self.told.borrow_mut().last_event = sequence;
     }
 
     /// Runs a part of the job that is undone alone when it fails.
     pub(super) fn part<T>(&self, work: impl FnOnce(&Self) -> Result<T, Failure>) -> Result<T, Failure> {
-        let (n_changes, event_head) = {
-            let effects = self.effects.borrow();
-            (effects.changes.len(), effects.event_head)
+        let (n_changes, last_event) = {
+            let told = self.told.borrow();
+            (told.changes.len(), told.last_event)
         };
         write(self.connection, SAVEPOINT, [])?;
         let result = work(self);
         if result.is_err() {
             write(self.connection, ROLLBACK_TO, [])?;
-            let mut effects = self.effects.borrow_mut();
-            effects.changes.truncate(n_changes);
-            effects.event_head = event_head;
+            let mut told = self.told.borrow_mut();
+            told.changes.truncate(n_changes);
+            told.last_event = last_event;
         }
         write(self.connection, RELEASE, [])?;
         result
-    }
-}
-
-// === impl Effects ===
-
-impl Effects {
-    pub(super) fn add(&mut self, later: Self) {
-        self.changes.extend(later.changes);
-        self.event_head = later.event_head.or(self.event_head);
-    }
-
-    pub(super) fn push(self, feeds: &Feeds) {
-        for change in self.changes {
-            // Nobody listening is no error.
-            drop(feeds.changes.send(change));
-        }
-        if let Some(head) = self.event_head {
-            feeds.event_head.send_replace(head);
-        }
     }
 }

@@ -18,14 +18,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::failure::Failure;
 use super::row::write;
-use super::write_tx::{Effects, WriteTx};
-use crate::change::Change;
+use super::write_tx::WriteTx;
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::feeds::{Feeds, Told};
 
 /// Jobs that may wait. Each is a caller that waits for its answer, so the bound is against a stuck disk, not for speed.
 const QUEUE: usize = 4096;
@@ -49,13 +49,6 @@ const ROLLBACK_TO: &str = "ROLLBACK TO job";
 pub(super) struct Writer {
     queue: Option<mpsc::Sender<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// Where committed writes are told.
-#[derive(Debug)]
-pub(super) struct Feeds {
-    pub(super) changes: broadcast::Sender<Change>,
-    pub(super) event_head: watch::Sender<u64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -210,13 +203,13 @@ fn write_group(
     feeds: &Feeds,
 ) {
     let mut done = Vec::new();
-    let mut effects = Effects::default();
+    let mut told = Told::default();
     let mut next = Some(job);
     let mut lost = write(connection, BEGIN, []).err();
     while let Some(mut job) = next.take() {
         if lost.is_none() {
             match run_job(connection, &mut *job, clock) {
-                Ok(told) => effects.add(told),
+                Ok(later) => told.add(later),
                 Err(error) => lost = Some(error),
             }
         }
@@ -230,7 +223,7 @@ fn write_group(
     }
     let lost = lost.map(Arc::new);
     match &lost {
-        None => effects.push(feeds),
+        None => feeds.push(&told),
         Some(error) => {
             tracing::error!(n_writes = done.len(), error = %error, "a group of writes was lost; their callers are told");
             if !connection.is_autocommit()
@@ -246,7 +239,7 @@ fn write_group(
 }
 
 /// Runs one job in its savepoint. An error here is the transaction's, not the job's.
-fn run_job(connection: &Connection, job: &mut dyn Job, clock: &dyn Clock) -> Result<Effects, rusqlite::Error> {
+fn run_job(connection: &Connection, job: &mut dyn Job, clock: &dyn Clock) -> Result<Told, rusqlite::Error> {
     let tx = WriteTx::new(connection, clock.now());
     write(connection, SAVEPOINT, [])?;
     let verdict = job.run(&tx);
@@ -256,7 +249,7 @@ fn run_job(connection: &Connection, job: &mut dyn Job, clock: &dyn Clock) -> Res
         write(connection, ROLLBACK_TO, [])?;
     }
     write(connection, RELEASE, [])?;
-    Ok(if verdict == Verdict::Keep { tx.into_effects() } else { Effects::default() })
+    Ok(if verdict == Verdict::Keep { tx.into_told() } else { Told::default() })
 }
 
 #[cfg(test)]
