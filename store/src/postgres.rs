@@ -141,8 +141,7 @@ impl PostgresStore {
     /// One sentence for each thing that an operator can mend: [`OpenError`].
     pub async fn open(options: &Options) -> Result<(Self, Listener), OpenError> {
         let source = Arc::new(open::open(options).await?);
-        let head = event::newest(&source).await.map_err(OpenError::of_failure)?;
-        let feeds = Feeds::new(head);
+        let feeds = Feeds::new(0);
         let (open, closing) = watch::channel(());
         let listener = Listener::new(options, Arc::clone(&source), feeds.clone(), closing).await?;
         Ok((Self { inner: Arc::new(Inner { source, feeds, _open: open }), observer: None }, listener))

@@ -28,8 +28,8 @@ pub(super) async fn commit_in_tx(tx: &mut Tx, commit: &ExecutorCommit) -> Result
         write_attempt(tx, uid, attempt).await?;
     }
     if *fate == ExecutorFate::Delete {
-        executor::delete(tx.connection(), uid).await?;
-        certificate::revoke_all(tx.connection(), uid, executor::now(tx).await?).await?;
+        let deleted = executor::delete(tx.connection(), uid).await?;
+        certificate::revoke_all(tx.connection(), uid, deleted).await?;
         node::remove_all(tx.connection(), uid).await?;
     }
     tx.tell(events);

@@ -8,7 +8,7 @@ use domain::{Channel, Executor, ExecutorId, ExecutorName, ExecutorUid, Kind, Org
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::connection::{Connection, Tx};
+use super::connection::Connection;
 use super::failure::Failure;
 use super::row::RowColumns;
 use super::statement::{Json, Value, params};
@@ -153,7 +153,8 @@ FOR NO KEY UPDATE";
 const DELETE: &str = "
 UPDATE novacula.executors
 SET delete_time = novacula.store_now()
-WHERE uid = :uid";
+WHERE uid = :uid
+RETURNING delete_time";
 
 pub(super) fn read(row: &Row) -> Result<Executor, Error> {
     mapping::executor(RowColumns::of("executor", row))
@@ -188,9 +189,11 @@ pub(super) async fn put(connection: &Connection, sql: &'static str, executor: &E
     connection.write(sql, &params).await
 }
 
-/// Marks an executor deleted, now.
-pub(super) async fn delete(connection: &Connection, uid: ExecutorUid) -> Result<(), Failure> {
-    connection.write(DELETE, &params! { "uid": uid.as_uuid() }).await.map(|_| ())
+/// Marks an executor deleted, now: when that is.
+pub(super) async fn delete(connection: &Connection, uid: ExecutorUid) -> Result<Timestamp, Failure> {
+    let read = |row: &Row| RowColumns::of("executor", row).time("delete_time");
+    let deleted = connection.first(DELETE, &params! { "uid": uid.as_uuid() }, read).await?;
+    deleted.ok_or_else(|| Failure::missing("executor", uid))
 }
 
 /// Locks the executors that there are until the transaction ends, and says which.
@@ -305,10 +308,4 @@ impl ExecutorStore for PostgresStore {
             each.map(|one| one.map(|index| Committed { change: index.number(&told) })).collect()
         })
     }
-}
-
-/// When a deletion was, as the store says it.
-pub(super) async fn now(tx: &Tx) -> Result<Timestamp, Failure> {
-    let now = tx.connection().first(super::NOW, &[], |row| RowColumns::of("clock", row).time("now"));
-    now.await?.ok_or_else(|| Failure::corrupt("clock", "store_now", "it shows nothing"))
 }

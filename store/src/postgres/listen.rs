@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::connection::Source;
 use super::failure::Failure;
 use super::open::OpenError;
-use super::options::{Options, Tls};
+use super::options::Options;
 use super::tls::{Connector, Stream};
 use super::{change, event};
 use crate::change::{Change, ChangeNumber};
@@ -49,7 +49,7 @@ pub struct Listener {
 
 struct Hearing {
     config: tokio_postgres::Config,
-    tls: Tls,
+    connector: Connector,
     source: Arc<Source>,
     feeds: Feeds,
     /// The last change that was heard of in order.
@@ -68,8 +68,6 @@ struct Garbled(String);
 enum ConnectError {
     #[error("the server refused or dropped the connection")]
     Engine(#[source] tokio_postgres::Error),
-    #[error("TLS cannot be prepared")]
-    Tls(#[source] super::tls::TlsError),
     #[error("LISTEN was not answered within {DEADLINE:?}")]
     Silent,
 }
@@ -89,16 +87,19 @@ impl Listener {
         closing: watch::Receiver<()>,
     ) -> Result<Self, OpenError> {
         let (config, tls) = options.listen.clone().unwrap_or_else(|| (options.config.clone(), options.tls.clone()));
+        let connector = Connector::new(&tls).map_err(OpenError::Tls)?;
         let cursor = ChangeNumber::default();
-        let mut hearing = Hearing { config, tls, source, feeds, cursor };
+        let mut hearing = Hearing { config, connector, source, feeds, cursor };
         let first = hearing.connect().await.map_err(|error| match error {
             ConnectError::Engine(error) => OpenError::of_engine(error, options),
-            ConnectError::Tls(error) => OpenError::Tls(error),
             silent @ ConnectError::Silent => {
                 OpenError::Unreachable { hosts: "the listen URL".to_owned(), source: silent.into() }
             }
         })?;
+        // After LISTEN, so that nothing falls between.
         hearing.cursor = change::head(&hearing.source).await.map_err(OpenError::of_failure)?;
+        let last_event = event::newest(&hearing.source).await.map_err(OpenError::of_failure)?;
+        hearing.feeds.push(&Told { changes: Vec::new(), last_event });
         Ok(Self { hearing, first, closing })
     }
 
@@ -147,8 +148,8 @@ impl Hearing {
 
     /// A connection that listens.
     async fn connect(&self) -> Result<(Client, Wire), ConnectError> {
-        let connector = Connector::new(&self.tls).map_err(ConnectError::Tls)?;
-        let (client, mut wire) = self.config.connect(connector).await.map_err(ConnectError::Engine)?;
+        let connect = self.config.connect(self.connector.clone());
+        let (client, mut wire) = connect.await.map_err(ConnectError::Engine)?;
         let listen = format!("LISTEN {}", self.source.statements.schema());
         let listen = async {
             let answer = client.batch_execute(&listen);

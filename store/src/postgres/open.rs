@@ -1,6 +1,5 @@
 //! Connects, looks at what it has found, and brings the schema to this build's.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
@@ -195,16 +194,3 @@ async fn look(client: &tokio_postgres::Client, options: &Options) -> Result<(), 
         found => Err(OpenError::Encoding { found: found.to_owned() }),
     }
 }
-
-/// The pool's connections, for whoever opens a store to shut them.
-impl Drop for Source {
-    fn drop(&mut self) {
-        self.pool.close();
-    }
-}
-
-/// Keeps the compiler honest about what is shared between tasks.
-const _: fn() = || {
-    fn shared<T: Send + Sync>() {}
-    shared::<Arc<Source>>();
-};

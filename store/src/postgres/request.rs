@@ -12,7 +12,7 @@ use super::statement::params;
 use crate::error::Error;
 use crate::mapping::Columns as _;
 
-pub(super) const FIND: &str = "
+const FIND: &str = "
 SELECT attempt
 FROM novacula.requests
 WHERE organization = :organization

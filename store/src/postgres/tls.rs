@@ -50,11 +50,8 @@ pub enum TlsError {
 #[derive(Clone)]
 pub(super) struct Connector(Option<Arc<ClientConfig>>);
 
-/// A session about to be made.
-pub(super) struct Handshake {
-    connector: TlsConnector,
-    name: ServerName<'static>,
-}
+/// A session about to be made; none: TLS is off, and is not asked for.
+pub(super) struct Handshake(Option<(TlsConnector, ServerName<'static>)>);
 
 /// A TLS session.
 pub(super) struct Stream(Box<RustlsStream<Socket>>);
@@ -129,21 +126,14 @@ impl MakeTlsConnect<Socket> for Connector {
     type Error = io::Error;
 
     fn make_tls_connect(&mut self, host: &str) -> io::Result<Handshake> {
-        // Asked for whatever the mode; with TLS off nothing is ever done with it.
-        let config = self.0.clone().unwrap_or_else(no_tls);
+        // Asked for in every mode, with TLS off, too.
+        let Some(config) = &self.0 else {
+            return Ok(Handshake(None));
+        };
         let name = ServerName::try_from(host.to_owned());
-        let name = name.or_else(|error| if self.0.is_none() { ServerName::try_from("localhost") } else { Err(error) });
         let name = name.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        Ok(Handshake { connector: TlsConnector::from(config), name })
+        Ok(Handshake(Some((TlsConnector::from(Arc::clone(config)), name))))
     }
-}
-
-/// Trusts nobody: a handshake with it cannot succeed.
-fn no_tls() -> Arc<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.expect("the provider has suites for TLS 1.3");
-    Arc::new(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
 impl TlsConnect<Socket> for Handshake {
@@ -152,7 +142,10 @@ impl TlsConnect<Socket> for Handshake {
     type Future = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
 
     fn connect(self, socket: Socket) -> Self::Future {
-        Box::pin(async move { Ok(Stream(Box::new(self.connector.connect(self.name, socket).await?))) })
+        Box::pin(async move {
+            let (connector, name) = self.0.ok_or_else(|| io::Error::other("TLS to the database is off"))?;
+            Ok(Stream(Box::new(connector.connect(name, socket).await?)))
+        })
     }
 }
 
