@@ -107,6 +107,7 @@ cases! {
         unknown_and_deleted_are_missing,
         deletion_frees_the_name_and_revokes,
         each_commit_of_a_batch_stands_alone,
+        a_batch_refuses_each_in_the_words_that_it_hears_alone,
         of_two_writers_one_wins,
         generation_and_kind_never_go_back,
         numbers_past_63_bits_are_refused,

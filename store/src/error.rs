@@ -52,6 +52,26 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn stale(noun: &'static str, key: impl ToString) -> Self {
+        Self::Stale { noun, key: key.to_string() }
+    }
+
+    pub(crate) fn exists(noun: &'static str, key: impl ToString) -> Self {
+        Self::Exists { noun, key: key.to_string() }
+    }
+
+    pub(crate) fn missing(noun: &'static str, key: impl ToString) -> Self {
+        Self::Missing { noun, key: key.to_string() }
+    }
+
+    pub(crate) fn corrupt(
+        noun: &'static str,
+        key: impl ToString,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Self::Corrupt { noun, key: key.to_string(), source: source.into() }
+    }
+
     /// Whether the same call may succeed later, unchanged.
     #[must_use]
     pub const fn retryable(&self) -> bool {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use domain::audit::EventKind;
 use domain::{Event, OrganizationId, Timestamp};
 use tokio::sync::watch;
 
@@ -52,6 +53,15 @@ pub trait EventStore: Send + Sync {
 
     /// A page.
     async fn event_list(&self, query: &EventQuery) -> Result<Vec<EventRow>, Error>;
+
+    /// The first row of a kind about each of these resources, in any order; none where there is none. One query for any
+    /// number.
+    async fn event_list_first(
+        &self,
+        organization: &OrganizationId,
+        kind: EventKind,
+        targets: &[String],
+    ) -> Result<Vec<EventRow>, Error>;
 
     /// The newest number, changing after each commit that wrote events.
     fn event_head(&self) -> watch::Receiver<u64>;

@@ -1,5 +1,7 @@
 //! Executors and their attempts: one aggregate, written together under the executor's revision.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use domain::{
     Attempt, AttemptId, Event, Executor, ExecutorId, ExecutorName, ExecutorUid, OrganizationId, ReleaseId, RequestId,
@@ -103,18 +105,22 @@ pub trait AttemptStore: Send + Sync {
     /// Attempts by id, in any order; unknown ones are left out. One query for any number.
     async fn attempt_list_by_id(&self, ids: &[AttemptId]) -> Result<Vec<Attempt>, Error>;
 
-    /// The attempt that an earlier request of this id made in the organization, or was answered with
-    /// ([`Self::attempt_note_request`]).
-    async fn attempt_find_by_request(
+    /// The attempts that earlier requests of these ids made in the organization, or were answered with
+    /// ([`Self::attempt_note_requests`]). One query for any number.
+    async fn attempt_list_by_request(
         &self,
         organization: &OrganizationId,
-        request_id: &RequestId,
-    ) -> Result<Option<Attempt>, Error>;
+        request_ids: &[RequestId],
+    ) -> Result<HashMap<RequestId, Attempt>, Error>;
 
-    /// Notes that a request of this id was answered with an attempt that another had made. Repeating it changes nothing;
-    /// [`Error::Exists`] when the id belongs to another attempt of the organization, [`Error::Missing`] when there is no such
-    /// attempt. It is forgotten with the attempt.
-    async fn attempt_note_request(&self, attempt: AttemptId, request_id: &RequestId) -> Result<(), Error>;
+    /// Notes that requests of these ids were answered with attempts that others had made, in one transaction; an answer for
+    /// each, in order. Repeating it changes nothing; [`Error::Exists`] when the id belongs to another attempt of the organization,
+    /// [`Error::Missing`] when the organization has no such attempt. An id is forgotten with its attempt.
+    async fn attempt_note_requests(
+        &self,
+        organization: &OrganizationId,
+        notes: &[(AttemptId, RequestId)],
+    ) -> Result<Vec<Result<(), Error>>, Error>;
 
     /// A page of one executor's attempts, newest first.
     async fn attempt_list(&self, executor: ExecutorUid, page: Page<AttemptId>) -> Result<Vec<Attempt>, Error>;

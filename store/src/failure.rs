@@ -21,18 +21,18 @@ impl<E> From<Error> for Failure<E> {
 
 impl<E> Failure<E> {
     pub(crate) fn stale(noun: &'static str, key: impl ToString) -> Self {
-        Self::Told(Error::Stale { noun, key: key.to_string() })
+        Self::Told(Error::stale(noun, key))
     }
 
     pub(crate) fn exists(noun: &'static str, key: impl ToString) -> Self {
-        Self::Told(Error::Exists { noun, key: key.to_string() })
+        Self::Told(Error::exists(noun, key))
     }
 
     pub(crate) fn missing(noun: &'static str, key: impl ToString) -> Self {
-        Self::Told(Error::Missing { noun, key: key.to_string() })
+        Self::Told(Error::missing(noun, key))
     }
 
     pub(crate) fn corrupt(noun: &'static str, key: impl ToString, source: impl Into<Cause>) -> Self {
-        Self::Told(Error::Corrupt { noun, key: key.to_string(), source: source.into() })
+        Self::Told(Error::corrupt(noun, key, source))
     }
 }

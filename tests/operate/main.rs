@@ -6,6 +6,8 @@ mod absence;
 
 mod agent;
 
+mod batch;
+
 mod calls;
 
 mod certificates;
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::from_args();
     let mut trials = commands::trials();
+    trials.extend(batch::trials());
     trials.extend(drain::trials());
     trials.extend(certificates::trials());
     trials.extend(calls::trials());

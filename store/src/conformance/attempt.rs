@@ -134,8 +134,8 @@ pub(super) async fn a_request_id_is_taken_once_per_organization(subject: &dyn Su
     world.write(&three, vec![with_request(attempt(3, &three), "r")]).await;
     let find = async |organization: &str, id: &str| {
         let organization = super::fixture::organization(organization);
-        let found = world.store.attempt_find_by_request(&organization, &request_id(id)).await;
-        found.expect("a read").map(|attempt| attempt.id)
+        let found = world.store.attempt_list_by_request(&organization, &[request_id(id)]).await;
+        found.expect("a read").get(&request_id(id)).map(|attempt| attempt.id)
     };
     assert_eq!(find("acme", "r").await, Some(attempt_id(1)));
     assert_eq!(find("other", "r").await, Some(attempt_id(3)));
@@ -149,7 +149,11 @@ pub(super) async fn further_request_ids_find_it_until_it_is_pruned(subject: &dyn
     let two = world.enrol(2, "web-2").await;
     let one = world.write(&one, vec![with_request(attempt(1, &one), "r")]).await;
     let two = world.write(&two, vec![attempt(2, &two)]).await;
-    let note = async |n, id: &str| world.store.attempt_note_request(attempt_id(n), &request_id(id)).await;
+    let acme = super::fixture::organization("acme");
+    let note = async |n, id: &str| {
+        let noted = world.store.attempt_note_requests(&acme, &[(attempt_id(n), request_id(id))]).await;
+        noted.expect("a write").remove(0)
+    };
     for _ in 0..2 {
         note(1, "s").await.expect("noted");
         note(2, "t").await.expect("noted");
@@ -161,9 +165,8 @@ pub(super) async fn further_request_ids_find_it_until_it_is_pruned(subject: &dyn
     let taken = ExecutorCommit { attempts: vec![with_request(attempt(3, &two), "s")], ..commit(&two) };
     assert_eq!(refusal(world.store.executor_commit(taken).await), "exists request");
     let find = async |id: &str| {
-        let organization = super::fixture::organization("acme");
-        let found = world.store.attempt_find_by_request(&organization, &request_id(id)).await;
-        found.expect("a read").map(|attempt| attempt.id)
+        let found = world.store.attempt_list_by_request(&acme, &[request_id(id)]).await;
+        found.expect("a read").get(&request_id(id)).map(|attempt| attempt.id)
     };
     assert_eq!(find("s").await, Some(attempt_id(1)));
     world.write(&one, vec![ended(world.attempt(1).await, 5)]).await;

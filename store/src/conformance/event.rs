@@ -107,6 +107,19 @@ pub(super) async fn a_target_that_feeds_share_is_listed_for_each(subject: &dyn S
     assert_eq!(times(back(about.clone())).await, [at(4), at(1)]);
     assert_eq!(times(EventQuery { limit: 1, ..back(other) }).await, [at(5)]);
     assert_eq!(times(back(EventQuery { organization: None, ..about })).await, [at(3)]);
+    let first = async |kind, asked: &[&str]| {
+        let asked: Vec<String> = asked.iter().map(|target| (*target).to_owned()).collect();
+        let rows = world.store.event_list_first(&organization("acme"), kind, &asked).await.expect("a list");
+        rows.into_iter().map(|row| row.time).collect::<Vec<_>>()
+    };
+    let asked = ["releases/agent-1.2.0", "releases/agent-9.9.9"];
+    assert_eq!(
+        first(EventKind::ArtifactRefused, &asked).await,
+        [at(1)],
+        "the first of its feed, for each that has one"
+    );
+    assert_eq!(first(EventKind::ReleasePublished, &asked).await, []);
+    assert_eq!(first(EventKind::ArtifactRefused, &[]).await, []);
 }
 
 pub(super) async fn the_head_follows_commits(subject: &dyn Subject) {

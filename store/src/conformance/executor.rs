@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use domain::audit::EventKind;
 use domain::executor::State;
-use domain::{Channel, Executor, Generation, Hold, Kind, Revision};
+use domain::{Attempt, Channel, Executor, Generation, Hold, Kind, RequestId, Revision};
 
 use super::Subject;
-use super::fixture::{World, at, attempt, attempt_id, commit, digest, event, executor, name, refusal, uid, version};
-use crate::{ExecutorCommit, ExecutorFate, NodeChange, Page};
+use super::fixture::{
+    World, at, attempt, attempt_id, commit, digest, event, executor, name, refusal, release_id, uid, version,
+};
+use crate::{AttemptWrite, ExecutorCommit, ExecutorFate, NodeChange, Page};
 
 fn deletion(executor: &Executor) -> ExecutorCommit {
     ExecutorCommit { fate: ExecutorFate::Delete, ..commit(executor) }
@@ -124,6 +126,55 @@ pub(super) async fn each_commit_of_a_batch_stands_alone(subject: &dyn Subject) {
     let changes = world.store.change_list_since(crate::ChangeNumber(0), 10).await.expect("a list");
     assert_eq!(changes.iter().map(|change| change.executor).collect::<Vec<_>>(), [uid(2), uid(1), uid(3)]);
     assert!(world.store.executor_commit_batch(Vec::new()).await.expect("nothing").is_empty());
+}
+
+pub(super) async fn a_batch_refuses_each_in_the_words_that_it_hears_alone(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    let mut rows = Vec::new();
+    for n in 1..=9 {
+        rows.push(world.enrol(n, &format!("web-{n}")).await);
+    }
+    let row = |n: usize| rows[n - 1].clone();
+    let asked = |n: u128, row: &Executor, id: &str| {
+        let mut write = attempt(n, row);
+        write.attempt.request_id = Some(RequestId::new(id).expect("an id"));
+        ExecutorCommit { attempts: vec![write], ..commit(row) }
+    };
+    let one = world.write(&row(1), asked(1, &row(1), "taken").attempts).await;
+    let two = world.write(&row(2), vec![attempt(2, &row(2))]).await;
+    let behind = AttemptWrite { attempt: Attempt { revision: Revision(9), ..world.attempt(2).await }, deadline: None };
+    let nobody =
+        AttemptWrite { attempt: Attempt { revision: Revision(1), ..attempt(99, &row(9)).attempt }, deadline: None };
+    let one = world.write(&Executor { generation: Generation(5), ..one }, Vec::new()).await;
+    let back = Executor { generation: Generation(4), ..one };
+    let again = Executor { revision: row(9).revision.next(), pinned: Some("twice".to_owned()), ..row(9) };
+    let batches = [
+        vec![
+            (asked(10, &row(3), "taken"), "exists request"),
+            (asked(11, &row(4), "new"), "done"),
+            (asked(12, &row(5), "new"), "exists request"),
+            (ExecutorCommit { attempts: vec![nobody], ..commit(&row(9)) }, "missing attempt"),
+            (ExecutorCommit { attempts: vec![behind], ..commit(&two) }, "stale attempt"),
+            (ExecutorCommit { attempts: vec![attempt(13, &row(7))], ..commit(&row(6)) }, "corrupt attempt"),
+            (ExecutorCommit { while_published: Some(release_id("agent-9.9.9")), ..commit(&row(7)) }, "stale release"),
+        ],
+        // An id that is taken, a row that the store's own rules refuse, and an executor that comes twice.
+        vec![
+            (asked(2, &row(8), "another"), "stale attempt"),
+            (commit(&back), "corrupt executor"),
+            (commit(&row(9)), "done"),
+            (commit(&again), "done"),
+        ],
+    ];
+    for batch in batches {
+        let (commits, expected): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let results = world.store.executor_commit_batch(commits).await.expect("a batch");
+        let said = results.into_iter().map(|one| one.map_or_else(|error| refusal::<()>(Err(error)), |_| "done".into()));
+        assert_eq!(said.collect::<Vec<String>>(), expected);
+    }
+    assert_eq!(world.executor(9).await.pinned.as_deref(), Some("twice"));
+    assert_eq!(world.attempt(11).await.executor, uid(4));
+    assert_eq!(world.executor(3).await, row(3), "what is refused is not written");
 }
 
 pub(super) async fn of_two_writers_one_wins(subject: &dyn Subject) {

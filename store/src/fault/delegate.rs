@@ -1,8 +1,10 @@
 //! Every method of every trait, passed to the store inside by way of its fault.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::audit::EventKind;
 use domain::{
     Attempt, AttemptId, Epoch, Event, Executor, ExecutorId, ExecutorName, ExecutorUid, InstanceId, JoinTokenId,
     OrganizationId, Release, ReleaseId, RequestId, Sha256, Timestamp, TokenId,
@@ -73,8 +75,8 @@ delegate!(ExecutorStore {
 delegate!(AttemptStore {
     Read attempt_get(id: AttemptId) -> Option<Attempt>;
     Read attempt_list_by_id(ids: &[AttemptId]) -> Vec<Attempt>;
-    Read attempt_find_by_request(organization: &OrganizationId, request_id: &RequestId) -> Option<Attempt>;
-    Write attempt_note_request(attempt: AttemptId, request_id: &RequestId) -> ();
+    Read attempt_list_by_request(organization: &OrganizationId, request_ids: &[RequestId]) -> HashMap<RequestId, Attempt>;
+    Write attempt_note_requests(organization: &OrganizationId, notes: &[(AttemptId, RequestId)]) -> Vec<Result<(), Error>>;
     Read attempt_list(executor: ExecutorUid, page: Page<AttemptId>) -> Vec<Attempt>;
     Read attempt_list_by_organization(organization: &OrganizationId, page: Page<AttemptId>) -> Vec<Attempt>;
     Read attempt_list_open_by_release(release: &ReleaseId, page: Page<AttemptId>) -> Vec<Attempt>;
@@ -109,6 +111,7 @@ delegate!(ReleaseStore {
 delegate!(EventStore {
     Write event_append(events: &[Event]) -> ();
     Read event_list(query: &EventQuery) -> Vec<EventRow>;
+    Read event_list_first(organization: &OrganizationId, kind: EventKind, targets: &[String]) -> Vec<EventRow>;
     Write event_prune(older_than: Timestamp, limit: usize) -> usize;
 }
 fn event_head(&self) -> watch::Receiver<u64> {

@@ -1,14 +1,17 @@
 //! Attempts: reading and pruning them. They are written with their executor, in `commit`.
 
+use std::collections::HashMap;
+use std::time::Instant;
+
 use async_trait::async_trait;
-use domain::{Attempt, AttemptId, ExecutorUid, OrganizationId, ReleaseId, RequestId, Timestamp};
+use domain::{Attempt, AttemptId, ExecutorUid, OrganizationId, ReleaseId, RequestId, Revision, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::connection::Connection;
 use super::failure::Failure;
 use super::row::RowColumns;
-use super::statement::{Json, params};
+use super::statement::{Json, Value, columns, params};
 use super::{PostgresStore, request, transact};
 use crate::column::{EndingShape, ReportShape, actor_text, integer, limit};
 use crate::error::Error;
@@ -95,60 +98,118 @@ WHERE id IN (
     FOR UPDATE OF attempts SKIP LOCKED
 )";
 
-pub(super) const INSERT: &str = "
-INSERT INTO novacula.attempts (
-    id, executor, organization, executor_name, revision, release, from_version, generation, phase, refused,
+const STANDING: &str = "
+SELECT id, executor, revision
+FROM novacula.attempts
+WHERE id = ANY (:ids)";
+
+macro_rules! written {
+    () => {
+        "id, executor, organization, executor_name, revision, release, from_version, generation, phase, refused,
     rollback_requested, outcome, outcome_source, ending, corrected, bytes_done, bytes_total, request_time, deliver_time,
-    progress_time, apply_time, end_time, expire_time, requested_by, request_id, deadline
-)
-VALUES (
+    progress_time, apply_time, end_time, expire_time, requested_by, request_id, deadline"
+    };
+}
+
+macro_rules! rows {
+    () => {
+        "unnest(
     :id, :executor, :organization, :executor_name, :revision, :release, :from_version, :generation, :phase, :refused,
     :rollback_requested, :outcome, :outcome_source, :ending, :corrected, :bytes_done, :bytes_total, :request_time, :deliver_time,
     :progress_time, :apply_time, :end_time, :expire_time, :requested_by, :request_id, :deadline
-)
-ON CONFLICT DO NOTHING";
+)"
+    };
+}
+
+pub(super) const INSERT: &str = concat!(
+    "
+INSERT INTO novacula.attempts (",
+    written!(),
+    ")
+SELECT *
+FROM ",
+    rows!(),
+    "
+ON CONFLICT DO NOTHING
+RETURNING id"
+);
 
 // What was asked, and of whom, never changes; only how it goes.
-pub(super) const UPDATE: &str = "
+pub(super) const UPDATE: &str = concat!(
+    "
 UPDATE novacula.attempts
-SET revision = :revision,
-    release = :release,
-    from_version = :from_version,
-    generation = :generation,
-    phase = :phase,
-    refused = :refused,
-    rollback_requested = :rollback_requested,
-    outcome = :outcome,
-    outcome_source = :outcome_source,
-    ending = :ending,
-    corrected = :corrected,
-    bytes_done = :bytes_done,
-    bytes_total = :bytes_total,
-    request_time = :request_time,
-    deliver_time = :deliver_time,
-    progress_time = :progress_time,
-    apply_time = :apply_time,
-    end_time = :end_time,
-    expire_time = :expire_time,
-    requested_by = :requested_by,
-    deadline = :deadline
-WHERE id = :id
-AND executor = :executor
-AND organization = :organization
-AND executor_name = :executor_name
-AND request_id IS NOT DISTINCT FROM :request_id
-AND revision = :revision - 1";
+SET revision = new.revision,
+    release = new.release,
+    from_version = new.from_version,
+    generation = new.generation,
+    phase = new.phase,
+    refused = new.refused,
+    rollback_requested = new.rollback_requested,
+    outcome = new.outcome,
+    outcome_source = new.outcome_source,
+    ending = new.ending,
+    corrected = new.corrected,
+    bytes_done = new.bytes_done,
+    bytes_total = new.bytes_total,
+    request_time = new.request_time,
+    deliver_time = new.deliver_time,
+    progress_time = new.progress_time,
+    apply_time = new.apply_time,
+    end_time = new.end_time,
+    expire_time = new.expire_time,
+    requested_by = new.requested_by,
+    deadline = new.deadline
+FROM ",
+    rows!(),
+    " AS new (",
+    written!(),
+    ")
+WHERE attempts.id = new.id
+AND attempts.executor = new.executor
+AND attempts.organization = new.organization
+AND attempts.executor_name = new.executor_name
+AND attempts.request_id IS NOT DISTINCT FROM new.request_id
+AND attempts.revision = new.revision - 1
+RETURNING attempts.id"
+);
 
 fn read(row: &Row) -> Result<Attempt, Error> {
     mapping::attempt(RowColumns::of("attempt", row))
 }
 
-/// Runs `sql` with all columns of an attempt under its next revision; how many rows it wrote.
-pub(super) async fn put(connection: &Connection, sql: &'static str, attempt: &AttemptWrite) -> Result<u64, Failure> {
-    let AttemptWrite { attempt, deadline } = attempt;
+/// Runs `sql` with all columns of attempts, each under its next revision; how many rows it wrote.
+pub(super) async fn put(
+    connection: &Connection,
+    sql: &'static str,
+    attempts: &[&AttemptWrite],
+) -> Result<usize, Failure> {
+    let rows = attempts.iter().map(|attempt| row(attempt)).collect::<Result<Vec<_>, Error>>()?;
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    Ok(connection.all(sql, &columns(rows), |_| Ok(())).await?.len())
+}
+
+/// Whose these attempts are, and at which revision each is.
+pub(super) async fn standing(
+    connection: &Connection,
+    ids: Vec<Uuid>,
+) -> Result<HashMap<AttemptId, (ExecutorUid, Revision)>, Failure> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let read = |row: &Row| {
+        let mut columns = RowColumns::of("attempt", row);
+        Ok((columns.text("id")?, (columns.text("executor")?, Revision(columns.number("revision")?))))
+    };
+    Ok(connection.all(STANDING, &params! { "ids": ids }, read).await?.into_iter().collect())
+}
+
+fn row(write: &AttemptWrite) -> Result<[(&'static str, Value); 26], Error> {
+    let AttemptWrite { attempt, deadline } = write;
     let number = |column, value| integer("attempt", attempt.id, column, value);
     let ending = attempt.ending.as_ref();
-    let params = params! {
+    Ok(params! {
         "id": attempt.id.as_uuid(),
         "executor": attempt.executor.as_uuid(),
         "organization": attempt.executor_name.organization.as_str(),
@@ -175,13 +236,16 @@ pub(super) async fn put(connection: &Connection, sql: &'static str, attempt: &At
         "requested_by": actor_text(&attempt.requested_by),
         "request_id": attempt.request_id.as_ref().map(RequestId::as_str),
         "deadline": *deadline,
-    };
-    connection.write(sql, &params).await
+    })
 }
 
-/// One attempt.
-pub(super) async fn get(connection: &Connection, id: AttemptId) -> Result<Option<Attempt>, Failure> {
-    connection.first(GET, &params! { "id": id.as_uuid() }, read).await
+/// Those of these attempts that there are.
+pub(super) async fn list(
+    connection: &Connection,
+    ids: impl IntoIterator<Item = AttemptId>,
+) -> Result<Vec<Attempt>, Failure> {
+    let ids: Vec<Uuid> = ids.into_iter().map(AttemptId::as_uuid).collect();
+    connection.all(LIST_BY_ID, &params! { "ids": ids }, read).await
 }
 
 fn key(after: Option<AttemptId>) -> Option<Uuid> {
@@ -199,21 +263,34 @@ impl AttemptStore for PostgresStore {
         self.all("attempt_list_by_id", LIST_BY_ID, &params! { "ids": ids }, read).await
     }
 
-    async fn attempt_find_by_request(
+    async fn attempt_list_by_request(
         &self,
         organization: &OrganizationId,
-        request_id: &RequestId,
-    ) -> Result<Option<Attempt>, Error> {
-        let begin = std::time::Instant::now();
+        request_ids: &[RequestId],
+    ) -> Result<HashMap<RequestId, Attempt>, Error> {
+        let begin = Instant::now();
         let found = async {
             let connection = Connection::take(self.source()).await?;
-            request::find(&connection, organization, request_id).await
+            let answers = request::find(&connection, organization, &request_ids.iter().collect::<Vec<_>>()).await?;
+            if answers.is_empty() {
+                return Ok(HashMap::new());
+            }
+            let attempts = list(&connection, answers.values().copied()).await?;
+            let attempts: HashMap<AttemptId, Attempt> =
+                attempts.into_iter().map(|attempt| (attempt.id, attempt)).collect();
+            let answers = answers.into_iter();
+            Ok(answers.filter_map(|(request_id, id)| Some((request_id, attempts.get(&id)?.clone()))).collect())
         };
-        self.observed("attempt_find_by_request", begin, found.await)
+        self.observed("attempt_list_by_request", begin, found.await)
     }
 
-    async fn attempt_note_request(&self, attempt: AttemptId, request_id: &RequestId) -> Result<(), Error> {
-        transact!(self, "attempt_note_request", |tx| request::note(tx, attempt, request_id)).map(|_| ())
+    async fn attempt_note_requests(
+        &self,
+        organization: &OrganizationId,
+        notes: &[(AttemptId, RequestId)],
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        let noted = transact!(self, "attempt_note_requests", |tx| request::note(tx, organization, notes));
+        noted.map(|(each, _)| each)
     }
 
     async fn attempt_list(&self, executor: ExecutorUid, page: Page<AttemptId>) -> Result<Vec<Attempt>, Error> {

@@ -5,24 +5,30 @@
 //! the attempts (which only their executor's holder writes), then `tell`. A batch first takes all its
 //! executors, by uid.
 
-use domain::{ExecutorUid, ReleaseId};
+mod batch;
+
+use domain::{ExecutorUid, RequestId};
 
 use super::connection::{ChangeIndex, Tx};
 use super::failure::Failure;
 use super::{attempt, certificate, executor, node, release, request};
 use crate::executor::{AttemptWrite, ExecutorCommit, ExecutorFate};
 
+pub(super) use self::batch::commit_batch_in_tx;
+
 /// Writes one decision.
 pub(super) async fn commit_in_tx(tx: &mut Tx, commit: &ExecutorCommit) -> Result<ChangeIndex, Failure> {
     let ExecutorCommit { executor, attempts, events, fate, while_published } = commit;
     let uid = executor.uid;
-    let written = executor::put(tx.connection(), executor::UPDATE, executor).await;
+    let written = executor::put(tx.connection(), executor::UPDATE, &[executor]).await;
     if written.map_err(|failure| failure.of_row("executor", uid))? == 0 {
         executor::require(tx.connection(), uid).await?;
         return Err(Failure::stale("executor", uid));
     }
-    if let Some(release) = while_published {
-        require_published(tx, release).await?;
+    if let Some(release) = while_published
+        && release::published(tx.connection(), [release]).await?.is_empty()
+    {
+        return Err(Failure::stale("release", release));
     }
     for attempt in attempts {
         write_attempt(tx, uid, attempt).await?;
@@ -36,16 +42,8 @@ pub(super) async fn commit_in_tx(tx: &mut Tx, commit: &ExecutorCommit) -> Result
     Ok(tx.change(uid, executor.generation))
 }
 
-async fn require_published(tx: &Tx, release: &ReleaseId) -> Result<(), Failure> {
-    if release::is_published(tx.connection(), release).await? {
-        Ok(())
-    } else {
-        Err(Failure::stale("release", release))
-    }
-}
-
-/// Writes many decisions; one that is refused undoes only itself.
-pub(super) async fn commit_each_in_tx(
+/// Writes many decisions, one after the other; one that is refused undoes only itself.
+async fn commit_each_in_tx(
     tx: &mut Tx,
     commits: &[ExecutorCommit],
 ) -> Result<Vec<Result<ChangeIndex, crate::Error>>, Failure> {
@@ -73,25 +71,30 @@ pub(super) async fn write_attempt(tx: &Tx, executor: ExecutorUid, write: &Attemp
         return Err(Failure::corrupt("attempt", new.id, "it is another executor's"));
     }
     if new.revision.0 > 0 {
-        if attempt::put(connection, attempt::UPDATE, write).await? > 0 {
+        if attempt::put(connection, attempt::UPDATE, &[write]).await? > 0 {
             return Ok(());
         }
-        return Err(match attempt::get(connection, new.id).await? {
-            Some(_) => Failure::stale("attempt", new.id),
-            None => Failure::missing("attempt", new.id),
+        return Err(if attempt::list(connection, [new.id]).await?.is_empty() {
+            Failure::missing("attempt", new.id)
+        } else {
+            Failure::stale("attempt", new.id)
         });
     }
     // Before the attempt itself: a repeated request is told apart from a taken id, and waits for the one that is under way.
+    let organization = &new.executor_name.organization;
+    let taken = |request_id: &RequestId| Failure::exists("request", request_id.as_str());
     if let Some(request_id) = &new.request_id
-        && request::find(connection, &new.executor_name.organization, request_id).await?.is_some()
+        && !request::find(connection, organization, &[request_id]).await?.is_empty()
     {
-        return Err(Failure::exists("request", request_id.as_str()));
+        return Err(taken(request_id));
     }
-    if attempt::put(connection, attempt::INSERT, write).await? == 0 {
+    if attempt::put(connection, attempt::INSERT, &[write]).await? == 0 {
         return Err(Failure::stale("attempt", new.id));
     }
     match &new.request_id {
-        Some(request_id) => request::claim(connection, &new.executor_name.organization, request_id, new.id).await,
-        None => Ok(()),
+        Some(request_id) if request::claim(connection, &[(organization, request_id, new.id)]).await? == 0 => {
+            Err(taken(request_id))
+        }
+        Some(_) | None => Ok(()),
     }
 }

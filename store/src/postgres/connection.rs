@@ -163,10 +163,12 @@ impl Tx {
         let connection = Connection::take(source).await?;
         let timeout = source.statement_timeout.as_millis();
         // Local to the transaction, so that they hold through a pooler, too. A session that we leave open by dying
-        // holds its rows no longer than a statement may take.
+        // holds its rows no longer than a statement may take. Every statement finds its rows by a key: neither old
+        // statistics nor a long batch may talk the planner into reading a fleet for them.
         let begin = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {timeout}; \
-             SET LOCAL idle_in_transaction_session_timeout = {timeout}"
+             SET LOCAL idle_in_transaction_session_timeout = {timeout}; SET LOCAL enable_seqscan = off; \
+             SET LOCAL jit = off"
         );
         let mut tx = Self { connection, open: true, changes: Vec::new(), events: Vec::new() };
         if let Err(failure) = tx.connection.batch(&begin).await {

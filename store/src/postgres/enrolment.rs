@@ -38,7 +38,7 @@ pub(super) async fn commit_in_tx(tx: &mut Tx, commit: &EnrolmentCommit) -> Resul
         // It was deleted since: whether the name may still be taken is to be decided again.
         (None, Some(replaced)) => return Err(Failure::stale("executor", replaced)),
     }
-    match executor::put(tx.connection(), executor::INSERT, executor).await {
+    match executor::put(tx.connection(), executor::INSERT, &[executor]).await {
         // Of the name, when another enrolment took it since it was looked for.
         Ok(0) => return Err(Failure::exists("executor", executor.uid)),
         Ok(_) => {}

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::{Event, Timestamp};
+use domain::audit::EventKind;
+use domain::{Event, OrganizationId, Timestamp};
 use tokio::sync::watch;
 use tokio_postgres::Row;
 
@@ -74,6 +75,19 @@ AND coalesce(organization, '') = :organization",
 ORDER BY sequence DESC"
 );
 
+const LIST_FIRST: &str = "
+SELECT found.*
+FROM unnest(:targets) AS asked (target)
+CROSS JOIN LATERAL (
+    SELECT sequence, kind, actor, target, organization, time, details
+    FROM novacula.events
+    WHERE events.target = asked.target
+    AND coalesce(organization, '') = :organization
+    AND kind = :kind
+    ORDER BY sequence
+    LIMIT 1
+) AS found";
+
 const PRUNE: &str = "
 DELETE FROM novacula.events
 WHERE sequence IN (
@@ -128,6 +142,20 @@ impl EventStore for PostgresStore {
         };
         params.extend(query.target.as_deref().map(|target| ("target", target.into())));
         self.all("event_list", sql, &params, read).await
+    }
+
+    async fn event_list_first(
+        &self,
+        organization: &OrganizationId,
+        kind: EventKind,
+        targets: &[String],
+    ) -> Result<Vec<EventRow>, Error> {
+        let params = params! {
+            "organization": organization.as_str(),
+            "kind": kind.as_str(),
+            "targets": targets.to_vec(),
+        };
+        self.all("event_list_first", LIST_FIRST, &params, read).await
     }
 
     fn event_head(&self) -> watch::Receiver<u64> {

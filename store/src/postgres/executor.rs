@@ -3,15 +3,17 @@
 //! Lists walk the index of names from the last one seen; version, part of the name and labels filter the rows of that
 //! walk, as in the embedded store.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
-use domain::{Channel, Executor, ExecutorId, ExecutorName, ExecutorUid, Kind, OrganizationId, Timestamp};
+use domain::{Channel, Executor, ExecutorId, ExecutorName, ExecutorUid, Kind, OrganizationId, Revision, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::connection::Connection;
 use super::failure::Failure;
 use super::row::RowColumns;
-use super::statement::{Json, Value, params};
+use super::statement::{Json, Value, columns, params};
 use super::{PostgresStore, commit, transact};
 use crate::column::{HoldShape, integer, limit, state_word};
 use crate::error::Error;
@@ -65,12 +67,19 @@ WHERE uid = ANY (:uids)
 AND delete_time IS NULL"
 );
 
+// A look into the index for each name, however many: `= ANY` of a thousand may be planned as a walk over all executors.
 const LIST_BY_NAME: &str = concat!(
+    "
+SELECT found.*
+FROM (SELECT DISTINCT name FROM unnest(:names) AS names (name)) AS asked
+CROSS JOIN LATERAL (",
     columns!(),
     "
-WHERE organization = :organization
-AND name = ANY (:names)
-AND delete_time IS NULL"
+    WHERE organization = :organization
+    AND executors.name = asked.name
+    AND delete_time IS NULL
+    LIMIT 1
+) AS found"
 );
 
 const LIST: &str = concat!(
@@ -97,41 +106,67 @@ ORDER BY name, organization
 LIMIT :limit"
 );
 
-pub(super) const INSERT: &str = "
-INSERT INTO novacula.executors (
-    uid, organization, name, revision, state, kind, version, platform, channel, channel_ceiling, labels, pinned, floor,
-    holds, release_key_ids, generation, pending, open_attempt, duplicated_since, create_time, delete_time
-)
-VALUES (
-    :uid, :organization, :name, :revision, :state, :kind, :version, :platform, :channel, :channel_ceiling, :labels, :pinned, :floor,
-    :holds, :release_key_ids, :generation, :pending, :open_attempt, :duplicated_since, :create_time, NULL
-)
-ON CONFLICT DO NOTHING";
+macro_rules! written {
+    () => {
+        "uid, organization, name, revision, state, kind, version, platform, channel, channel_ceiling, labels, pinned, floor,
+    holds, release_key_ids, generation, pending, open_attempt, duplicated_since, create_time"
+    };
+}
 
-pub(super) const UPDATE: &str = "
+macro_rules! rows {
+    () => {
+        "unnest(
+    :uid, :organization, :name, :revision, :state, :kind, :version, :platform, :channel, :channel_ceiling, :labels, :pinned, :floor,
+    :holds, :release_key_ids, :generation, :pending, :open_attempt, :duplicated_since, :create_time
+)"
+    };
+}
+
+pub(super) const INSERT: &str = concat!(
+    "
+INSERT INTO novacula.executors (",
+    written!(),
+    ")
+SELECT *
+FROM ",
+    rows!(),
+    "
+ON CONFLICT DO NOTHING
+RETURNING uid"
+);
+
+pub(super) const UPDATE: &str = concat!(
+    "
 UPDATE novacula.executors
-SET organization = :organization,
-    name = :name,
-    revision = :revision,
-    state = :state,
-    kind = :kind,
-    version = :version,
-    platform = :platform,
-    channel = :channel,
-    channel_ceiling = :channel_ceiling,
-    labels = :labels,
-    pinned = :pinned,
-    floor = :floor,
-    holds = :holds,
-    release_key_ids = :release_key_ids,
-    generation = :generation,
-    pending = :pending,
-    open_attempt = :open_attempt,
-    duplicated_since = :duplicated_since,
-    create_time = :create_time
-WHERE uid = :uid
-AND revision = :revision - 1
-AND delete_time IS NULL";
+SET organization = new.organization,
+    name = new.name,
+    revision = new.revision,
+    state = new.state,
+    kind = new.kind,
+    version = new.version,
+    platform = new.platform,
+    channel = new.channel,
+    channel_ceiling = new.channel_ceiling,
+    labels = new.labels,
+    pinned = new.pinned,
+    floor = new.floor,
+    holds = new.holds,
+    release_key_ids = new.release_key_ids,
+    generation = new.generation,
+    pending = new.pending,
+    open_attempt = new.open_attempt,
+    duplicated_since = new.duplicated_since,
+    create_time = new.create_time
+FROM ",
+    rows!(),
+    " AS new (",
+    written!(),
+    ")
+WHERE executors.uid = new.uid
+AND executors.revision = new.revision - 1
+AND executors.delete_time IS NULL
+RETURNING executors.uid"
+);
 
 // Whoever deletes it waits for this transaction, and the other way round.
 const REQUIRE: &str = "
@@ -143,7 +178,7 @@ FOR SHARE";
 
 // In one order, whatever order a batch came in.
 const LOCK_ALL: &str = "
-SELECT uid
+SELECT uid, revision
 FROM novacula.executors
 WHERE uid = ANY (:uids)
 AND delete_time IS NULL
@@ -160,11 +195,19 @@ pub(super) fn read(row: &Row) -> Result<Executor, Error> {
     mapping::executor(RowColumns::of("executor", row))
 }
 
-/// Runs `sql` with all columns of an executor under its next revision; how many rows it wrote.
-pub(super) async fn put(connection: &Connection, sql: &'static str, executor: &Executor) -> Result<u64, Failure> {
+/// Runs `sql` with all columns of executors, each under its next revision; how many rows it wrote.
+pub(super) async fn put(connection: &Connection, sql: &'static str, executors: &[&Executor]) -> Result<usize, Failure> {
+    let rows = executors.iter().map(|executor| row(executor)).collect::<Result<Vec<_>, Error>>()?;
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    Ok(connection.all(sql, &columns(rows), |_| Ok(())).await?.len())
+}
+
+fn row(executor: &Executor) -> Result<[(&'static str, Value); 20], Error> {
     let uid = executor.uid;
     let holds: Vec<HoldShape> = executor.holds.iter().map(HoldShape::from).collect();
-    let params = params! {
+    Ok(params! {
         "uid": uid.as_uuid(),
         "organization": executor.name.organization.as_str(),
         "name": executor.name.executor.as_str(),
@@ -185,8 +228,7 @@ pub(super) async fn put(connection: &Connection, sql: &'static str, executor: &E
         "open_attempt": executor.open_attempt.map(domain::AttemptId::as_uuid),
         "duplicated_since": executor.duplicated_since,
         "create_time": executor.create_time,
-    };
-    connection.write(sql, &params).await
+    })
 }
 
 /// Marks an executor deleted, now: when that is.
@@ -196,14 +238,17 @@ pub(super) async fn delete(connection: &Connection, uid: ExecutorUid) -> Result<
     deleted.ok_or_else(|| Failure::missing("executor", uid))
 }
 
-/// Locks the executors that there are until the transaction ends, and says which.
+/// Locks the executors that there are until the transaction ends, and says at which revision each is.
 pub(super) async fn lock_all(
     connection: &Connection,
     uids: impl IntoIterator<Item = ExecutorUid>,
-) -> Result<Vec<ExecutorUid>, Failure> {
+) -> Result<HashMap<ExecutorUid, Revision>, Failure> {
     let uids: Vec<Uuid> = uids.into_iter().map(ExecutorUid::as_uuid).collect();
-    let read = |row: &Row| RowColumns::of("executor", row).text("uid");
-    connection.all(LOCK_ALL, &params! { "uids": uids }, read).await
+    let read = |row: &Row| {
+        let mut columns = RowColumns::of("executor", row);
+        Ok((columns.text("uid")?, Revision(columns.number("revision")?)))
+    };
+    Ok(connection.all(LOCK_ALL, &params! { "uids": uids }, read).await?.into_iter().collect())
 }
 
 /// The executor of this name, locked until the transaction ends.
@@ -302,7 +347,7 @@ impl ExecutorStore for PostgresStore {
         &self,
         commits: Vec<ExecutorCommit>,
     ) -> Result<Vec<Result<Committed, Error>>, Error> {
-        let each = transact!(self, "executor_commit_batch", |tx| commit::commit_each_in_tx(tx, &commits));
+        let each = transact!(self, "executor_commit_batch", |tx| commit::commit_batch_in_tx(tx, &commits));
         each.map(|(each, told)| {
             let each = each.into_iter();
             each.map(|one| one.map(|index| Committed { change: index.number(&told) })).collect()

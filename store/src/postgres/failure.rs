@@ -59,6 +59,15 @@ impl Failure {
         matches!(self, Self::Engine(Engine::Said(error)) if error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION))
     }
 
+    /// Whether it is the fault of what was to be written, and not of the server or the way to it.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Told(_) => true,
+            Self::Engine(Engine::Said(error)) => is_refusal(error),
+            Self::Engine(Engine::Away(_)) => false,
+        }
+    }
+
     /// Names the row in an error of the server that is the row's fault: a constraint or a trigger refused it.
     pub(super) fn of_row(self, noun: &'static str, key: impl ToString) -> Self {
         match self {

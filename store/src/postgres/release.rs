@@ -1,5 +1,7 @@
 //! Releases.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use domain::release::Status;
 use domain::{Event, Kind, Release, ReleaseId};
@@ -38,7 +40,8 @@ WHERE kind = :kind";
 const STATUS: &str = "
 SELECT id, status
 FROM novacula.releases
-WHERE id = :id
+WHERE id = ANY (:ids)
+ORDER BY id
 FOR SHARE";
 
 const UPDATE: &str = "
@@ -65,11 +68,21 @@ async fn get(connection: &Connection, id: &ReleaseId) -> Result<Option<Release>,
     connection.first(GET, &params! { "id": id.to_string() }, read).await
 }
 
-/// Whether the release is there and published, and stays so until this transaction ends.
-pub(super) async fn is_published(connection: &Connection, id: &ReleaseId) -> Result<bool, Failure> {
-    let params = params! { "id": id.to_string() };
-    let read = |row: &Row| RowColumns::of("release", row).word("status", status_parse);
-    Ok(connection.first(STATUS, &params, read).await? == Some(Status::Published))
+/// Which of the releases are there and published, and stay so until this transaction ends.
+pub(super) async fn published<'r>(
+    connection: &Connection,
+    ids: impl IntoIterator<Item = &'r ReleaseId>,
+) -> Result<HashSet<ReleaseId>, Failure> {
+    let ids: Vec<String> = ids.into_iter().map(ToString::to_string).collect();
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let read = |row: &Row| {
+        let mut columns = RowColumns::of("release", row);
+        Ok((columns.text("id")?, columns.word("status", status_parse)?))
+    };
+    let found = connection.all(STATUS, &params! { "ids": ids }, read).await?;
+    Ok(found.into_iter().filter(|(_, status)| *status == Status::Published).map(|(id, _)| id).collect())
 }
 
 /// Runs `sql` with all columns of a release under its next revision; how many rows it wrote.

@@ -134,8 +134,7 @@ async fn open_set(
     let executors: Vec<Uuid> = sessions.iter().map(|(executor, _)| executor.as_uuid()).collect();
     // Opens of one executor take turns, on whichever replicas they are.
     let locked = executor::lock_all(connection, sessions.iter().map(|(executor, _)| *executor)).await?;
-    let locked: HashSet<ExecutorUid> = locked.into_iter().collect();
-    if let Some((unknown, _)) = sessions.iter().find(|(executor, _)| !locked.contains(executor)) {
+    if let Some((unknown, _)) = sessions.iter().find(|(executor, _)| !locked.contains_key(executor)) {
         return Err(Failure::missing("executor", unknown));
     }
     let newest = connection.all(NEWEST, &params! { "executors": executors.clone() }, read).await?;

@@ -10,10 +10,10 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::BytesMut;
+use bytes::{BufMut as _, BytesMut};
 use domain::{Sha256, Timestamp};
 use serde::Serialize;
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{IsNull, Kind, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 use crate::column;
@@ -38,6 +38,12 @@ pub(super) struct Statement {
 
 /// A parameter, with the type that it is sent as.
 pub(super) struct Value(Type, Box<dyn ToSql + Send + Sync>);
+
+/// The values of one column, for all rows of a set.
+struct Column {
+    of: Type,
+    values: Vec<Box<dyn ToSql + Send + Sync>>,
+}
 
 /// A JSON document, written already.
 #[derive(Clone, Debug)]
@@ -169,10 +175,77 @@ values! {
     Json => JSON, JSON_ARRAY, |value| value;
 }
 
+/// The type of an array of `element`, of those that [`Value`] knows.
+fn array_of(element: &Type) -> Type {
+    match *element {
+        Type::INT8 => Type::INT8_ARRAY,
+        Type::BOOL => Type::BOOL_ARRAY,
+        Type::UUID => Type::UUID_ARRAY,
+        Type::BYTEA => Type::BYTEA_ARRAY,
+        Type::TIMESTAMPTZ => Type::TIMESTAMPTZ_ARRAY,
+        Type::JSON => Type::JSON_ARRAY,
+        _ => Type::TEXT_ARRAY,
+    }
+}
+
 impl From<Vec<Option<String>>> for Value {
     fn from(values: Vec<Option<String>>) -> Self {
         Self(Type::TEXT_ARRAY, Box::new(values))
     }
+}
+
+/// The parameters of a statement that writes a set of rows with `unnest`, from each row's own: an array for each name.
+pub(super) fn columns<const N: usize>(rows: Vec<[(&'static str, Value); N]>) -> Vec<(&'static str, Value)> {
+    let mut columns: Vec<(&'static str, Column)> = Vec::with_capacity(N);
+    for row in rows {
+        if columns.is_empty() {
+            columns.extend(row.iter().map(|(name, value)| (*name, Column { of: value.0.clone(), values: Vec::new() })));
+        }
+        for ((_, column), (_, value)) in columns.iter_mut().zip(row) {
+            column.values.push(value.1);
+        }
+    }
+    columns.into_iter().map(|(name, column)| (name, column.into())).collect()
+}
+
+impl From<Column> for Value {
+    fn from(column: Column) -> Self {
+        Self(array_of(&column.of), Box::new(column))
+    }
+}
+
+impl fmt::Debug for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Column").field(&self.of).field(&self.values.len()).finish()
+    }
+}
+
+impl ToSql for Column {
+    // The binary form of an array (PostgreSQL, src/backend/utils/adt/arrayfuncs.c, array_send): dimensions, whether a value
+    // may be null, the element's type, how many, the first one's number; then length and bytes of each, -1 for a null.
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn StdError + Send + Sync>> {
+        let n_values = i32::try_from(self.values.len())?;
+        out.put_i32(1);
+        out.put_i32(1);
+        out.put_u32(self.of.oid());
+        out.put_i32(n_values);
+        out.put_i32(1);
+        for value in &self.values {
+            let at = out.len();
+            out.put_i32(-1);
+            if matches!(value.to_sql_checked(&self.of, out)?, IsNull::No) {
+                let length = i32::try_from(out.len() - at - size_of::<i32>())?;
+                out[at..at + size_of::<i32>()].copy_from_slice(&length.to_be_bytes());
+            }
+        }
+        Ok(IsNull::No)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        matches!(ty.kind(), Kind::Array(_))
+    }
+
+    to_sql_checked!();
 }
 
 // === impl Json ===

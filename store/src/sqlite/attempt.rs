@@ -1,5 +1,7 @@
 //! Attempts: reading and pruning them. They are written with their executor, in `commit`.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use domain::{Attempt, AttemptId, ExecutorUid, OrganizationId, ReleaseId, RequestId, Timestamp};
 use rusqlite::{Connection, Row, named_params};
@@ -216,19 +218,39 @@ impl AttemptStore for SqliteStore {
         .await
     }
 
-    async fn attempt_find_by_request(
+    async fn attempt_list_by_request(
         &self,
         organization: &OrganizationId,
-        request_id: &RequestId,
-    ) -> Result<Option<Attempt>, Error> {
-        let (organization, request_id) = (organization.clone(), request_id.clone());
-        self.read("attempt_find_by_request", move |connection| request::find(connection, &organization, &request_id))
-            .await
+        request_ids: &[RequestId],
+    ) -> Result<HashMap<RequestId, Attempt>, Error> {
+        let (organization, request_ids) = (organization.clone(), request_ids.to_vec());
+        self.read("attempt_list_by_request", move |connection| {
+            let found = request_ids.into_iter().map(|id| {
+                let attempt = request::find(connection, &organization, &id)?;
+                Ok(attempt.map(|attempt| (id, attempt)))
+            });
+            found.filter_map(Result::transpose).collect()
+        })
+        .await
     }
 
-    async fn attempt_note_request(&self, attempt: AttemptId, request_id: &RequestId) -> Result<(), Error> {
-        let request_id = request_id.clone();
-        self.write("attempt_note_request", move |tx| request::note(tx.connection(), attempt, &request_id)).await
+    async fn attempt_note_requests(
+        &self,
+        organization: &OrganizationId,
+        notes: &[(AttemptId, RequestId)],
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        let (organization, notes) = (organization.clone(), notes.to_vec());
+        self.write("attempt_note_requests", move |tx| {
+            let each = notes.iter().map(|(attempt, request_id)| {
+                match request::note(tx.connection(), &organization, *attempt, request_id) {
+                    Ok(()) => Ok(Ok(())),
+                    Err(Failure::Told(error)) => Ok(Err(error)),
+                    Err(engine) => Err(engine),
+                }
+            });
+            each.collect()
+        })
+        .await
     }
 
     async fn attempt_list(&self, executor: ExecutorUid, page: Page<AttemptId>) -> Result<Vec<Attempt>, Error> {

@@ -5,7 +5,8 @@
 //! walk.
 
 use async_trait::async_trait;
-use domain::{Event, Timestamp};
+use domain::audit::EventKind;
+use domain::{Event, OrganizationId, Timestamp};
 use rusqlite::{Connection, Row, named_params};
 use tokio::sync::watch;
 
@@ -174,6 +175,27 @@ impl EventStore for SqliteStore {
     async fn event_list(&self, query: &EventQuery) -> Result<Vec<EventRow>, Error> {
         let query = query.clone();
         self.read("event_list", move |connection| list(connection, &query)).await
+    }
+
+    async fn event_list_first(
+        &self,
+        organization: &OrganizationId,
+        kind: EventKind,
+        targets: &[String],
+    ) -> Result<Vec<EventRow>, Error> {
+        let about = |target: &String| EventQuery {
+            organization: Some(organization.clone()),
+            target: Some(target.clone()),
+            kinds: vec![kind.as_str().to_owned()],
+            limit: 1,
+            ..EventQuery::default()
+        };
+        let queries: Vec<EventQuery> = targets.iter().map(about).collect();
+        self.read("event_list_first", move |connection| {
+            let found = queries.iter().map(|query| list(connection, query)).collect::<Result<Vec<_>, _>>()?;
+            Ok(found.into_iter().flatten().collect())
+        })
+        .await
     }
 
     fn event_head(&self) -> watch::Receiver<u64> {

@@ -36,9 +36,16 @@ pub(super) fn find(
 }
 
 /// Notes that a request of this id was answered with the attempt.
-pub(super) fn note(connection: &Connection, id: AttemptId, request_id: &RequestId) -> Result<(), Failure> {
-    let attempt = attempt::get(connection, id)?.ok_or_else(|| Failure::missing("attempt", id))?;
-    let organization = &attempt.executor_name.organization;
+pub(super) fn note(
+    connection: &Connection,
+    organization: &OrganizationId,
+    id: AttemptId,
+    request_id: &RequestId,
+) -> Result<(), Failure> {
+    let attempt = attempt::get(connection, id)?;
+    if attempt.is_none_or(|attempt| attempt.executor_name.organization != *organization) {
+        return Err(Failure::missing("attempt", id));
+    }
     match find(connection, organization, request_id)? {
         Some(found) if found.id == id => Ok(()),
         Some(_) => Err(Failure::exists("request", request_id.as_str())),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{Cluster, Durability};
-use domain::{ExecutorId, InstanceId, Timestamp};
+use domain::{Executor, ExecutorId, InstanceId, RequestId, Timestamp};
 use libtest_mimic::{Failed, Trial};
 use novacula_store::postgres::PostgresStore;
 use novacula_store::{
@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 use crate::postgres;
 use crate::world::{
-    SOON, attempt, commit, digest, enrolment, executor, name, options, organization, stores, trial, uid,
+    SOON, attempt, attempt_id, commit, digest, enrol, enrolment, executor, name, options, organization, stores, trial,
+    uid,
 };
 
 /// Tables that grow with the fleet, or with time.
@@ -28,7 +29,55 @@ const ENDING: &str =
     r#"{"reason":null,"stage":null,"error_code":null,"message":"","rolled_back_to":null,"log_tail":[],"time":0}"#;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("no_hot_statement_scans_a_large_fleet", |_| large())]
+    vec![
+        trial("no_hot_statement_scans_a_large_fleet", |_| large()),
+        trial("a_batch_costs_no_more_statements_for_a_thousand_than_for_ten", |_| statements()),
+    ]
+}
+
+fn request_id(n: u32) -> RequestId {
+    RequestId::new(&format!("batch-{n}")).expect("an id")
+}
+
+/// A batch that asks each of these executors for an upgrade; what it makes is numbered from `first`.
+fn asking(rows: &[Executor], first: u32) -> Vec<ExecutorCommit> {
+    let numbered = (first..).zip(rows);
+    numbered
+        .map(|(n, row)| {
+            let mut write = attempt(n, row, None);
+            write.attempt.request_id = Some(request_id(n));
+            ExecutorCommit { attempts: vec![write], ..commit(row) }
+        })
+        .collect()
+}
+
+async fn statements() -> Result<(), Failed> {
+    let cluster = Arc::new(tokio::task::spawn_blocking(|| Cluster::start(Durability::Off)).await??);
+    let (stores, _) = stores(&cluster, 1).await;
+    let mut rows = Vec::new();
+    for n in 0..1_010 {
+        rows.push(enrol(&stores[0], n).await);
+    }
+    cluster.sql("ALTER SYSTEM SET log_statement = 'all'")?;
+    cluster.sql("SELECT pg_reload_conf()")?;
+    let executed = || cluster.log_text().matches("execute <unnamed>").count();
+    timeout(SOON, async {
+        while executed() == 0 {
+            stores[0].change_head().await.expect("a read");
+        }
+    })
+    .await?;
+    let mut costs = Vec::new();
+    for (first, batch) in [(0, &rows[..10]), (10, &rows[10..])] {
+        let before = executed();
+        for result in stores[0].executor_commit_batch(asking(batch, first)).await? {
+            result?;
+        }
+        costs.push(executed() - before);
+    }
+    assert_eq!(costs[0], costs[1], "statements of a batch of 10, and of 1,000");
+    assert!((1..=8).contains(&costs[0]), "{costs:?}");
+    Ok(())
 }
 
 /// A hundred thousand executors, each with a certificate, a session, a node, two attempts that ended, and three events.
@@ -121,8 +170,17 @@ async fn hot(store: &PostgresStore) -> Result<(), Failed> {
     let row = executor(store, 77).await;
     let asked = ExecutorCommit { attempts: vec![attempt(1, &row, Some("request-1"))], ..commit(&row) };
     let committed = store.executor_commit(asked).await?;
-    let batch = [executor(store, 78).await, executor(store, 79).await].iter().map(commit).collect();
-    store.executor_commit_batch(batch).await?;
+    let names: Vec<ExecutorId> = (1_000..2_000).map(|n| name(n).executor).collect();
+    let rows = store.executor_list_by_name(&organization(), &names).await?;
+    for result in store.executor_commit_batch(asking(&rows, 1_000)).await? {
+        result?;
+    }
+    let uids: Vec<_> = rows.iter().map(|row| row.uid).collect();
+    store.executor_list_by_uid(&uids).await?;
+    store.presence_list(&uids).await?;
+    store.attempt_list_by_id(&(1_000..2_000).map(attempt_id).collect::<Vec<_>>()).await?;
+    let ids: Vec<RequestId> = (1_000..2_000).map(request_id).collect();
+    assert_eq!(store.attempt_list_by_request(&organization(), &ids).await?.len(), 1_000);
     store.change_list_since(ChangeNumber(committed.change.0 - 1), 100).await?;
     store.change_head().await?;
     lists(store).await?;

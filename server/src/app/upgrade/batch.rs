@@ -4,13 +4,16 @@
 use std::collections::{HashMap, HashSet};
 
 use domain::attempt::Input;
-use domain::{Actor, Attempt, AttemptId, Executor, ExecutorId, ExecutorName, Kind, OrganizationId, Release};
+use domain::{
+    Actor, Attempt, AttemptId, Executor, ExecutorId, ExecutorName, Kind, OrganizationId, Release, RequestId, Timestamp,
+    Warning,
+};
 
 use crate::app::App;
 use crate::app::caller::Caller;
 use crate::app::commit::Draft;
 use crate::app::error::Error;
-use crate::app::upgrade::request::{Known, Planned, check_ttl, count};
+use crate::app::upgrade::request::{Known, Planned, check_same, check_ttl, count, note};
 use crate::app::upgrade::warning::Records;
 use crate::app::upgrade::{Ask, Mode, Requested};
 
@@ -40,8 +43,13 @@ struct Waiting {
 struct Fleet {
     executors: HashMap<ExecutorId, Executor>,
     attempts: HashMap<AttemptId, Attempt>,
+    /// What request ids were answered with before.
+    before: HashMap<RequestId, Attempt>,
     online: HashSet<domain::ExecutorUid>,
     catalogs: HashMap<Kind, Vec<Release>>,
+    /// What was told with the attempts that may be an answer.
+    told: HashMap<AttemptId, Vec<Warning>>,
+    now: Timestamp,
 }
 
 impl App {
@@ -59,6 +67,7 @@ impl App {
         check(organization, &asks)?;
         let (mut results, waiting) = self.plan_all(&asks, organization, &caller.actor()).await?;
         self.write_all(caller, &asks, waiting, &mut results).await?;
+        self.note_all(caller, organization, &asks, &mut results).await?;
         self.check_batch_still_offered(&mut results).await?;
         for (ask, result) in asks.iter().zip(&results) {
             if let Some(result) = result {
@@ -78,7 +87,7 @@ impl App {
         actor: &Actor,
     ) -> Result<(Vec<Slot>, Vec<Waiting>), Error> {
         let fleet = self.fleet(organization, asks).await?;
-        let mut records = Records::with(fleet.attempts.values().cloned());
+        let mut records = Records::with(fleet.attempts.values().cloned()).and_told(fleet.told.clone());
         let (mut results, mut waiting) = (Vec::new(), Vec::new());
         let mut named = HashSet::new();
         for (index, ask) in asks.iter().enumerate() {
@@ -89,9 +98,7 @@ impl App {
             }
             results.push(match self.plan_one(ask, &fleet, &mut records, actor.clone()).await {
                 Err(error) => Some(Err(error)),
-                Ok(Planned::Answered(requested)) => {
-                    Some(self.note_request(ask, &requested.attempt).await.map(|()| *requested))
-                }
+                Ok(Planned::Answered(requested)) => Some(Ok(*requested)),
                 Ok(Planned::Write { requested, .. }) if ask.mode == Mode::ValidateOnly => Some(Ok(*requested)),
                 Ok(Planned::Write { draft, requested }) => {
                     waiting.push(Waiting { index, requested: *requested, draft: *draft });
@@ -120,12 +127,9 @@ impl App {
         let written = self.store.executor_commit_batch(commits).await?;
         for ((index, requested, endings), written) in pending.into_iter().zip(written) {
             let result = match (written, asks.get(index)) {
-                (Ok(_), ask) => {
+                (Ok(_), _) => {
                     endings.count();
-                    match ask {
-                        Some(ask) => self.note_request(ask, &requested.attempt).await.map(|()| requested),
-                        None => Ok(requested),
-                    }
+                    Ok(requested)
                 }
                 // Someone was first: this one is read and decided again, alone.
                 (Err(store::Error::Stale { .. } | store::Error::Exists { .. }), Some(ask)) => {
@@ -140,10 +144,44 @@ impl App {
         Ok(())
     }
 
+    /// Remembers the request ids that were answered with attempts of other requests, all together.
+    async fn note_all(
+        &self,
+        caller: &Caller,
+        organization: &OrganizationId,
+        asks: &[Ask],
+        results: &mut [Slot],
+    ) -> Result<(), Error> {
+        let answered = asks.iter().zip(results.iter()).enumerate();
+        let notes = answered.filter_map(|(index, (ask, slot))| match slot {
+            Some(Ok(requested)) => Some((index, note(ask, &requested.attempt)?)),
+            Some(Err(_)) | None => None,
+        });
+        let (indices, notes): (Vec<usize>, Vec<_>) = notes.unzip();
+        if notes.is_empty() {
+            return Ok(());
+        }
+        let noted = self.store.attempt_note_requests(organization, &notes).await?;
+        for (index, noted) in indices.into_iter().zip(noted) {
+            let (Some(ask), Some(slot)) = (asks.get(index), results.get_mut(index)) else { continue };
+            match noted {
+                Ok(()) => {}
+                // The same request id, by another call of this moment: its answer is read.
+                Err(store::Error::Exists { .. }) => {
+                    *slot = Some(Box::pin(self.upgrade_request_uncounted(caller, ask)).await);
+                }
+                Err(error) => *slot = Some(Err(error.into())),
+            }
+        }
+        Ok(())
+    }
+
     async fn plan_one(&self, ask: &Ask, fleet: &Fleet, records: &mut Records, actor: Actor) -> Result<Planned, Error> {
         check_ttl(ask)?;
-        if let Some(requested) = self.requested_before(ask).await? {
-            return Ok(Planned::Answered(Box::new(requested)));
+        if let Some(attempt) = ask.request_id.as_ref().and_then(|id| fleet.before.get(id)) {
+            check_same(ask, attempt)?;
+            let warnings = records.told(attempt.id).cloned().unwrap_or_default();
+            return Ok(Planned::Answered(Box::new(Requested { attempt: attempt.clone(), warnings })));
         }
         let executor = fleet.executors.get(&ask.name.executor);
         let executor = executor.ok_or_else(|| Error::not_found(&ask.name))?.clone();
@@ -155,20 +193,27 @@ impl App {
         };
         let none = Vec::new();
         let catalog = known.executor.kind.and_then(|kind| fleet.catalogs.get(&kind));
-        let now = self.now().await?;
-        self.plan(ask, known, catalog.unwrap_or(&none), records, actor, now).await
+        self.plan(ask, known, catalog.unwrap_or(&none), records, actor, fleet.now).await
     }
 
-    /// Four queries, however many are asked; what speaks against a version is two more for each.
+    /// As many queries for a thousand as for one; what speaks against a release is two more for each release.
     async fn fleet(&self, organization: &OrganizationId, asks: &[Ask]) -> Result<Fleet, Error> {
+        let request_ids: Vec<RequestId> = asks.iter().filter_map(|ask| ask.request_id.clone()).collect();
+        let before = match request_ids.is_empty() {
+            true => HashMap::new(),
+            false => self.store.attempt_list_by_request(organization, &request_ids).await?,
+        };
         let names: Vec<ExecutorId> = asks.iter().map(|ask| ask.name.executor.clone()).collect();
         let executors = self.store.executor_list_by_name(organization, &names).await?;
         let uids: Vec<_> = executors.iter().map(|executor| executor.uid).collect();
         let open = executors.iter().filter_map(|executor| executor.open_attempt.or(executor.pending));
+        let open: HashSet<AttemptId> = open.collect();
         let asked: HashMap<_, _> = asks.iter().map(|ask| (&ask.name.executor, &ask.target_version)).collect();
         let hold = |executor: &Executor| Some(executor.hold_on(asked.get(&executor.name.executor)?)?.attempt);
-        let ids: Vec<AttemptId> = open.chain(executors.iter().filter_map(hold)).collect();
+        let ids: Vec<AttemptId> = open.iter().copied().chain(executors.iter().filter_map(hold)).collect();
         let attempts = self.store.attempt_list_by_id(&ids).await?;
+        let answers = attempts.iter().filter(|attempt| open.contains(&attempt.id)).chain(before.values());
+        let told = self.told_all(organization, answers).await?;
         let now = self.now().await?;
         let presences = self.presences(&uids, now).await?;
         let mut catalogs = HashMap::new();
@@ -181,7 +226,10 @@ impl App {
             online: online.map(|(uid, _)| *uid).collect(),
             executors: executors.into_iter().map(|one| (one.name.executor.clone(), one)).collect(),
             attempts: attempts.into_iter().map(|attempt| (attempt.id, attempt)).collect(),
+            before,
             catalogs,
+            told,
+            now,
         })
     }
 

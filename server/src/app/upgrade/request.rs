@@ -8,11 +8,13 @@
 //! Beside the answer goes what speaks against the version without forbidding it (`warning`). It is written with the request,
 //! so that a repetition is told the same.
 
+use std::slice;
+
 use domain::attempt::effect::Beginning;
 use domain::attempt::request::MAX_TTL;
 use domain::attempt::{Decision, Input, Request, Situation, request};
 use domain::release::{Release, Status};
-use domain::{Actor, Attempt, Executor, OrganizationId, Reason, Refusal, Timestamp, Warning};
+use domain::{Actor, Attempt, AttemptId, Executor, Reason, Refusal, RequestId, Timestamp, Warning};
 
 use crate::app::App;
 use crate::app::caller::Caller;
@@ -90,12 +92,9 @@ impl App {
     /// Remembers the request's id with the attempt that answers it, whoever made that: repeated after the attempt has ended, the
     /// request is answered with it again, and begins nothing.
     pub(super) async fn note_request(&self, ask: &Ask, attempt: &Attempt) -> Result<(), Error> {
-        match &ask.request_id {
-            Some(id) if ask.mode == Mode::Write && attempt.request_id.as_ref() != Some(id) => {
-                Ok(self.store.attempt_note_request(attempt.id, id).await?)
-            }
-            Some(_) | None => Ok(()),
-        }
+        let Some(note) = note(ask, attempt) else { return Ok(()) };
+        let noted = self.store.attempt_note_requests(&ask.name.organization, &[note]).await?;
+        Ok(noted.into_iter().collect::<Result<(), _>>()?)
     }
 
     /// The attempt that an earlier request of the same id made, or was answered with, and what was told then.
@@ -103,22 +102,12 @@ impl App {
         let Some(request_id) = &ask.request_id else {
             return Ok(None);
         };
-        let organization: &OrganizationId = &ask.name.organization;
-        let found = self.store.attempt_find_by_request(organization, request_id).await?;
-        match found {
-            Some(attempt) if attempt.executor_name != ask.name || !answers(&attempt, ask) => {
-                let message = format!(
-                    "request id {:?} was used for {} to {}; use a new id for another request",
-                    request_id.as_str(),
-                    attempt.executor_name,
-                    attempt.target_version()
-                );
-                let refusal = Refusal::new(Reason::RequestIdReused, message);
-                Err(refusal.with("attempt", attempt.name()).into())
-            }
-            Some(attempt) => Ok(Some(Requested { warnings: self.told(&attempt).await?, attempt })),
-            None => Ok(None),
-        }
+        let found = self.store.attempt_list_by_request(&ask.name.organization, slice::from_ref(request_id)).await?;
+        let Some(attempt) = found.into_values().next() else {
+            return Ok(None);
+        };
+        check_same(ask, &attempt)?;
+        Ok(Some(Requested { warnings: self.told(&attempt).await?, attempt }))
     }
 
     async fn known(&self, ask: &Ask) -> Result<Known, Error> {
@@ -211,6 +200,27 @@ impl App {
         let message = format!("release {} was yanked this moment ({why})", release.id);
         Err(Refusal::new(Reason::ReleaseYanked, message).into())
     }
+}
+
+/// Which request id has to be remembered as answered with the attempt, beside the one that made it.
+pub(super) fn note(ask: &Ask, attempt: &Attempt) -> Option<(AttemptId, RequestId)> {
+    let id = ask.request_id.as_ref()?;
+    let is_new = ask.mode == Mode::Write && attempt.request_id.as_ref() != Some(id);
+    is_new.then(|| (attempt.id, id.clone()))
+}
+
+/// A request id says one thing only: what it was answered with is what is asked for now.
+pub(super) fn check_same(ask: &Ask, attempt: &Attempt) -> Result<(), Refusal> {
+    if attempt.executor_name == ask.name && answers(attempt, ask) {
+        return Ok(());
+    }
+    let message = format!(
+        "request id {:?} was used for {} to {}; use a new id for another request",
+        ask.request_id.as_ref().map_or("", RequestId::as_str),
+        attempt.executor_name,
+        attempt.target_version()
+    );
+    Err(Refusal::new(Reason::RequestIdReused, message).with("attempt", attempt.name()))
 }
 
 /// Whether the attempt is what was asked for: its target, or the way back from it.

@@ -34,6 +34,8 @@ pub(crate) struct Records {
     attempts: HashMap<AttemptId, Attempt>,
     /// What was said against each release.
     refusals: HashMap<ReleaseId, Refusals>,
+    /// What was told when an attempt was asked for.
+    told: HashMap<AttemptId, Vec<Warning>>,
 }
 
 /// How far is looked.
@@ -61,6 +63,16 @@ impl Records {
     pub(crate) fn with(attempts: impl IntoIterator<Item = Attempt>) -> Self {
         let attempts = attempts.into_iter().map(|attempt| (attempt.id, attempt)).collect();
         Self { attempts, ..Self::default() }
+    }
+
+    /// And with what was told when some were asked for.
+    pub(crate) fn and_told(self, told: HashMap<AttemptId, Vec<Warning>>) -> Self {
+        Self { told, ..self }
+    }
+
+    /// What was told when this attempt was asked for, if that was read.
+    pub(crate) fn told(&self, attempt: AttemptId) -> Option<&Vec<Warning>> {
+        self.told.get(&attempt)
     }
 }
 
@@ -102,16 +114,28 @@ impl App {
 
     /// What was told when an attempt was asked for. Nothing, when the row that says so is forgotten.
     pub(crate) async fn told(&self, attempt: &Attempt) -> Result<Vec<Warning>, Error> {
-        let query = EventQuery {
-            organization: Some(attempt.executor_name.organization.clone()),
-            target: Some(attempt.name().to_string()),
-            kinds: vec![EventKind::AttemptRequested.as_str().to_owned()],
-            limit: 1,
-            ..EventQuery::default()
-        };
-        let row = self.store.event_list(&query).await?.pop();
-        let told = row.as_ref().and_then(|row| row.details.get(TOLD));
-        Ok(told.map(|text| decode(text)).unwrap_or_default())
+        let mut told = self.told_all(&attempt.executor_name.organization, [attempt]).await?;
+        Ok(told.remove(&attempt.id).unwrap_or_default())
+    }
+
+    /// The same of many attempts of one organization, each with an entry. One query.
+    pub(crate) async fn told_all<'a>(
+        &self,
+        organization: &OrganizationId,
+        attempts: impl IntoIterator<Item = &'a Attempt>,
+    ) -> Result<HashMap<AttemptId, Vec<Warning>>, Error> {
+        let asked: HashMap<String, AttemptId> =
+            attempts.into_iter().map(|attempt| (attempt.name().to_string(), attempt.id)).collect();
+        if asked.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let targets: Vec<String> = asked.keys().cloned().collect();
+        let rows = self.store.event_list_first(organization, EventKind::AttemptRequested, &targets).await?;
+        let mut told: HashMap<AttemptId, Vec<Warning>> = asked.values().map(|id| (*id, Vec::new())).collect();
+        told.extend(
+            rows.into_iter().filter_map(|row| Some((*asked.get(&row.target)?, decode(row.details.get(TOLD)?)))),
+        );
+        Ok(told)
     }
 
     /// The same, with what has been said against the release since.
@@ -123,7 +147,11 @@ impl App {
         now: Timestamp,
     ) -> Result<Vec<Warning>, Error> {
         let mut warnings = self.warnings(executor, &attempt.release, Reach::All, records, now).await?;
-        for before in self.told(attempt).await? {
+        let told = match records.told(attempt.id) {
+            Some(told) => told.clone(),
+            None => self.told(attempt).await?,
+        };
+        for before in told {
             if warnings.iter().all(|warning| warning.code != before.code) {
                 warnings.push(before);
             }
