@@ -9,6 +9,8 @@ pub mod pending;
 
 pub mod prune;
 
+pub mod turn;
+
 pub mod yank;
 
 use std::sync::Arc;
@@ -29,6 +31,6 @@ pub async fn start(app: &Arc<App>, supervisor: &Supervisor) -> Result<(), Error>
     supervisor.spawn("background.expiry", abort, stop, expiry::run(Arc::clone(app)));
     supervisor.spawn("background.prune", abort, stop, prune::run(Arc::clone(app)));
     supervisor.spawn("background.pending", abort, stop, pending::run(Arc::clone(app)));
-    supervisor.spawn("background.yank", abort, OnError::Log, yank::run(Arc::clone(app)));
+    supervisor.spawn("background.yank", abort, stop, yank::run(Arc::clone(app)));
     Ok(())
 }

@@ -58,9 +58,13 @@ pub trait SessionStore: Send + Sync {
     /// Ends a replica's lease and all its sessions.
     async fn replica_end(&self, replica: ReplicaId) -> Result<(), Error>;
 
+    /// Claims a job that one replica does at a time; whether `replica` does it. It does until its lease ends: while that runs
+    /// nobody else can claim the job, and then anybody.
+    async fn replica_claim(&self, replica: ReplicaId, job: &'static str) -> Result<bool, Error>;
+
     /// Opens sessions, each with the next epoch of its executor, in one transaction. Answers in order. The session it takes
-    /// the place of ends with it. [`Error::Missing`] when an executor is unknown or deleted, and otherwise when the replica
-    /// never took a lease; then none is opened.
+    /// the place of ends with it. [`Error::Missing`] when an executor is unknown or deleted, and otherwise when the replica's
+    /// lease does not run; then none is opened.
     async fn session_open_batch(
         &self,
         replica: ReplicaId,

@@ -37,6 +37,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("a_killed_replica_loses_no_upgrade", parts, killed),
         trial("a_replica_that_was_stopped_does_not_fight_the_newer_session", parts, stopped),
         trial("streams_outlive_a_database_that_went_away", parts, database_away),
+        trial("another_replica_takes_the_jobs_of_one_that_was_killed", parts, jobs_go_on),
         trial("what_is_wrong_with_a_database_is_one_sentence_and_exit_78", parts, sentences),
     ]
 }
@@ -266,6 +267,34 @@ async fn database_away() -> Result {
     .await??;
     // The same stream, over the outage: pushed by the other replica's commit.
     stream.desired().await?;
+    Ok(())
+}
+
+async fn jobs_go_on() -> Result {
+    const HOLDER: &str = "SELECT replica FROM novacula.jobs WHERE name = 'deadlines'";
+    let mut replicas = Replicas::start(2).await?;
+    let before = replicas.cluster.sql(HOLDER)?;
+    ensure!(!before.is_empty(), "the first that came does it");
+    let mut executor = replicas.enrol(0, "web-1").await?;
+    let _stream = replicas.connect(&mut executor, 1).await?;
+    replicas.daemons[0].kill();
+    let request = v1::RequestUpgradeRequest {
+        name: executor.name().to_owned(),
+        target_version: "1.1.0".to_owned(),
+        ttl: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
+        ..v1::RequestUpgradeRequest::default()
+    };
+    let owner = replicas.daemons[1].client("owner").await?;
+    let attempt = owner.upgrades().request_upgrade(request).await?.into_inner();
+    timeout(SOON, async {
+        while replicas.attempt(1, &attempt.name).await?.outcome() != v1::Outcome::Expired {
+            sleep(Duration::from_millis(200)).await;
+        }
+        anyhow::Ok(())
+    })
+    .await??;
+    let after = replicas.cluster.sql(HOLDER)?;
+    ensure!(after != before, "{after} holds it still");
     Ok(())
 }
 

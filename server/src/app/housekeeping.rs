@@ -1,4 +1,4 @@
-//! What the control plane does for itself: its lease, forgetting what is over, counting what is pending.
+//! What the control plane does for itself: forgetting what is over, counting what is pending.
 
 use std::time::Duration;
 
@@ -22,24 +22,6 @@ pub struct Pruned {
 }
 
 impl App {
-    /// Renews (or takes) this replica's lease.
-    ///
-    /// # Errors
-    /// The store's: sessions go on meanwhile, and are not lost.
-    pub async fn replica_renew(&self) -> Result<(), Error> {
-        let lease = self.settings.replica_lease;
-        self.store.replica_renew(self.replica, lease).await?;
-        Ok(())
-    }
-
-    /// Ends this replica's lease and what is left of its sessions: the last thing that a draining server writes.
-    ///
-    /// # Errors
-    /// The store's: the lease then ends by itself.
-    pub async fn replica_end(&self) -> Result<(), Error> {
-        Ok(self.store.replica_end(self.replica).await?)
-    }
-
     /// How many executors have a pending upgrade.
     ///
     /// # Errors

@@ -1,9 +1,52 @@
-//! This process among the replicas: it leaves in order, so that nobody waits for its lease to run out.
+//! This process among the replicas: its lease, by which its sessions count, the jobs that one replica does for all, and how it
+//! leaves in order, so that nobody waits for its lease to run out.
 
 use crate::app::App;
+use crate::app::error::Error;
 use crate::observe;
 
+/// What one replica does at a time for all of them. Each is safe to do twice: taking turns spares the store, no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Ending attempts whose time is over.
+    Deadlines,
+    /// Forgetting what is older than its retention.
+    Pruning,
+    /// Finishing what a yank left when its process went away.
+    Yanks,
+}
+
+impl Job {
+    /// Its name in the store.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deadlines => "deadlines",
+            Self::Pruning => "pruning",
+            Self::Yanks => "yanks",
+        }
+    }
+}
+
 impl App {
+    /// Renews (or takes) this replica's lease.
+    ///
+    /// # Errors
+    /// The store's: sessions go on meanwhile, and are not lost.
+    pub async fn replica_renew(&self) -> Result<(), Error> {
+        let lease = self.settings.replica_lease;
+        self.store.replica_renew(self.replica, lease).await?;
+        Ok(())
+    }
+
+    /// Claims a job; whether this replica does it now.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn replica_claim(&self, job: Job) -> Result<bool, Error> {
+        Ok(self.store.replica_claim(self.replica, job.as_str()).await?)
+    }
+
     /// Ends the lease and all sessions of this process. Best effort: a lease that cannot be ended runs out by itself.
     pub async fn replica_leave(&self) {
         if let Err(error) = self.store.replica_end(self.replica).await {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::app::App;
+use crate::app::replica::Job;
+use crate::background::turn::Turn;
 use crate::observe;
 use crate::supervise::BoxError;
 
@@ -24,8 +26,10 @@ const AWAY: Duration = Duration::from_secs(1);
 /// # Errors
 /// The store's change feed closed.
 pub async fn run(app: Arc<App>) -> Result<(), BoxError> {
+    let mut turn = Turn::new(Arc::clone(&app), Job::Deadlines);
     let mut changes = app.sync_changes();
     loop {
+        turn.wait().await;
         let sleep = match app.deadline_sweep().await {
             Ok(swept) => swept.next.unwrap_or(HEAL).clamp(BREATH, HEAL),
             Err(error) => {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::app::housekeeping::Pruned;
+use crate::app::replica::Job;
+use crate::background::turn::Turn;
 use crate::observe;
 use crate::supervise::BoxError;
 
@@ -19,9 +21,11 @@ const AT_FIRST: Duration = Duration::from_secs(60);
 /// # Errors
 /// None: what could not be forgotten is forgotten next time.
 pub async fn run(app: Arc<App>) -> Result<(), BoxError> {
+    let mut turn = Turn::new(Arc::clone(&app), Job::Pruning);
     let mut sleep = AT_FIRST;
     loop {
         tokio::time::sleep(sleep).await;
+        turn.wait().await;
         sleep = EVERY;
         match app.prune().await {
             Ok(pruned) if pruned == Pruned::default() => {}

@@ -59,7 +59,7 @@ pub(super) async fn a_batch_opens_all_or_none(subject: &dyn Subject) {
     assert_eq!(presence(&world, 3).await, None, "nothing of a refused batch is written");
     let nowhere = ReplicaId(Uuid::from_u128(77));
     let refused = world.store.session_open_batch(nowhere, &[(uid(1), instance(1))]).await;
-    assert_eq!(refusal(refused), "missing replica");
+    assert_eq!(refusal(refused), "missing lease");
     assert_eq!(world.store.session_open_batch(world.replica, &[]).await.expect("nothing"), []);
     let everybody = world.store.presence_list(&[uid(1), uid(2), uid(3), uid(9)]).await.expect("a list");
     assert_eq!(everybody.len(), 2, "those without a session are left out: {everybody:?}");
@@ -96,6 +96,8 @@ pub(super) async fn presence_follows_the_lease(subject: &dyn Subject) {
     world.subject.advance(LEASE + Duration::from_secs(1)).await;
     let lapsed = presence(&world, 1).await.expect("seen");
     assert!(!lapsed.connected, "a replica without a lease holds nobody");
+    let refused = world.store.session_open_batch(world.replica, &[(uid(1), instance(2))]).await;
+    assert_eq!(refusal(refused), "missing lease", "and admits nobody");
     assert_eq!(lapsed.last_seen, renewed.last_seen, "last seen when the lease was renewed");
     world.store.replica_renew(world.replica, LEASE).await.expect("a lease");
     assert!(presence(&world, 1).await.expect("seen").connected, "a lost lease does not end sessions");
@@ -156,6 +158,7 @@ pub(super) async fn recent_ones_are_newest_first(subject: &dyn Subject) {
     for n in 0..20 {
         open(&world, world.replica, 1, n).await;
         world.subject.advance(Duration::from_secs(1)).await;
+        world.store.replica_renew(world.replica, LEASE).await.expect("a lease");
     }
     let rows = recent(&world, uid(1)).await;
     let epochs: Vec<u64> = rows.iter().map(|row| row.epoch.0).collect();

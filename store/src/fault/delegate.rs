@@ -88,6 +88,7 @@ delegate!(AttemptStore {
 delegate!(SessionStore {
     Write replica_renew(replica: ReplicaId, lease: Duration) -> Timestamp;
     Write replica_end(replica: ReplicaId) -> ();
+    Write replica_claim(replica: ReplicaId, job: &'static str) -> bool;
     Write session_open_batch(replica: ReplicaId, sessions: &[(ExecutorUid, InstanceId)]) -> Vec<SessionOpened>;
     Write session_close(executor: ExecutorUid, epoch: Epoch, events: &[Event]) -> bool;
     Read presence_list(executors: &[ExecutorUid]) -> Vec<Presence>;

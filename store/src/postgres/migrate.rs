@@ -22,12 +22,20 @@ pub(super) struct Migration {
 }
 
 /// Every step, oldest first. A step that was released is never edited: its checksum is in every schema that took it.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "0001-initial",
-    sql: include_str!("../../migrations/postgres/0001-initial.sql"),
-    oldest_build: "1.0.0",
-}];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "0001-initial",
+        sql: include_str!("../../migrations/postgres/0001-initial.sql"),
+        oldest_build: "1.0.0",
+    },
+    Migration {
+        version: 2,
+        name: "0002-jobs",
+        sql: include_str!("../../migrations/postgres/0002-jobs.sql"),
+        oldest_build: "1.0.0",
+    },
+];
 
 const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '60s'";
 const COMMIT: &str = "COMMIT";

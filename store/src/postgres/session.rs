@@ -45,6 +45,36 @@ SET end_time = novacula.store_now()
 WHERE replica = :id
 AND end_time IS NULL";
 
+const LEASE: &str = "
+SELECT id
+FROM novacula.replicas
+WHERE id = :id
+AND lease_end > novacula.store_now()";
+
+const HOLDS: &str = "
+SELECT jobs.name
+FROM novacula.jobs
+JOIN novacula.replicas ON replicas.id = jobs.replica
+WHERE jobs.name = :job
+AND jobs.replica = :replica
+AND replicas.lease_end > novacula.store_now()";
+
+const CLAIM: &str = "
+INSERT INTO novacula.jobs AS held (name, replica)
+SELECT :job, replicas.id
+FROM novacula.replicas
+WHERE replicas.id = :replica
+AND replicas.lease_end > novacula.store_now()
+ON CONFLICT (name) DO UPDATE
+SET replica = excluded.replica
+WHERE NOT EXISTS (
+    SELECT 1
+    FROM novacula.replicas
+    WHERE replicas.id = held.replica
+    AND replicas.lease_end > novacula.store_now()
+)
+RETURNING held.name";
+
 const NEWEST: &str = "
 SELECT executor, epoch, replica, instance, open_time, end_time
 FROM novacula.sessions
@@ -137,6 +167,9 @@ async fn open_set(
     if let Some((unknown, _)) = sessions.iter().find(|(executor, _)| !locked.contains_key(executor)) {
         return Err(Failure::missing("executor", unknown));
     }
+    if connection.first(LEASE, &params! { "id": replica.0 }, |_| Ok(())).await?.is_none() {
+        return Err(Failure::missing("lease", replica.0));
+    }
     let newest = connection.all(NEWEST, &params! { "executors": executors.clone() }, read).await?;
     let mut newest: HashMap<ExecutorUid, SessionRow> = newest.into_iter().map(|row| (row.executor, row)).collect();
     if !newest.is_empty() {
@@ -157,11 +190,8 @@ async fn open_set(
         "replica": replica.0,
         "instances": sessions.iter().map(|(_, instance)| instance.as_uuid()).collect::<Vec<_>>(),
     };
-    match connection.write(OPEN, &params).await {
-        Ok(_) => Ok(opened),
-        Err(failure) if failure.is_dangling() => Err(Failure::missing("replica", replica.0)),
-        Err(failure) => Err(failure),
-    }
+    connection.write(OPEN, &params).await?;
+    Ok(opened)
 }
 
 /// Opens sessions in order. Those of one executor come one after another; a batch seldom holds any.
@@ -219,6 +249,17 @@ impl SessionStore for PostgresStore {
 
     async fn replica_end(&self, replica: ReplicaId) -> Result<(), Error> {
         transact!(self, "replica_end", |tx| end_replica(tx, replica)).map(|_| ())
+    }
+
+    async fn replica_claim(&self, replica: ReplicaId, job: &'static str) -> Result<bool, Error> {
+        // Whoever has it asks often, and writes nothing.
+        for sql in [HOLDS, CLAIM] {
+            let params = params! { "job": job, "replica": replica.0 };
+            if self.first("replica_claim", sql, &params, |_| Ok(())).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn session_open_batch(

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use domain::{Epoch, Event, ExecutorUid, InstanceId, Timestamp};
 use rusqlite::{Connection, Row, named_params};
 
-use super::failure::{Failure, is_dangling};
+use super::failure::Failure;
 use super::row::{RowColumns, all, first, keys, write};
 use super::write_tx::WriteTx;
 use super::{SqliteStore, event, executor};
@@ -27,6 +27,12 @@ VALUES (:id, :now, :lease_end)
 ON CONFLICT (id) DO UPDATE
 SET renew_time = excluded.renew_time,
     lease_end = excluded.lease_end";
+
+const LEASE: &str = "
+SELECT id
+FROM replicas
+WHERE id = :id
+AND lease_end > :now";
 
 const END_LEASE: &str = "
 UPDATE replicas
@@ -138,11 +144,8 @@ fn open(
         ":instance": instance.to_string(),
         ":now": now,
     };
-    match write(tx.connection(), OPEN, params) {
-        Ok(_) => Ok(SessionOpened { epoch, previous }),
-        Err(error) if is_dangling(&error) => Err(Failure::missing("replica", replica.0)),
-        Err(error) => Err(Failure::Engine(error)),
-    }
+    write(tx.connection(), OPEN, params)?;
+    Ok(SessionOpened { epoch, previous })
 }
 
 /// Ends the newest session of an executor that goes away.
@@ -177,6 +180,11 @@ impl SessionStore for SqliteStore {
         .await
     }
 
+    async fn replica_claim(&self, _: ReplicaId, _: &'static str) -> Result<bool, Error> {
+        // The file's lock is one process's: there is nobody to share with.
+        Ok(true)
+    }
+
     async fn session_open_batch(
         &self,
         replica: ReplicaId,
@@ -185,6 +193,10 @@ impl SessionStore for SqliteStore {
         let sessions = sessions.to_vec();
         self.write("session_open_batch", move |tx| {
             sessions.iter().try_for_each(|(executor, _)| executor::require(tx.connection(), *executor))?;
+            let lease = named_params! { ":id": replica.0.to_string(), ":now": tx.now().as_micros() };
+            if !sessions.is_empty() && first(tx.connection(), LEASE, lease, |_| Ok(()))?.is_none() {
+                return Err(Failure::missing("lease", replica.0));
+            }
             sessions.iter().map(|(executor, instance)| open(tx, replica, *executor, *instance)).collect()
         })
         .await

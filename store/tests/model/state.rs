@@ -319,6 +319,10 @@ impl Model {
     fn open(&mut self, replica: u8, executors: &[u8]) -> Said {
         let mut opened = Vec::new();
         executors.iter().try_for_each(|executor| self.require(*executor))?;
+        let leased = self.leases.get(&replica).is_some_and(|(_, end)| *end > self.now);
+        if !executors.is_empty() && !leased {
+            return refuse("missing lease");
+        }
         for executor in executors {
             let of = self.sessions.entry(*executor).or_default();
             let previous = of.iter_mut().next_back().map(|(epoch, session)| {
@@ -327,9 +331,6 @@ impl Model {
                 told
             });
             let epoch = previous.map_or(1, |(epoch, _)| epoch + 1);
-            if !self.leases.contains_key(&replica) {
-                return refuse("missing replica");
-            }
             of.insert(epoch, Session { replica, open_time: self.now, end_time: None });
             opened.push((epoch, previous));
         }

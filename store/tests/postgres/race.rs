@@ -1,6 +1,7 @@
 //! Two processes that write the same rows at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster::Cluster;
 use domain::{Executor, InstanceId};
@@ -29,11 +30,39 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("sessions_of_one_executor_get_their_own_epochs", epochs),
         trial("batches_in_opposite_order_do_not_wait_in_a_ring", opposite),
         trial("a_dropped_call_leaves_no_transaction_behind", dropped),
+        trial("a_job_is_one_replicas_until_its_lease_ends", job),
     ]
 }
 
 fn won<T>(results: &[Result<T, Error>]) -> usize {
     results.iter().filter(|result| result.is_ok()).count()
+}
+
+async fn job(cluster: Arc<Cluster>) -> Result<(), Failed> {
+    let (stores, _) = stores(&cluster, 2).await;
+    let [one, two, ended] = [1, 2, 3].map(|n| ReplicaId(Uuid::from_u128(n)));
+    let claim = async |n: usize, replica, job| stores[n].replica_claim(replica, job).await.expect("a claim");
+    assert!(!claim(0, one, "sweep").await, "without a lease nobody claims anything");
+    let long = Duration::from_secs(600);
+    for (replica, lease) in [(one, long), (two, long), (ended, Duration::from_micros(1))] {
+        stores[0].replica_renew(replica, lease).await?;
+    }
+    for round in 0..20 {
+        let job: &'static str = Box::leak(format!("job-{round}").into_boxed_str());
+        let (first, second) = tokio::join!(claim(0, one, job), claim(1, two, job));
+        assert!(first != second, "one of two gets it");
+        for _ in 0..2 {
+            assert_eq!((claim(0, one, job).await, claim(1, two, job).await), (first, second), "and keeps it");
+        }
+        assert!(!claim(0, ended, job).await);
+    }
+    assert!(claim(0, one, "sweep").await && !claim(1, two, "sweep").await);
+    stores[0].replica_end(one).await?;
+    assert!(!claim(0, one, "sweep").await, "with its lease a replica loses its jobs");
+    assert!(claim(1, two, "sweep").await, "and another takes over");
+    stores[0].replica_renew(one, long).await?;
+    assert!(!claim(0, one, "sweep").await && claim(1, two, "sweep").await);
+    Ok(())
 }
 
 async fn one_row(cluster: Arc<Cluster>) -> Result<(), Failed> {

@@ -1,5 +1,6 @@
 //! The schema and its steps.
 
+use std::process::Command;
 use std::sync::Arc;
 
 use cluster::Cluster;
@@ -13,6 +14,7 @@ use crate::world::{new_schema, options, trial};
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("replicas_that_start_at_once_make_one_schema", at_once),
+        trial("a_fresh_schema_equals_a_migrated_one", fresh_equals_migrated),
         trial("a_strangers_schema_is_refused", strangers),
         trial("a_schema_from_the_future_is_refused_by_name", future),
         trial("a_step_that_this_build_can_live_with_is_no_obstacle", next_release),
@@ -34,6 +36,42 @@ async fn at_once(cluster: Arc<Cluster>) -> Result<(), Failed> {
     }
     assert_eq!(cluster.sql(&format!("SELECT count(*) FROM {schema}.migrations WHERE version = 1"))?, "1");
     Ok(())
+}
+
+/// What the first release made, and nothing since.
+const FIRST: &str = include_str!("../../migrations/postgres/0001-initial.sql");
+
+async fn fresh_equals_migrated(cluster: Arc<Cluster>) -> Result<(), Failed> {
+    let (fresh, migrated) = (new_schema(), new_schema());
+    drop(postgres::serve(&options(&cluster, &fresh)).await?);
+    cluster.sql(&format!("CREATE SCHEMA {migrated}"))?;
+    cluster.sql(&FIRST.replace("novacula", &migrated))?;
+    cluster.sql(&format!(
+        "CREATE TABLE {migrated}.migrations (LIKE {fresh}.migrations INCLUDING ALL);
+         INSERT INTO {migrated}.migrations SELECT * FROM {fresh}.migrations WHERE version = 1"
+    ))?;
+    assert_ne!(dump(&cluster, &migrated)?, dump(&cluster, &fresh)?, "there is a step to take");
+    drop(postgres::serve(&options(&cluster, &migrated)).await?);
+    assert_eq!(dump(&cluster, &migrated)?, dump(&cluster, &fresh)?);
+    let history = |schema: &str| {
+        cluster.sql(&format!("SELECT version, name, sha256, oldest_build FROM {schema}.migrations ORDER BY version"))
+    };
+    assert_eq!(history(&migrated)?, history(&fresh)?);
+    Ok(())
+}
+
+/// A schema as SQL, under a name that says nothing.
+fn dump(cluster: &Cluster, schema: &str) -> Result<String, Failed> {
+    let program = cluster::programs().ok_or("PostgreSQL is not installed")?.join("pg_dump");
+    let mut command = Command::new(program);
+    command.args(["--schema-only", "--no-owner", "--schema", schema, "--dbname", &cluster.socket_url()]);
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let text = String::from_utf8(output.stdout)?;
+    // Newer versions frame a dump with a word of its own.
+    let lines = text.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"));
+    Ok(lines.map(|line| line.replace(schema, "schema")).collect::<Vec<_>>().join("\n"))
 }
 
 async fn refusal(cluster: &Cluster, schema: &str) -> String {

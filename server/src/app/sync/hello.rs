@@ -86,11 +86,7 @@ impl App {
         let admitted: Vec<usize> = verdicts.iter().enumerate().filter(admitted).map(|(index, _)| index).collect();
         let sessions: Vec<(ExecutorUid, InstanceId)> =
             admitted.iter().map(|index| (hellos[*index].uid, hellos[*index].instance)).collect();
-        let opened = if sessions.is_empty() {
-            Vec::new()
-        } else {
-            self.store.session_open_batch(self.replica, &sessions).await?
-        };
+        let opened = self.open(&sessions).await?;
         let mut said = Vec::with_capacity(opened.len());
         for (index, opened) in admitted.iter().zip(opened) {
             let hello = &hellos[*index];
@@ -112,6 +108,20 @@ impl App {
         }
         let answer = |verdict: Option<Admitted>| verdict.unwrap_or(Admitted::Later);
         Ok(verdicts.into_iter().map(answer).collect())
+    }
+
+    /// Opens sessions. After a pause longer than its lease this replica first has to be one again.
+    async fn open(&self, sessions: &[(ExecutorUid, InstanceId)]) -> Result<Vec<SessionOpened>, Error> {
+        if sessions.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.store.session_open_batch(self.replica, sessions).await {
+            Err(store::Error::Missing { noun: "lease", .. }) => {
+                self.replica_renew().await?;
+                Ok(self.store.session_open_batch(self.replica, sessions).await?)
+            }
+            opened => Ok(opened?),
+        }
     }
 
     /// Who is not admitted, before a session is opened that would displace another.
