@@ -48,6 +48,8 @@ pub mod sqlite;
 
 pub mod postgres;
 
+pub mod import;
+
 pub mod conformance;
 
 pub mod fault;

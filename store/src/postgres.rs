@@ -45,6 +45,8 @@ mod session;
 
 mod statement;
 
+pub(crate) mod target;
+
 mod tls;
 
 mod token;

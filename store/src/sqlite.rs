@@ -50,6 +50,8 @@ mod change;
 
 mod backup;
 
+pub(crate) mod source;
+
 #[cfg(test)]
 mod statements;
 

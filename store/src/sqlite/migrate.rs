@@ -104,6 +104,18 @@ pub(super) fn migrate(
     Ok(())
 }
 
+/// How many of `migrations` the file has taken; writes nothing.
+pub(super) fn applied(connection: &Connection, migrations: &[Migration]) -> Result<usize, MigrateError> {
+    let found: i64 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(MigrateError::History)?;
+    if found != APPLICATION_ID {
+        return Err(MigrateError::Foreign { found });
+    }
+    let applied = list(connection)?;
+    check(&applied, migrations)?;
+    Ok(applied.len())
+}
+
 /// Refuses what this build must not touch. The history has to be a beginning of this build's list, step for step.
 fn check(applied: &[Applied], migrations: &[Migration]) -> Result<(), MigrateError> {
     for (at, done) in applied.iter().enumerate() {
@@ -133,6 +145,10 @@ fn history(connection: &Connection) -> Result<Vec<Applied>, MigrateError> {
     }
     connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(MigrateError::History)?;
     connection.execute_batch(CREATE_HISTORY).map_err(MigrateError::History)?;
+    list(connection)
+}
+
+fn list(connection: &Connection) -> Result<Vec<Applied>, MigrateError> {
     all(connection, LIST_HISTORY, [], |row| {
         Ok(Applied { version: row.get(0)?, name: row.get(1)?, sha256: row.get(2)?, build: row.get(3)? })
     })

@@ -6,6 +6,8 @@ mod postgres;
 
 mod feed;
 
+mod import;
+
 mod outage;
 
 mod plan;
@@ -32,6 +34,7 @@ fn main() {
         outage::trials(),
         pooler::trials(),
         plan::trials(),
+        import::trials(),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
     postgres::stop();
