@@ -37,6 +37,16 @@ pub enum Command {
     Migrate,
     /// After a restored backup: end pending upgrades, void join tokens, list the API tokens and identities to check
     AfterRestore(AfterRestore),
+    /// Carry an embedded installation over to the PostgreSQL of --database-url: all of it, checked row for row, or nothing
+    Import(Import),
+}
+
+/// What to carry over.
+#[derive(Debug, ClapArgs)]
+pub struct Import {
+    /// Data directory of the embedded server, which must not run, or the database file in it; it is only read
+    #[arg(long, value_name = "PATH")]
+    pub from_sqlite: PathBuf,
 }
 
 /// What to do beside it.

@@ -5,6 +5,8 @@
 
 mod bootstrap;
 
+mod import;
+
 mod restore;
 
 mod serve;
@@ -18,7 +20,7 @@ use store::postgres::OpenError;
 
 use crate::app::App;
 use crate::args::{Arguments, Command};
-use crate::config::{Config, Log, LogFormat};
+use crate::config::{self, Config, Log, LogFormat};
 use crate::observe::{self, logs};
 use crate::run::{World, parts};
 
@@ -46,7 +48,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Err(error) => {
             complain(&observe::chain(error.as_ref()));
             let open = error.chain().find_map(|cause| cause.downcast_ref::<OpenError>());
-            if open.is_some_and(OpenError::is_configuration) {
+            if open.is_some_and(OpenError::is_configuration) || error.is::<config::Error>() {
                 return ExitCode::from(BAD_CONFIGURATION);
             }
             ExitCode::FAILURE
@@ -63,6 +65,7 @@ fn carry_out(command: Command, config: Config) -> anyhow::Result<()> {
             Command::Bootstrap(wanted) => bootstrap::bootstrap(&config, wanted).await,
             Command::Migrate => open(&config).await.map(|_| say("the database has this version's schema")),
             Command::AfterRestore(wanted) => restore::after_restore(&config, wanted).await,
+            Command::Import(wanted) => import::carry_over(&config, &wanted).await,
             Command::CheckConfig => Ok(()),
         }
     })

@@ -24,6 +24,8 @@ mod enrol;
 
 mod flood;
 
+mod import;
+
 mod logs;
 
 mod replicas;
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
     trials.extend(absence::trials());
     trials.extend(restore::trials());
     trials.extend(replicas::trials());
+    trials.extend(import::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

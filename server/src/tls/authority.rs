@@ -22,10 +22,10 @@ use zeroize::Zeroizing;
 use crate::tls::files::{self, Mode};
 
 /// Key and certificate of the own authority, in the data directory.
-const OWN_FILE: &str = "authority.pem";
+pub const OWN_FILE: &str = "authority.pem";
 
 /// The certificates to trust, in the data directory (API.md).
-const BUNDLE_FILE: &str = "ca.pem";
+pub const BUNDLE_FILE: &str = "ca.pem";
 
 /// How long an own authority lives: no fleet outlives it unnoticed, and its rotation is a deliberate act.
 const LIFE: Duration = Duration::from_secs(3653 * 24 * 3600);
