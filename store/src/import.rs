@@ -186,11 +186,10 @@ impl Work<'_> {
 
     async fn copy(&self, table: &'static Table, progress: &mut impl FnMut(Progress)) -> Result<(), ImportError> {
         let failed = of_target("copy", table.name);
-        let copy = self.target.copy(table).await.map_err(&failed)?;
         let mut scan = self.source.scan(table);
         let mut n_rows = 0;
         while let Some(batch) = self.batch(&mut scan).await? {
-            copy.write(&batch).await.map_err(&failed)?;
+            self.target.insert(table, &batch).await.map_err(&failed)?;
             n_rows += batch.len() as u64;
             progress(Progress { step: Step::Copy, table: table.name, n_rows });
         }

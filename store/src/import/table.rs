@@ -289,9 +289,11 @@ impl Table {
         format!("SELECT {}\nFROM novacula.{}\nORDER BY {}", self.names(), self.name, self.key.join(", "))
     }
 
-    /// What writes it.
-    pub(crate) fn copy_sql(&self) -> String {
-        format!("COPY novacula.{} ({}) FROM STDIN (FORMAT binary)", self.name, self.names())
+    /// What writes rows of it, an array for each column.
+    pub(crate) fn insert_sql(&self) -> String {
+        let arrays = (1..=self.columns.len()).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
+        let names = self.names();
+        format!("INSERT INTO novacula.{} ({names})\nSELECT {names}\nFROM unnest({arrays}) AS rows ({names})", self.name)
     }
 
     fn names(&self) -> String {

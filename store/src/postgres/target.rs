@@ -12,9 +12,8 @@ use bytes::BytesMut;
 use deadpool_postgres::Object;
 use domain::Sha256;
 use futures_util::TryStreamExt as _;
-use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::RowStream;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{RowStream, Statement};
 use uuid::Uuid;
 
 use super::connection::Source;
@@ -63,13 +62,6 @@ pub(crate) enum TargetError {
     Engine(#[from] tokio_postgres::Error),
     #[error(transparent)]
     Away(Cause),
-}
-
-/// A table being written.
-pub(crate) struct Copy<'t> {
-    target: &'t Target,
-    statement: Statement,
-    types: Vec<Type>,
 }
 
 /// A table being read.
@@ -140,12 +132,15 @@ impl Target {
         Ok(filled)
     }
 
-    /// Begins to write a table.
-    pub(crate) async fn copy(&self, table: &Table) -> Result<Copy<'_>, TargetError> {
-        let sql = in_schema(&table.copy_sql(), &self.schema);
-        let statement = answered(self.client.prepare(&sql)).await?;
-        let types = table.columns.iter().map(|column| type_of(column.kind)).collect();
-        Ok(Copy { target: self, statement, types })
+    /// Writes rows. As everywhere in this backend the statement is unnamed, so that a pooler may lead here.
+    pub(crate) async fn insert(&self, table: &Table, rows: &[Row]) -> Result<(), TargetError> {
+        let sql = in_schema(&table.insert_sql(), &self.schema);
+        let column = |at: usize| rows.iter().map(move |row| &row[at]).collect::<Vec<_>>();
+        let arrays: Vec<_> = (0..table.columns.len()).map(column).collect();
+        let typed = arrays.iter().zip(table.columns);
+        let params: Vec<_> =
+            typed.map(|(array, column)| (array as &(dyn ToSql + Sync), array_of(column.kind))).collect();
+        answered(self.client.query_typed(&sql, &params)).await.map(drop)
     }
 
     /// Reads a table, in order of its key.
@@ -202,23 +197,6 @@ impl Target {
     }
 }
 
-// === impl Copy ===
-
-impl Copy<'_> {
-    /// Writes rows.
-    pub(crate) async fn write(&self, rows: &[Row]) -> Result<(), TargetError> {
-        answered(async {
-            let sink = self.target.client.copy_in(&self.statement).await?;
-            let mut writer = std::pin::pin!(BinaryCopyInWriter::new(sink, &self.types));
-            for row in rows {
-                writer.as_mut().write_raw(row.iter()).await?;
-            }
-            writer.finish().await.map(drop)
-        })
-        .await
-    }
-}
-
 // === impl Rows ===
 
 impl Rows {
@@ -232,16 +210,16 @@ impl Rows {
     }
 }
 
-const fn type_of(kind: Kind) -> Type {
+const fn array_of(kind: Kind) -> Type {
     match kind {
-        Kind::Text => Type::TEXT,
-        Kind::Integer => Type::INT8,
-        Kind::Flag => Type::BOOL,
-        Kind::Time => Type::TIMESTAMPTZ,
-        Kind::Id => Type::UUID,
-        Kind::Digest => Type::BYTEA,
-        Kind::Json => Type::JSON,
-        Kind::Map => Type::JSONB,
+        Kind::Text => Type::TEXT_ARRAY,
+        Kind::Integer => Type::INT8_ARRAY,
+        Kind::Flag => Type::BOOL_ARRAY,
+        Kind::Time => Type::TIMESTAMPTZ_ARRAY,
+        Kind::Id => Type::UUID_ARRAY,
+        Kind::Digest => Type::BYTEA_ARRAY,
+        Kind::Json => Type::JSON_ARRAY,
+        Kind::Map => Type::JSONB_ARRAY,
     }
 }
 

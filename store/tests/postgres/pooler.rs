@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use cluster::{Cluster, DATABASE, USER};
 use libtest_mimic::{Failed, Trial};
+use novacula_store::import::import;
 use novacula_store::postgres::Options;
 use novacula_store::{ChangeFeed as _, ExecutorStore as _};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::import::file::{File, once_free};
 use crate::postgres;
 use crate::world::{SOON, commit, enrol, executor, new_schema, prepare, trial};
 
@@ -108,5 +110,10 @@ async fn pooled(cluster: Arc<Cluster>) -> Result<(), Failed> {
     let row = executor(&one, 1).await;
     let committed = one.executor_commit(commit(&row)).await?;
     timeout(SOON, async { while there.recv().await.expect("open").number < committed.change {} }).await?;
+    let file = File::filled().await;
+    for _ in 0..2 {
+        let options = options.clone().with_schema(&new_schema())?;
+        once_free(async || import(&file.path, &options, |_| {}).await).await?;
+    }
     Ok(())
 }
