@@ -89,7 +89,9 @@ pub(crate) async fn fill(store: &dyn Store) {
     one.labels.extend([("b".to_owned(), "\u{1f680}".to_owned()), ("a".to_owned(), "\"".to_owned())]);
     let write = attempt(1, &one, Some("made-it"));
     store.executor_commit(ExecutorCommit { attempts: vec![write], ..commit(&one) }).await.expect("a commit");
-    store.attempt_note_request(attempt_id(1), &RequestId::new("also").expect("an id")).await.expect("an alias");
+    let also = [(attempt_id(1), RequestId::new("also").expect("an id"))];
+    let noted = store.attempt_note_requests(&organization(), &also).await.expect("aliases");
+    assert!(noted[0].is_ok(), "{noted:?}");
     let gone = commit(&row(3).await);
     store.executor_commit(ExecutorCommit { fate: ExecutorFate::Delete, ..gone }).await.expect("a tombstone");
 }

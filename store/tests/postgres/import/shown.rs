@@ -83,8 +83,8 @@ pub(crate) async fn all(store: &dyn Store, keys: &Keys) -> Vec<String> {
         );
     }
     for (organization, id) in &keys.requests {
-        let found = store.attempt_find_by_request(organization, id).await.expect("a read").expect("it is there");
-        say(&mut lines, &format!("request {organization} {id:?}"), [found.id]);
+        let found = store.attempt_list_by_request(organization, std::slice::from_ref(id)).await.expect("a list");
+        say(&mut lines, &format!("request {organization} {id:?}"), [found[id].id]);
     }
     lines
 }
