@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::table::{ELSEWHERE, HISTORY, SEQUENCES, TABLES};
+use super::table::{ELSEWHERE, OWN, SEQUENCES, TABLES};
 
 /// Every column with its type, by table and name.
 pub(crate) type Catalog = BTreeMap<(String, String), String>;
@@ -37,7 +37,7 @@ pub(crate) fn differs_at_target(found: &Catalog) -> Option<String> {
 fn differs(wanted: &BTreeMap<(String, String), Option<&'static str>>, found: &Catalog) -> Option<String> {
     let found: Catalog = found
         .iter()
-        .filter(|((table, _), _)| table != HISTORY)
+        .filter(|((table, _), _)| !OWN.contains(&table.as_str()))
         .map(|(name, word)| (name.clone(), word.clone()))
         .collect();
     for (name, word) in &found {

@@ -249,8 +249,8 @@ pub(crate) const ELSEWHERE: &[(&str, &str)] = &[
 pub(crate) const SEQUENCES: &[(&str, &str, &str)] =
     &[("change_numbers", "changes", "number"), ("event_numbers", "events", "sequence")];
 
-/// Each store's own: not carried.
-pub(crate) const HISTORY: &str = "migrations";
+/// Each store's own: its steps, and which replica does what. Not carried.
+pub(crate) const OWN: &[&str] = &["migrations", "jobs"];
 
 impl Kind {
     /// As SQLite's catalog calls it.
