@@ -13,7 +13,7 @@ use std::time::Duration;
 use domain::{ExecutorId, ExecutorName, ExecutorUid, OrganizationId, Revision};
 use futures_util::stream::{BoxStream, StreamExt as _, try_unfold};
 use store::{Change, EventQuery};
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::broadcast::{Receiver, error::RecvError, error::TryRecvError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -186,13 +186,8 @@ impl Watcher {
             () = tokio::time::sleep(LOOK) => {}
         }
         // What came together is looked at together.
-        while uids.len() < SLICE {
-            match self.changes.try_recv() {
-                Ok(change) => {
-                    uids.insert(change.executor);
-                }
-                Err(_) => break,
-            }
+        if gather(&mut self.changes, &mut uids) == Gathered::Lagged {
+            self.phase = Phase::from_the_beginning();
         }
         Some(uids)
     }
@@ -278,5 +273,56 @@ impl Watcher {
             let name = told.name;
             self.ready.push_back(ExecutorChange::Removed { name, uid });
         }
+    }
+}
+
+/// What became of taking in what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gathered {
+    /// The feed holds no more, or more than a slice.
+    Whole,
+    /// Some were never heard: only a list tells them. The feed says so once.
+    Lagged,
+}
+
+/// Takes in what the feed holds already, at most a slice.
+fn gather(changes: &mut Receiver<Change>, uids: &mut BTreeSet<ExecutorUid>) -> Gathered {
+    while uids.len() < SLICE {
+        match changes.try_recv() {
+            Ok(change) => {
+                uids.insert(change.executor);
+            }
+            Err(TryRecvError::Lagged(_)) => return Gathered::Lagged,
+            // Whoever waits next is told that it is closed.
+            Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+        }
+    }
+    Gathered::Whole
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::Generation;
+    use store::ChangeNumber;
+    use tokio::sync::broadcast;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_feed_that_overran_while_it_was_read_is_not_taken_for_read() {
+        let (sender, mut changes) = broadcast::channel(2);
+        let send = |n: u64| {
+            let executor = ExecutorUid::new(Uuid::from_u128(u128::from(n)));
+            sender.send(Change { number: ChangeNumber(n), executor, generation: Generation(1) }).expect("it is heard");
+        };
+        let mut uids = BTreeSet::new();
+        (1..=2).for_each(send);
+        assert_eq!(gather(&mut changes, &mut uids), Gathered::Whole);
+        assert_eq!(uids.len(), 2);
+        (3..=5).for_each(send);
+        assert_eq!(gather(&mut changes, &mut uids), Gathered::Lagged, "the third was never heard");
+        assert_eq!(gather(&mut changes, &mut uids), Gathered::Whole);
+        assert_eq!(uids.len(), 4, "and the rest is");
     }
 }
