@@ -1,6 +1,6 @@
 //! The control plane as people run it: `novacula-server` as a process, its commands and signals, every command of
-//! `novacula`, the calls that our pages show, restored backups, long absences, what it logs, and peers that mean harm
-//! measured against its memory.
+//! `novacula`, the calls that our pages show, restored backups, long absences, what it logs, replicas over one database, and
+//! peers that mean harm measured against its memory.
 
 mod absence;
 
@@ -31,6 +31,8 @@ mod logs;
 mod replicas;
 
 mod restore;
+
+mod watch;
 
 use std::future::Future;
 use std::path::Path;
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
     trials.extend(restore::trials());
     trials.extend(replicas::trials());
     trials.extend(import::trials());
+    trials.extend(watch::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

@@ -1,30 +1,25 @@
 //! Three replicas over one PostgreSQL, as processes: an executor may be at any of them, a request may come to any other, and
 //! any of them may go.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+pub(crate) mod fleet;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use cluster::{Cluster, Durability, Stop};
-use harness::catalog::{Draft, release};
 use harness::client::reason;
 use harness::daemon::{Daemon, SOON};
-use harness::fake_executor::{FakeExecutor, Stream, success};
-use harness::parts::{Part, workspace};
-use harness::signing::Signer;
+use harness::fake_executor::Stream;
+use harness::parts::Part;
 use libtest_mimic::Trial;
 use proto::v1;
 use rustix::process::Signal;
-use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Status};
 
 use crate::{Result, server, trial};
 
-/// Where it is said how replicas are set up.
-const PAGE: &str = "docs/operate/replicas.md";
+use self::fleet::{Replicas, authority, join, upgraded};
 
 /// EX_CONFIG of sysexits.h.
 const BAD_CONFIGURATION: i32 = 78;
@@ -40,109 +35,6 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("another_replica_takes_the_jobs_of_one_that_was_killed", parts, jobs_go_on),
         trial("what_is_wrong_with_a_database_is_one_sentence_and_exit_78", parts, sentences),
     ]
-}
-
-/// Replicas, and what they share.
-struct Replicas {
-    daemons: Vec<Daemon>,
-    cluster: Cluster,
-    _shared: TempDir,
-}
-
-/// Settings of one more replica.
-fn join(daemon: &mut Daemon, url: &str, authority: &(PathBuf, PathBuf)) -> Result {
-    let text = |path: &PathBuf| path.to_str().map(str::to_owned).context("a path of text");
-    daemon.set("--database-url", url);
-    daemon.set("--authority-certificate", &text(&authority.0)?);
-    daemon.set("--authority-key", &text(&authority.1)?);
-    daemon.set("--drain-ms", "200");
-    daemon.trust(authority.0.clone());
-    Ok(())
-}
-
-fn authority() -> Result<(TempDir, (PathBuf, PathBuf))> {
-    let shared = tempfile::Builder::new().prefix("novacula-authority-").tempdir()?;
-    let files = (shared.path().join("authority.pem"), shared.path().join("authority.key"));
-    let page = fs::read_to_string(workspace().join(PAGE))?;
-    let lines: Vec<&str> = page.lines().filter(|line| line.starts_with("openssl ")).collect();
-    ensure!(lines.len() == 2, "{PAGE} says how an authority is made");
-    for line in lines {
-        let line = line.replace("/etc/novacula", shared.path().to_str().context("a path of text")?);
-        let made = Command::new("bash").args(["-euo", "pipefail", "-c", &line]).output()?;
-        harness::daemon::succeeded(&made).with_context(|| line.clone())?;
-    }
-    Ok((shared, files))
-}
-
-impl Replicas {
-    async fn start(n: usize) -> Result<Self> {
-        let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::On)).await??;
-        let (shared, files) = authority()?;
-        let mut daemons: Vec<Daemon> = Vec::new();
-        for at in 0..n {
-            let mut daemon = Daemon::empty(server())?;
-            join(&mut daemon, &cluster.tls_url(), &files)?;
-            match daemons.first() {
-                None => daemon.bootstrap()?,
-                // One installation: its tokens count at each of them.
-                Some(first) => copy(&first.tokens(), &daemon.tokens())?,
-            }
-            daemon.start().with_context(|| format!("replica {at}"))?;
-            daemons.push(daemon);
-        }
-        let (publisher, signer) = (daemons[0].client("publisher").await?, Signer::new()?);
-        for (sequence, version) in (1..).zip(["1.1.0", "1.2.0"]) {
-            release(&publisher, &signer, &Draft::new(version, sequence)).await?;
-        }
-        Ok(Self { daemons, cluster, _shared: shared })
-    }
-
-    async fn enrol(&self, at: usize, id: &str) -> Result<FakeExecutor> {
-        FakeExecutor::by_word(&self.daemons[at].join_word(id).await?, "1.0.0").await
-    }
-
-    /// Its stream to this replica.
-    async fn connect(&self, executor: &mut FakeExecutor, at: usize) -> Result<Stream> {
-        executor.turn_to(self.daemons[at].executor_addr())?;
-        executor.connect().await
-    }
-
-    async fn ask(&self, at: usize, name: &str, target: &str) -> std::result::Result<v1::Attempt, Status> {
-        let request = v1::RequestUpgradeRequest {
-            name: name.to_owned(),
-            target_version: target.to_owned(),
-            ..v1::RequestUpgradeRequest::default()
-        };
-        let owner = self.daemons[at].client("owner").await.map_err(|error| Status::internal(format!("{error:#}")))?;
-        Ok(owner.upgrades().request_upgrade(request).await?.into_inner())
-    }
-
-    async fn attempt(&self, at: usize, name: &str) -> Result<v1::Attempt> {
-        let request = v1::GetAttemptRequest { name: name.to_owned() };
-        Ok(self.daemons[at].client("owner").await?.upgrades().get_attempt(request).await?.into_inner())
-    }
-
-    async fn executor(&self, at: usize, executor: &FakeExecutor) -> Result<v1::Executor> {
-        let request = v1::GetExecutorRequest { name: executor.name().to_owned() };
-        Ok(self.daemons[at].client("owner").await?.executors().get_executor(request).await?.into_inner())
-    }
-}
-
-fn copy(from: &std::path::Path, to: &std::path::Path) -> Result {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        fs::copy(entry.path(), to.join(entry.file_name()))?;
-    }
-    Ok(())
-}
-
-/// It comes back with 1.1.0 and says that all went well.
-async fn upgraded(executor: &FakeExecutor, desired: &v1::Desired) -> Result<Stream> {
-    let hello = v1::Hello { version: "1.1.0".to_owned(), generation: desired.generation, ..executor.hello() };
-    let mut stream = executor.connect_with(hello).await?;
-    stream.report(success(desired)).await?;
-    Ok(stream)
 }
 
 /// Why its stream was closed.
