@@ -266,8 +266,16 @@ impl Daemon {
     /// # Errors
     /// It does not answer.
     pub async fn client(&self, role: &str) -> Result<Client> {
+        self.client_through(self.api, role).await
+    }
+
+    /// The same through an address that leads to it, or to another replica.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn client_through(&self, address: SocketAddr, role: &str) -> Result<Client> {
         let token = fs::read_to_string(self.tokens().join(format!("{role}.token"))).context(role.to_owned())?;
-        let channel = dial(self.api, trusting(&self.ca())?).await?;
+        let channel = dial(address, trusting(&self.ca())?).await?;
         Ok(Client::new(channel, Some(token.trim())))
     }
 
@@ -352,7 +360,10 @@ pub fn succeeded(output: &Output) -> Result<String> {
 }
 
 /// An address that stays free: no two tests of this process get one port.
-fn free_address() -> Result<SocketAddr> {
+///
+/// # Errors
+/// None is free.
+pub fn free_address() -> Result<SocketAddr> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let size = PORTS.end - PORTS.start;
     let first = u16::try_from(std::process::id() * 61 % u32::from(size))?;

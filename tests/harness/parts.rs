@@ -56,6 +56,8 @@ pub enum Part {
     Sqlite3,
     /// The store that replicas share.
     Postgres,
+    /// What stands in front of replicas.
+    Haproxy,
     /// The ioctl that cuts a disk's power; Rust would need `unsafe` for it.
     Python3,
 }
@@ -92,6 +94,7 @@ impl Part {
             Self::Curl => program("curl"),
             Self::Sqlite3 => program("sqlite3"),
             Self::Postgres => cluster::programs(),
+            Self::Haproxy => program("haproxy"),
             // A version manager's shim is slow to start and may lack a version inside another mount namespace.
             Self::Python3 => existing("/usr/bin/python3").or_else(|| program("python3")),
         };
@@ -115,6 +118,7 @@ impl Part {
             Self::Curl => "apt-get install curl",
             Self::Sqlite3 => "apt-get install sqlite3",
             Self::Postgres => "apt-get install postgresql (15 or newer)",
+            Self::Haproxy => "apt-get install haproxy",
             Self::Python3 => "apt-get install python3",
         }
     }

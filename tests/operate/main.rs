@@ -6,6 +6,8 @@ mod absence;
 
 mod agent;
 
+mod balancer;
+
 mod batch;
 
 mod calls;
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
     trials.extend(replicas::trials());
     trials.extend(import::trials());
     trials.extend(watch::trials());
+    trials.extend(balancer::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

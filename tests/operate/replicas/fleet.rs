@@ -33,7 +33,6 @@ pub(crate) fn join(daemon: &mut Daemon, url: &str, authority: &(PathBuf, PathBuf
     daemon.set("--database-url", url);
     daemon.set("--authority-certificate", &text(&authority.0)?);
     daemon.set("--authority-key", &text(&authority.1)?);
-    daemon.set("--drain-ms", "200");
     daemon.trust(authority.0.clone());
     Ok(())
 }
@@ -54,13 +53,20 @@ pub(crate) fn authority() -> Result<(TempDir, (PathBuf, PathBuf))> {
 }
 
 impl Replicas {
+    /// So many, which drain in no time.
     pub(crate) async fn start(n: usize) -> Result<Self> {
+        Self::start_with(n, &[("--drain-ms", "200")]).await
+    }
+
+    /// So many, with these settings.
+    pub(crate) async fn start_with(n: usize, settings: &[(&str, &str)]) -> Result<Self> {
         let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::On)).await??;
         let (shared, files) = authority()?;
         let mut daemons: Vec<Daemon> = Vec::new();
         for at in 0..n {
             let mut daemon = Daemon::empty(server())?;
             join(&mut daemon, &cluster.tls_url(), &files)?;
+            settings.iter().for_each(|(flag, value)| daemon.set(flag, value));
             match daemons.first() {
                 None => daemon.bootstrap()?,
                 // One installation: its tokens count at each of them.
