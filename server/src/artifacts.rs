@@ -2,12 +2,15 @@
 //!
 //! A file has its final name only once its bytes were counted, hashed, and are durable: fsync of the file, rename, fsync of
 //! the directory. Whoever reads `<sha256>` therefore reads what the name says. Names are [`Sha256`] values, so that no path
-//! can be smuggled in. Hashing and writing happen on the blocking pool.
+//! can be smuggled in. Hashing and writing happen on the blocking pool. Replicas may share the folder: one upload of the same
+//! bytes runs at a time, here and at the others.
+
+mod part;
 
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,11 +18,10 @@ use bytes::Bytes;
 use domain::Sha256;
 use sha2::Digest as _;
 
+use self::part::Open;
+
 /// Left free on the disk: the store on the same disk must be able to go on writing.
 const RESERVE: u64 = 64 << 20;
-
-/// How much of a part is hashed at a time when an upload is resumed.
-const CHUNK: usize = 1 << 20;
 
 /// Why an artifact was not stored or read.
 #[derive(Debug, thiserror::Error)]
@@ -94,12 +96,6 @@ pub struct Upload {
     _slot: Slot,
 }
 
-#[derive(Debug)]
-struct Open {
-    file: File,
-    hasher: sha2::Sha256,
-}
-
 /// Only one upload of the same bytes at a time.
 #[derive(Debug)]
 struct Slot {
@@ -152,7 +148,7 @@ impl ArtifactStorage {
         let folder = self.folder.clone();
         blocking(move || {
             let part = folder.join("incoming").join(format!("{expected}.part"));
-            let (open, received) = open_part(&part, size, unfinished)?;
+            let (open, received) = part::open(&part, &expected, size, unfinished)?;
             let needed = size - received;
             let free = free_bytes(&folder)?.saturating_sub(RESERVE);
             if needed > free {
@@ -265,29 +261,6 @@ impl Drop for Slot {
     }
 }
 
-/// Opens a part for appending, with what is in it hashed; one that is not to be kept, or is longer than announced, begins anew.
-fn open_part(part: &Path, size: u64, unfinished: Unfinished) -> Result<(Open, u64), Error> {
-    let failed = |operation| move |source| io_error(operation, part, source);
-    let mut file =
-        OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(part).map_err(failed("open"))?;
-    let mut hasher = sha2::Sha256::new();
-    let mut received = file.metadata().map_err(failed("look at"))?.len();
-    if received > size || unfinished == Unfinished::Discard {
-        file.set_len(0).map_err(failed("truncate"))?;
-        received = 0;
-    }
-    let (mut left, mut chunk) = (received, vec![0u8; CHUNK.min(usize::try_from(received).unwrap_or(CHUNK))]);
-    while left > 0 {
-        let n = file.read(&mut chunk).map_err(failed("read"))?;
-        if n == 0 {
-            return Err(io_error("read", part, io::ErrorKind::UnexpectedEof.into()));
-        }
-        hasher.update(&chunk[..n]);
-        left = left.saturating_sub(n as u64);
-    }
-    Ok((Open { file, hasher }, received))
-}
-
 fn free_bytes(folder: &Path) -> Result<u64, Error> {
     let disk = rustix::fs::statvfs(folder).map_err(|errno| io_error("ask for free space of", folder, errno.into()))?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
@@ -336,6 +309,24 @@ mod tests {
         assert_eq!(storage.size(&good).await.expect("looked"), Some(6));
         assert_eq!(fs::read(storage.path(&good)).expect("read"), b"onetwo");
         assert_eq!(fs::read_dir(storage.folder.join("incoming")).expect("listed").count(), 0);
+    }
+
+    #[tokio::test]
+    async fn another_process_waits_for_the_upload_that_runs() {
+        let (_folder, here) = storage();
+        let there = ArtifactStorage::open(&here.folder).expect("opened");
+        let name = sha256(b"onetwo");
+        let mut upload = here.begin(name, 6, Unfinished::Keep).await.expect("begun");
+        upload.write(Bytes::from_static(b"one")).await.expect("written");
+        for unfinished in [Unfinished::Keep, Unfinished::Discard] {
+            assert!(matches!(there.begin(name, 6, unfinished).await, Err(Error::Busy(_))), "{unfinished:?}");
+        }
+        drop(upload);
+        let mut upload = there.begin(name, 6, Unfinished::Keep).await.expect("begun");
+        assert_eq!(upload.received(), 3, "it goes on where the other one ended");
+        upload.write(Bytes::from_static(b"two")).await.expect("written");
+        upload.finish().await.expect("finished");
+        assert_eq!(fs::read(here.path(&name)).expect("read"), b"onetwo");
     }
 
     #[tokio::test]
