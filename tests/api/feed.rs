@@ -142,6 +142,34 @@ async fn no_event_is_dropped_between_list_and_watch() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_watch_goes_on_behind_a_list_also_one_of_nothing() -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    let one = FakeExecutor::enrol(&plane, "web-1", "1.0.0").await?;
+    let list = async |list| plane.member().events().list_events(list).await.map(|page| page.into_inner());
+    let types = vec!["executor.deleted".to_owned()];
+    let nothing = list(v1::ListEventsRequest { types: types.clone(), ..of(&parent()) }).await?;
+    assert!(nothing.events.is_empty() && nothing.watch_after_sequence > 0, "{nothing:?}");
+    let deletion = v1::DeleteExecutorRequest { name: one.name().to_owned() };
+    plane.admin().executors().delete_executor(deletion).await?;
+    let after_sequence = nothing.watch_after_sequence;
+    let watch = v1::WatchEventsRequest { parent: parent(), after_sequence, types };
+    let mut said = plane.member().events().watch_events(watch).await?.into_inner();
+    let event = tokio::time::timeout(Duration::from_secs(20), said.message()).await??;
+    assert_eq!(event.and_then(|said| said.event).expect("an event").target, one.name());
+
+    // Of many pages, only the one that reaches the newest says it.
+    let newest = events(&plane.member(), of(&parent())).await?.last().expect("some").sequence;
+    for newest_first in [false, true] {
+        let page = list(v1::ListEventsRequest { newest_first, page_size: 1, ..of(&parent()) }).await?;
+        assert_eq!(page.watch_after_sequence, if newest_first { newest } else { 0 });
+        let next =
+            v1::ListEventsRequest { page_token: page.next_page_token, newest_first, page_size: 1, ..of(&parent()) };
+        assert_eq!(list(next).await?.watch_after_sequence, 0);
+    }
+    plane.stop().await
+}
+
+#[tokio::test]
 async fn a_feed_is_its_organizations_own() -> Result<()> {
     let plane = ControlPlane::start().await?;
     let other = plane.another_organization("globex").await?;

@@ -59,7 +59,11 @@ struct Followed {
 
 impl Feed {
     async fn open(daemon: &Daemon, after_sequence: u64) -> Result<Self> {
-        let request = v1::WatchEventsRequest { parent: PARENT.to_owned(), after_sequence, types: Vec::new() };
+        Self::open_of(daemon, after_sequence, Vec::new()).await
+    }
+
+    async fn open_of(daemon: &Daemon, after_sequence: u64, types: Vec<String>) -> Result<Self> {
+        let request = v1::WatchEventsRequest { parent: PARENT.to_owned(), after_sequence, types };
         let stream = daemon.client("owner").await?.events().watch_events(request).await?.into_inner();
         Ok(Self { told: Vec::new(), stream })
     }
@@ -251,6 +255,16 @@ async fn list_then_watch() -> Result {
         writer.await??;
     }
     complete(&mut feed, &replicas.daemons[1], cursor).await?;
+    // A list without rows is a place in the feed, too.
+    let (parent, types) = (PARENT.to_owned(), vec!["executor.deleted".to_owned()]);
+    let nothing = v1::ListEventsRequest { parent, types: types.clone(), ..v1::ListEventsRequest::default() };
+    let listed = replicas.daemons[0].client("owner").await?.events().list_events(nothing).await?.into_inner();
+    ensure!(listed.events.is_empty(), "{listed:?}");
+    let deletion = v1::DeleteExecutorRequest { name: executor.name().to_owned() };
+    between.executors().delete_executor(deletion).await?;
+    let mut behind = Feed::open_of(&replicas.daemons[2], listed.watch_after_sequence, types).await?;
+    behind.until(|event| event.target == executor.name()).await?;
+
     let between = feed.told.iter().filter(|event| event.target == executor.name());
     let labels: Vec<_> = between.filter_map(|event| event.details.get("labels").cloned()).collect();
     ensure!(labels == (0..WRITES).map(|n| format!("n={n}")).collect::<Vec<_>>(), "{labels:?}");

@@ -27,6 +27,15 @@ pub struct EventFilter {
     pub target: String,
 }
 
+/// A page of events, and where a watch goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventPage {
+    /// The rows.
+    pub listed: Listed<EventRow>,
+    /// The list is complete up to this number; none: another page of it says so.
+    pub watch_after: Option<u64>,
+}
+
 /// In which order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -67,7 +76,7 @@ impl App {
         filter: &EventFilter,
         order: Order,
         page: &PageRequest,
-    ) -> Result<Listed<EventRow>, Error> {
+    ) -> Result<EventPage, Error> {
         caller.authorize(filter.organization.as_ref())?;
         check_kinds(&filter.kinds)?;
         let cut = page.judge::<u64>(format!("events {filter:?} {order:?}"), PAGE)?;
@@ -81,11 +90,17 @@ impl App {
             newest_first,
             limit: cut.one_more(),
         };
+        // Before the rows are read: all up to it are visible then, and may be newer than this replica has heard.
+        let head = *self.store.event_head().borrow();
         let mut rows = self.store.event_list(&query).await?;
         if newest_first {
             // The walk goes down: it ends where `after_sequence` says.
             rows.retain(|row| row.sequence > filter.after_sequence);
         }
-        Ok(cut.page(rows, |row| row.sequence))
+        let listed = cut.page(rows, |row| row.sequence);
+        let reaches_the_newest = if newest_first { cut.after.is_none() } else { listed.next_page_token.is_empty() };
+        let seen = listed.rows.iter().map(|row| row.sequence).chain([head, filter.after_sequence]);
+        let watch_after = seen.max().filter(|_| reaches_the_newest);
+        Ok(EventPage { listed, watch_after })
     }
 }

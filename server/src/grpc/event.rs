@@ -26,10 +26,11 @@ impl EventService for Service {
         };
         let order = if request.newest_first { Order::NewestFirst } else { Order::OldestFirst };
         let page = page(request.page_size, &request.page_token);
-        let listed = done(self.app.event_list(&caller, &filter, order, &page).await)?;
+        let page = done(self.app.event_list(&caller, &filter, order, &page).await)?;
         Ok(Response::new(v1::ListEventsResponse {
-            events: listed.rows.into_iter().map(event).collect(),
-            next_page_token: listed.next_page_token,
+            events: page.listed.rows.into_iter().map(event).collect(),
+            next_page_token: page.listed.next_page_token,
+            watch_after_sequence: page.watch_after.unwrap_or_default(),
         }))
     }
 
