@@ -48,6 +48,10 @@ doc:
 deny:
     cargo deny check bans licenses sources
 
+# Applies the manifests to a real kube-apiserver, which is built the first time; too long for CI.
+kubernetes-check:
+    deploy/dev/kubernetes-check
+
 # Known vulnerabilities; needs a network beyond the package registries, so CI leaves it to a person before a release.
 advisories:
     cargo deny check advisories

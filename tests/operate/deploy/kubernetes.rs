@@ -1,5 +1,5 @@
 //! The manifests. A schema says that each is well formed; here it is said that they fit each other, the settings, and what the
-//! server really serves.
+//! server really serves. `deploy/dev/kubernetes-check` asks a real API server, by hand.
 
 use std::collections::BTreeSet;
 use std::fs;
