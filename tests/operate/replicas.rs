@@ -113,13 +113,18 @@ async fn stopped() -> Result {
     let hello = executor.hello();
     executor.turn_to(replicas.daemons[1].executor_addr())?;
     let mut frozen = executor.connect_with(hello.clone()).await?;
+    frozen.heartbeat().await?;
     replicas.daemons[1].signal(Signal::STOP)?;
     executor.turn_to(replicas.daemons[0].executor_addr())?;
     let mut stream = executor.connect_with(hello).await?;
     let attempt = replicas.ask(0, executor.name(), "1.1.0").await?;
     let desired = stream.desired().await?;
     // Past the lease of the replica that stands still.
-    sleep(Duration::from_secs(17)).await;
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(17) {
+        stream.heartbeat().await?;
+        sleep(Duration::from_secs(1)).await;
+    }
     replicas.daemons[1].signal(Signal::CONT)?;
     // By the newer session's word, or because it finds that it has heard nothing for so long.
     let why = closed(&mut frozen).await?;
