@@ -50,17 +50,22 @@ async fn commit_each_in_tx(
     executor::lock_all(tx.connection(), commits.iter().map(|commit| commit.executor.uid)).await?;
     let mut results = Vec::with_capacity(commits.len());
     for commit in commits {
-        let part = tx.begin_part().await?;
-        let result = match commit_in_tx(tx, commit).await {
-            Ok(index) => Ok(index),
-            Err(Failure::Told(refusal)) => Err(refusal),
-            // The server's failures are not about one decision: nothing of the batch is written.
-            Err(engine) => return Err(engine),
-        };
-        tx.end_part(part, &result).await?;
-        results.push(result);
+        results.push(commit_alone(tx, commit).await?);
     }
     Ok(results)
+}
+
+/// Writes one decision of many; refused, it undoes only itself.
+async fn commit_alone(tx: &mut Tx, commit: &ExecutorCommit) -> Result<Result<ChangeIndex, crate::Error>, Failure> {
+    let part = tx.begin_part().await?;
+    let result = match commit_in_tx(tx, commit).await {
+        Ok(index) => Ok(index),
+        Err(Failure::Told(refusal)) => Err(refusal),
+        // The server's failures are not about one decision: nothing of the batch is written.
+        Err(engine) => return Err(engine),
+    };
+    tx.end_part(part, &result).await?;
+    Ok(result)
 }
 
 /// Writes an attempt of `executor`, whose row this transaction holds.

@@ -2,17 +2,18 @@
 //!
 //! ```text
 //! lock the executors, read what each decision stands on → judge each in memory → write those that stand, set by set
+//!   → write those that do not alone, to hear why
 //! ```
 //!
 //! Under the locks nothing that was read can change, but for a request id that another transaction claims at this moment. That,
 //! and a row that the database refuses, is a surprise: the sets are undone, and each decision is written alone, which says
-//! whose fault it was.
+//! whose fault it was. Refusals are heard, not guessed: of several reasons the one counts that a decision alone would hear.
 
 use std::collections::{HashMap, HashSet};
 
 use domain::{AttemptId, ExecutorUid, OrganizationId, ReleaseId, RequestId, Revision};
 
-use super::commit_each_in_tx;
+use super::{commit_alone, commit_each_in_tx};
 use crate::error::Error;
 use crate::executor::{AttemptWrite, ExecutorCommit, ExecutorFate};
 use crate::postgres::connection::{ChangeIndex, Connection, Tx};
@@ -21,6 +22,15 @@ use crate::postgres::{attempt, executor, release, request};
 
 /// What came of each decision, in the order of the batch.
 type Each = Vec<Result<ChangeIndex, Error>>;
+
+/// Whether a decision can be written.
+enum Judged {
+    Stands,
+    /// Its executor was written since, or is gone: what alone would be looked at first, and what is common.
+    Overtaken(Error),
+    /// Something else that it names is not as it says.
+    Fails,
+}
 
 /// What the decisions of a batch stand on.
 struct Standing {
@@ -33,20 +43,20 @@ struct Standing {
 
 /// Writes many decisions; one that is refused undoes only itself.
 pub(in crate::postgres) async fn commit_batch_in_tx(tx: &mut Tx, commits: &[ExecutorCommit]) -> Result<Each, Failure> {
-    if is_plain(commits) {
-        let part = tx.begin_part().await?;
-        match write_sets(tx, commits).await {
-            Ok(Some(each)) => {
-                tx.end_part(part, &Ok::<(), ()>(())).await?;
-                return Ok(each);
-            }
-            Ok(None) => {}
-            Err(failure) if failure.is_refusal() => {}
-            Err(failure) => return Err(failure),
-        }
-        tx.end_part(part, &Err::<(), ()>(())).await?;
+    if !is_plain(commits) {
+        return commit_each_in_tx(tx, commits).await;
     }
-    commit_each_in_tx(tx, commits).await
+    let part = tx.begin_part().await?;
+    let judged = match write_sets(tx.connection(), commits).await {
+        Ok(judged) => judged,
+        Err(failure) if failure.is_refusal() => None,
+        Err(failure) => return Err(failure),
+    };
+    tx.end_part(part, &judged.as_ref().ok_or(())).await?;
+    match judged {
+        Some(judged) => answer(tx, commits, judged).await,
+        None => commit_each_in_tx(tx, commits).await,
+    }
 }
 
 /// Whether no row is written twice, and none is deleted.
@@ -59,22 +69,29 @@ fn is_plain(commits: &[ExecutorCommit]) -> bool {
     })
 }
 
-/// None: something was not as it was read.
-async fn write_sets(tx: &mut Tx, commits: &[ExecutorCommit]) -> Result<Option<Each>, Failure> {
-    let mut standing = Standing::read(tx.connection(), commits).await?;
-    let judged: Vec<Result<&ExecutorCommit, Error>> =
-        commits.iter().map(|commit| standing.judge(commit).map(|()| commit)).collect();
-    let accepted: Vec<&ExecutorCommit> = judged.iter().filter_map(|judged| judged.as_ref().ok()).copied().collect();
-    if !write_accepted(tx.connection(), &accepted).await? {
-        return Ok(None);
+/// Judges all, and writes those that stand. None: something was not as it was read.
+async fn write_sets(connection: &Connection, commits: &[ExecutorCommit]) -> Result<Option<Vec<Judged>>, Failure> {
+    let mut standing = Standing::read(connection, commits).await?;
+    let judged: Vec<Judged> = commits.iter().map(|commit| standing.judge(commit)).collect();
+    let stands = commits.iter().zip(&judged).filter(|(_, judged)| matches!(judged, Judged::Stands));
+    let stands: Vec<&ExecutorCommit> = stands.map(|(commit, _)| commit).collect();
+    Ok(write_accepted(connection, &stands).await?.then_some(judged))
+}
+
+/// Tells what was written, and hears why the rest cannot be.
+async fn answer(tx: &mut Tx, commits: &[ExecutorCommit], judged: Vec<Judged>) -> Result<Each, Failure> {
+    let mut each = Vec::with_capacity(commits.len());
+    for (commit, judged) in commits.iter().zip(judged) {
+        each.push(match judged {
+            Judged::Stands => {
+                tx.tell(&commit.events);
+                Ok(tx.change(commit.executor.uid, commit.executor.generation))
+            }
+            Judged::Overtaken(error) => Err(error),
+            Judged::Fails => commit_alone(tx, commit).await?,
+        });
     }
-    let each = judged.into_iter().map(|judged| {
-        judged.map(|commit| {
-            tx.tell(&commit.events);
-            tx.change(commit.executor.uid, commit.executor.generation)
-        })
-    });
-    Ok(Some(each.collect()))
+    Ok(each)
 }
 
 /// Whether every row was written.
@@ -128,38 +145,29 @@ impl Standing {
         Ok(Self { executors, published, attempts: standing, taken })
     }
 
-    /// What `commit` is refused for, in the words that it would be refused with alone. An accepted one takes its request ids.
-    fn judge(&mut self, commit: &ExecutorCommit) -> Result<(), Error> {
+    /// One that stands takes its request ids.
+    fn judge(&mut self, commit: &ExecutorCommit) -> Judged {
         let uid = commit.executor.uid;
         match self.executors.get(&uid) {
-            None => return Err(Error::missing("executor", uid)),
-            Some(revision) if *revision != commit.executor.revision => return Err(Error::stale("executor", uid)),
+            None => return Judged::Overtaken(Error::missing("executor", uid)),
+            Some(revision) if *revision != commit.executor.revision => {
+                return Judged::Overtaken(Error::stale("executor", uid));
+            }
             Some(_) => {}
         }
-        if let Some(release) = &commit.while_published
-            && !self.published.contains(release)
-        {
-            return Err(Error::stale("release", release));
+        let is_offered = commit.while_published.as_ref().is_none_or(|release| self.published.contains(release));
+        if !is_offered || !commit.attempts.iter().all(|write| self.holds(uid, write)) {
+            return Judged::Fails;
         }
-        commit.attempts.iter().try_for_each(|write| self.judge_attempt(uid, write))?;
         self.taken.extend(commit.attempts.iter().filter(|write| is_new(write)).filter_map(key));
-        Ok(())
+        Judged::Stands
     }
 
-    fn judge_attempt(&self, executor: ExecutorUid, write: &AttemptWrite) -> Result<(), Error> {
+    fn holds(&self, executor: ExecutorUid, write: &AttemptWrite) -> bool {
         let attempt = &write.attempt;
-        if attempt.executor != executor {
-            return Err(Error::corrupt("attempt", attempt.id, "it is another executor's"));
-        }
-        if is_new(write) {
-            let taken = key(write).filter(|key| self.taken.contains(key));
-            return taken.map_or(Ok(()), |(_, request_id)| Err(Error::exists("request", request_id.as_str())));
-        }
-        match self.attempts.get(&attempt.id) {
-            None => Err(Error::missing("attempt", attempt.id)),
-            Some(there) if *there != (executor, attempt.revision) => Err(Error::stale("attempt", attempt.id)),
-            Some(_) => Ok(()),
-        }
+        let is_there = || self.attempts.get(&attempt.id) == Some(&(executor, attempt.revision));
+        let is_free = || key(write).is_none_or(|key| !self.taken.contains(&key));
+        attempt.executor == executor && if is_new(write) { is_free() } else { is_there() }
     }
 }
 
