@@ -25,6 +25,7 @@ async fn drains() -> Result {
     daemon.start()?;
     let executor = FakeExecutor::by_word(&daemon.join_word("web-1").await?, "1.0.0").await?;
     let mut stream = executor.connect().await?;
+    stream.heartbeat().await?;
     ensure!(daemon.get("/readyz").await?.status == 200);
     let asked = Instant::now();
     daemon.signal(Signal::TERM)?;

@@ -161,7 +161,9 @@ async fn certificate_end() -> Result {
 async fn drain() -> Result {
     let plane = Plane::start().await?;
     let mut stream = Fake::enrol(&plane, "web-1").await?.open().await?;
-    stream.desired().await?;
+    // The dispatcher may say what is desired before the door has let it in.
+    let generation = stream.desired().await?.generation;
+    stream.settle(generation).await?;
     let stopping = tokio::spawn(plane.stop());
     match stream.hear().await? {
         Response::Reconnect { reason, .. } => ensure!(reason == "DRAINING"),
