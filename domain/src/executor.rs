@@ -90,6 +90,32 @@ pub struct Executor {
 }
 
 impl Executor {
+    /// One that has just enrolled: nothing is known of what it runs, and nothing is desired.
+    #[must_use]
+    pub const fn new(uid: ExecutorUid, name: ExecutorName, create_time: Timestamp) -> Self {
+        Self {
+            uid,
+            name,
+            revision: Revision(0),
+            state: State::Active,
+            kind: None,
+            version: None,
+            platform: None,
+            channel: Channel::Stable,
+            channel_ceiling: None,
+            labels: BTreeMap::new(),
+            pinned: None,
+            floor: None,
+            holds: Vec::new(),
+            release_key_ids: Vec::new(),
+            generation: Generation(0),
+            pending: None,
+            open_attempt: None,
+            duplicated_since: None,
+            create_time,
+        }
+    }
+
     /// The channel that counts: the control plane's word, held down by the host's ceiling.
     #[must_use]
     pub fn effective_channel(&self) -> Channel {

@@ -1,6 +1,5 @@
 //! Rows for this crate's tests: plain ones, to be changed where a test says so.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -9,7 +8,7 @@ use crate::attempt::{Attempt, Phase};
 use crate::audit::Actor;
 use crate::channel::Channel;
 use crate::digest::Sha256;
-use crate::executor::{Executor, Kind, State};
+use crate::executor::{Executor, Kind};
 use crate::hold::Hold;
 use crate::id::{AttemptId, ExecutorUid, Generation, ReleaseId, Revision};
 use crate::release::{Artifact, Location, Release, Status};
@@ -30,26 +29,12 @@ pub(crate) fn at(seconds: u64) -> Timestamp {
 }
 
 pub(crate) fn executor(running: &str) -> Executor {
+    let name = "organizations/acme/executors/web-1".parse().expect("a name");
     Executor {
-        uid: ExecutorUid::new(Uuid::from_u128(1)),
-        name: "organizations/acme/executors/web-1".parse().expect("a name"),
-        revision: Revision::default(),
-        state: State::Active,
         kind: Some(Kind::Agent),
         version: Some(version(running)),
         platform: Some("linux/amd64".parse().expect("a platform")),
-        channel: Channel::Stable,
-        channel_ceiling: None,
-        labels: BTreeMap::new(),
-        pinned: None,
-        floor: None,
-        holds: Vec::new(),
-        release_key_ids: Vec::new(),
-        generation: Generation(0),
-        pending: None,
-        open_attempt: None,
-        duplicated_since: None,
-        create_time: at(0),
+        ..Executor::new(ExecutorUid::new(Uuid::from_u128(1)), name, at(0))
     }
 }
 

@@ -5,12 +5,11 @@ use std::time::Duration;
 use domain::attempt::effect::{self, Beginning};
 use domain::attempt::restore::{self, Recollection};
 use domain::attempt::{self, Action, Attempt, Decision, Input, Next, OutcomeWaiting, Policy, request};
-use domain::executor::State;
 use domain::release::{Location, Status};
 use domain::sync::{AttemptReport, Request, Response};
 use domain::{
-    Actor, AgentUpgradeSpec, Artifact, AttemptId, Channel, Desired, Executor, ExecutorUid, Generation, Kind, Reason,
-    Release, ReleaseId, Revision, Sha256, Spec, Timestamp, Version, Want,
+    Actor, AgentUpgradeSpec, Artifact, AttemptId, Channel, Desired, Executor, ExecutorUid, Kind, Reason, Release,
+    ReleaseId, Revision, Sha256, Spec, Timestamp, Version, Want,
 };
 use novacula_executor_sdk::machine::Introduction;
 
@@ -46,26 +45,13 @@ pub(crate) struct Said {
 impl Server {
     /// An executor 1.0.0 that runs, and nothing asked.
     pub(crate) fn new() -> Self {
+        let uid = ExecutorUid::new(uuid::Uuid::from_u128(1));
+        let name = "organizations/o/executors/e".parse().expect("a name");
         let executor = Executor {
-            uid: ExecutorUid::new(uuid::Uuid::from_u128(1)),
-            name: "organizations/o/executors/e".parse().expect("a name"),
-            revision: Revision::default(),
-            state: State::Active,
             kind: Some(Kind::Agent),
             version: Some(version(1)),
             platform: Some("linux/amd64".parse().expect("a platform")),
-            channel: Channel::Stable,
-            channel_ceiling: None,
-            labels: std::collections::BTreeMap::new(),
-            pinned: None,
-            floor: None,
-            holds: Vec::new(),
-            release_key_ids: Vec::new(),
-            generation: Generation(0),
-            pending: None,
-            open_attempt: None,
-            duplicated_since: None,
-            create_time: Timestamp::EPOCH,
+            ..Executor::new(uid, name, Timestamp::EPOCH)
         };
         Self { executor, attempts: Vec::new(), session: None }
     }

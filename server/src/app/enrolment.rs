@@ -15,8 +15,8 @@ use domain::attempt::next::Input;
 use domain::audit::EventKind;
 use domain::executor::State;
 use domain::{
-    Actor, Channel, Event, Executor, ExecutorId, ExecutorName, ExecutorUid, Generation, JoinSecret, Reason, Refusal,
-    Revision, Sha256, Timestamp,
+    Actor, Channel, Event, Executor, ExecutorId, ExecutorName, ExecutorUid, JoinSecret, Reason, Refusal, Sha256,
+    Timestamp,
 };
 use store::{AttemptWrite, CertificateRecord, EnrolmentCommit, JoinTokenRecord};
 use subtle::ConstantTimeEq as _;
@@ -238,25 +238,9 @@ impl Enrolment {
     /// host said of itself does not.
     fn newcomer(&self, name: ExecutorName, older: Option<&Executor>, now: Timestamp) -> Executor {
         Executor {
-            uid: new_uid(&self.app),
-            name,
-            revision: Revision::default(),
-            state: State::Active,
-            kind: None,
-            version: None,
-            platform: None,
             channel: older.map_or(Channel::Stable, |older| older.channel),
-            channel_ceiling: None,
             labels: older.map(|older| older.labels.clone()).unwrap_or_default(),
-            pinned: None,
-            floor: None,
-            holds: Vec::new(),
-            release_key_ids: Vec::new(),
-            generation: Generation::default(),
-            pending: None,
-            open_attempt: None,
-            duplicated_since: None,
-            create_time: now,
+            ..Executor::new(new_uid(&self.app), name, now)
         }
     }
 

@@ -4,12 +4,11 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::attempt::Phase;
+use domain::attempt::effect::{Beginning, begin};
 use domain::audit::EventKind;
-use domain::executor::State;
 use domain::{
-    Actor, Attempt, AttemptId, Channel, Event, Executor, ExecutorName, ExecutorUid, Generation, InstanceId,
-    JoinTokenId, OrganizationId, ReleaseId, Revision, Sha256, Timestamp, Version,
+    Actor, Attempt, AttemptId, Event, Executor, ExecutorName, ExecutorUid, Generation, InstanceId, JoinTokenId,
+    OrganizationId, ReleaseId, Sha256, Timestamp, Version,
 };
 use uuid::Uuid;
 
@@ -89,54 +88,22 @@ pub(super) fn event(kind: EventKind, target: &str) -> Event {
 }
 
 pub(super) fn executor(n: u128, name: ExecutorName) -> Executor {
-    Executor {
-        uid: uid(n),
-        name,
-        revision: Revision::default(),
-        state: State::Active,
-        kind: None,
-        version: None,
-        platform: None,
-        channel: Channel::Stable,
-        channel_ceiling: None,
-        labels: std::collections::BTreeMap::new(),
-        pinned: None,
-        floor: None,
-        holds: Vec::new(),
-        release_key_ids: Vec::new(),
-        generation: Generation(0),
-        pending: None,
-        open_attempt: None,
-        duplicated_since: None,
-        create_time: at(0),
-    }
+    Executor::new(uid(n), name, at(0))
 }
 
 pub(super) fn attempt(n: u128, executor: &Executor) -> AttemptWrite {
-    let attempt = Attempt {
+    let beginning = Beginning {
         id: attempt_id(n),
-        executor: executor.uid,
-        executor_name: executor.name.clone(),
-        revision: Revision::default(),
         release: release_id("agent-1.1.0"),
         from_version: version("1.0.0"),
-        generation: Generation(1),
-        phase: Phase::Requested,
-        refused: None,
-        rollback_requested: false,
-        ending: None,
-        corrected: false,
-        bytes_done: 0,
+        clears_hold: false,
         bytes_total: 0,
-        request_time: at(1),
-        deliver_time: None,
-        progress_time: None,
-        apply_time: None,
-        end_time: None,
-        expire_time: at(900),
+        ttl: Duration::from_secs(899),
         requested_by: Actor::Console,
         request_id: None,
     };
+    let (_, attempt) = begin(executor, beginning, at(1));
+    let attempt = Attempt { generation: Generation(1), ..attempt };
     AttemptWrite { attempt, deadline: Some(at(900)) }
 }
 

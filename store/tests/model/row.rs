@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use domain::attempt::{Ending, Outcome, OutcomeSource, Phase};
 use domain::audit::EventKind;
-use domain::executor::State;
 use domain::release::Status;
 use domain::{
     Actor, Attempt, AttemptId, Channel, Event, Executor, ExecutorName, ExecutorUid, Generation, JoinTokenId,
@@ -79,27 +78,7 @@ pub(crate) fn event(target: String, seconds: u64) -> Event {
 }
 
 pub(crate) fn executor(n: u8, name: ExecutorName) -> Executor {
-    Executor {
-        uid: uid(n),
-        name,
-        revision: Revision::default(),
-        state: State::Active,
-        kind: None,
-        version: None,
-        platform: None,
-        channel: Channel::Stable,
-        channel_ceiling: None,
-        labels: std::collections::BTreeMap::new(),
-        pinned: None,
-        floor: None,
-        holds: Vec::new(),
-        release_key_ids: Vec::new(),
-        generation: Generation(0),
-        pending: None,
-        open_attempt: None,
-        duplicated_since: None,
-        create_time: at(0),
-    }
+    Executor::new(uid(n), name, at(0))
 }
 
 pub(crate) fn attempt(n: u8, executor: u8, name: ExecutorName, request: Option<u8>) -> Attempt {

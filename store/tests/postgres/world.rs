@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use cluster::Cluster;
-use domain::attempt::Phase;
+use domain::attempt::effect::{Beginning, begin};
 use domain::audit::EventKind;
-use domain::executor::State;
 use domain::{
-    Actor, Attempt, AttemptId, Channel, Event, Executor, ExecutorName, ExecutorUid, Generation, JoinTokenId,
-    OrganizationId, ReleaseId, RequestId, Revision, Sha256, Timestamp,
+    Actor, Attempt, AttemptId, Event, Executor, ExecutorName, ExecutorUid, Generation, JoinTokenId, OrganizationId,
+    RequestId, Sha256, Timestamp,
 };
 use libtest_mimic::{Failed, Trial};
 use novacula_store::postgres::{Options, PostgresStore};
@@ -118,27 +117,7 @@ pub(crate) fn enrolment(n: u32, name: ExecutorName, token: &str) -> EnrolmentCom
     let token = JoinTokenId::new(token).expect("a label");
     EnrolmentCommit {
         join_token: token.clone(),
-        executor: Executor {
-            uid: uid(n),
-            name,
-            revision: Revision::default(),
-            state: State::Active,
-            kind: None,
-            version: None,
-            platform: None,
-            channel: Channel::Stable,
-            channel_ceiling: None,
-            labels: std::collections::BTreeMap::new(),
-            pinned: None,
-            floor: None,
-            holds: Vec::new(),
-            release_key_ids: Vec::new(),
-            generation: Generation(0),
-            pending: None,
-            open_attempt: None,
-            duplicated_since: None,
-            create_time: Timestamp::EPOCH,
-        },
+        executor: Executor::new(uid(n), name, Timestamp::EPOCH),
         replaces: None,
         replaced_attempts: Vec::new(),
         certificate: CertificateRecord {
@@ -178,29 +157,17 @@ pub(crate) fn commit(executor: &Executor) -> ExecutorCommit {
 }
 
 pub(crate) fn attempt(n: u32, executor: &Executor, request_id: Option<&str>) -> AttemptWrite {
-    let attempt = Attempt {
+    let beginning = Beginning {
         id: attempt_id(n),
-        executor: executor.uid,
-        executor_name: executor.name.clone(),
-        revision: Revision::default(),
-        release: "agent-1.1.0".parse::<ReleaseId>().expect("a release id"),
+        release: "agent-1.1.0".parse().expect("a release id"),
         from_version: "1.0.0".parse().expect("a version"),
-        generation: Generation(1),
-        phase: Phase::Requested,
-        refused: None,
-        rollback_requested: false,
-        ending: None,
-        corrected: false,
-        bytes_done: 0,
+        clears_hold: false,
         bytes_total: 0,
-        request_time: Timestamp::EPOCH,
-        deliver_time: None,
-        progress_time: None,
-        apply_time: None,
-        end_time: None,
-        expire_time: Timestamp::EPOCH,
+        ttl: Duration::ZERO,
         requested_by: Actor::Console,
         request_id: request_id.map(|id| RequestId::new(id).expect("an id")),
     };
+    let (_, attempt) = begin(executor, beginning, Timestamp::EPOCH);
+    let attempt = Attempt { generation: Generation(1), ..attempt };
     AttemptWrite { attempt, deadline: None }
 }

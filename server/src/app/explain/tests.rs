@@ -19,26 +19,13 @@ use crate::app::upgrade::Row;
 const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 
 fn executor() -> Executor {
+    let name = "organizations/acme/executors/web-1".parse().expect("a name");
     Executor {
-        uid: ExecutorUid::new(Uuid::nil()),
-        name: "organizations/acme/executors/web-1".parse().expect("a name"),
-        revision: Revision::default(),
-        state: State::Active,
         kind: Some(Kind::Agent),
         version: Some("1.0.0".parse().expect("a version")),
         platform: Some("linux/amd64".parse().expect("a platform")),
-        channel: Channel::Stable,
-        channel_ceiling: None,
-        labels: std::collections::BTreeMap::new(),
-        pinned: None,
-        floor: None,
-        holds: Vec::new(),
-        release_key_ids: Vec::new(),
         generation: Generation(1),
-        pending: None,
-        open_attempt: None,
-        duplicated_since: None,
-        create_time: NOW,
+        ..Executor::new(ExecutorUid::new(Uuid::nil()), name, NOW)
     }
 }
 
