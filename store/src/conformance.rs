@@ -161,6 +161,7 @@ cases! {
     event {
         pages_go_both_ways,
         kinds_and_families_filter,
+        numbers_that_are_left_out_are_never_given,
         feeds_are_kept_apart,
         a_target_that_feeds_share_is_listed_for_each,
         the_head_follows_commits,

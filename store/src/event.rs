@@ -66,6 +66,9 @@ pub trait EventStore: Send + Sync {
     /// The newest number, changing after each commit that wrote events.
     fn event_head(&self) -> watch::Receiver<u64>;
 
+    /// Leaves numbers out: what is written from now on stands more than `numbers` above what was written last.
+    async fn event_skip(&self, numbers: u32) -> Result<(), Error>;
+
     /// Forgets rows older than `time`, at most `limit`; answers how many.
     async fn event_prune(&self, older_than: Timestamp, limit: usize) -> Result<usize, Error>;
 }

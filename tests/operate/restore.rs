@@ -1,9 +1,11 @@
-//! The page on backups, command by command: the store goes back an hour under a fleet that lives on, and ends in the truth.
+//! The page on backups, command by command: the store, a file or a database, goes back an hour under a fleet that lives on, and
+//! ends in the truth.
 
 use std::fs;
 use std::process::Command;
 
 use anyhow::{Context as _, bail, ensure};
+use cluster::{Cluster, Durability};
 use harness::catalog::{Draft, release};
 use harness::client::reason;
 use harness::daemon::{Daemon, SOON, succeeded};
@@ -14,19 +16,73 @@ use harness::signing::Signer;
 use libtest_mimic::Trial;
 use proto::v1;
 use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::time::timeout;
 use tonic::Status;
 
 use crate::agent::{Agent, executor, online};
+use crate::replicas::fleet;
 use crate::{Result, server, trial};
 
 const PAGE: &str = "docs/operate/backup.md";
+const PARENT: &str = "organizations/acme";
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("a_store_restored_under_a_living_fleet_ends_in_the_truth", &[Part::Sqlite3], restored)]
+    vec![
+        trial("a_store_restored_under_a_living_fleet_ends_in_the_truth", &[Part::Sqlite3], || restored(Kept::InAFile)),
+        trial("a_database_restored_under_a_living_fleet_ends_in_the_truth", &[Part::Postgres, Part::Openssl], || {
+            restored(Kept::InPostgres)
+        }),
+    ]
+}
+
+/// Where the installation keeps what it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    InAFile,
+    InPostgres,
+}
+
+/// What a daemon needs beside itself, for as long as it is there.
+struct Beside {
+    cluster: Cluster,
+    _authority: TempDir,
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// The sections of the page.
+    const fn sections(self) -> (&'static str, &'static str) {
+        match self {
+            Self::InAFile => ("Back up", "Restore"),
+            Self::InPostgres => ("Back up PostgreSQL", "Restore PostgreSQL"),
+        }
+    }
+
+    /// The line that makes every API token void.
+    const fn revoke_line(self) -> &'static str {
+        match self {
+            Self::InAFile => "novacula-server after-restore --data-dir /var/lib/novacula-server --revoke-tokens",
+            Self::InPostgres => "novacula-server after-restore --revoke-tokens",
+        }
+    }
+
+    async fn bootstrapped(self) -> Result<(Daemon, Option<Beside>)> {
+        if self == Self::InAFile {
+            return Ok((Daemon::bootstrapped(server())?, None));
+        }
+        let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::On)).await??;
+        let (authority, files) = fleet::authority()?;
+        let mut daemon = Daemon::empty(server())?;
+        fleet::join(&mut daemon, &cluster.tls_url(), &files)?;
+        daemon.bootstrap()?;
+        Ok((daemon, Some(Beside { cluster, _authority: authority })))
+    }
 }
 
 /// Does what a line of the page says, with this daemon in place of the service.
-async fn carry_out(daemon: &mut Daemon, line: &str) -> Result<String> {
+async fn carry_out(daemon: &mut Daemon, beside: Option<&Beside>, line: &str) -> Result<String> {
     match line {
         "systemctl stop novacula-server" => {
             daemon.signal(Signal::TERM)?;
@@ -44,11 +100,17 @@ async fn carry_out(daemon: &mut Daemon, line: &str) -> Result<String> {
     let line = line
         .replace("/var/lib/novacula-server", &text(&daemon.data_dir())?)
         .replace("/backup/", &format!("{}/", text(&daemon.folder().join("backup"))?));
-    let line = match line.strip_prefix("novacula-server ") {
-        Some(rest) => format!("{} {rest}", text(server())?),
-        None => line,
+    let mut bash = Command::new("bash");
+    let output = match (line.strip_prefix("novacula-server "), beside) {
+        // Its settings are in the service's environment, as the page on replicas has them.
+        (Some(rest), Some(_)) => daemon.command().args(rest.split(' ')).output()?,
+        (Some(rest), None) => bash.args(["-euo", "pipefail", "-c", &format!("{} {rest}", text(server())?)]).output()?,
+        (None, Some(beside)) => {
+            bash.env("NOVACULA_DATABASE_URL", beside.cluster.tls_url());
+            bash.args(["-euo", "pipefail", "-c", &line]).output()?
+        }
+        (None, None) => bash.args(["-euo", "pipefail", "-c", &line]).output()?,
     };
-    let output = Command::new("bash").args(["-euo", "pipefail", "-c", &line]).output()?;
     succeeded(&output).with_context(|| line.clone())
 }
 
@@ -72,8 +134,9 @@ async fn upgraded(executor: &FakeExecutor, generation: u64) -> Result<Stream> {
     executor.connect_with(hello).await
 }
 
-async fn restored() -> Result {
-    let mut daemon = Daemon::bootstrapped(server())?;
+async fn restored(kept: Kept) -> Result {
+    let (mut daemon, beside) = kept.bootstrapped().await?;
+    let (back_up, restore) = kept.sections();
     daemon.set("--drain-ms", "200");
     daemon.start()?;
     let (publisher, signer) = (daemon.client("publisher").await?, Signer::new()?);
@@ -96,8 +159,8 @@ async fn restored() -> Result {
     let leaked = token(&daemon).await?;
 
     fs::create_dir(daemon.folder().join("backup"))?;
-    for line in commands(PAGE, "Back up")? {
-        carry_out(&mut daemon, &line).await?;
+    for line in commands(PAGE, back_up)? {
+        carry_out(&mut daemon, beside.as_ref(), &line).await?;
     }
 
     // The hour after it.
@@ -115,10 +178,11 @@ async fn restored() -> Result {
     daemon.client("owner").await?.executors().deactivate_executor(deactivate).await?;
     drop(stream);
     revoke(&daemon, &leaked).await?;
+    let watched = feed_end(&daemon).await?;
 
     let mut told = String::new();
-    for line in commands(PAGE, "Restore")? {
-        told.push_str(&carry_out(&mut daemon, &line).await?);
+    for line in commands(PAGE, restore)? {
+        told.push_str(&carry_out(&mut daemon, beside.as_ref(), &line).await?);
     }
     ensure!(told.contains("pending upgrades ended  1"), "{told}");
     // The three that were used, whose use the backup knows, and the one whose use it does not.
@@ -134,6 +198,7 @@ async fn restored() -> Result {
     truth(&daemon, &mover, newest, &desired, &requested).await?;
     let gone = attempt(&daemon, &later.name).await.err().context("a request of the lost hour is known")?;
     ensure!(gone.downcast::<Status>().is_ok_and(|status| status.code() == tonic::Code::NotFound));
+    watch_goes_on(&daemon, watched).await?;
     // The real agent came back by itself.
     online(&daemon, "web-1").await.with_context(|| agent.log())?;
     // Who enrolled in the lost hour enrols again, with a word of this one.
@@ -148,7 +213,26 @@ async fn restored() -> Result {
     daemon.client("owner").await?.executors().deactivate_executor(deactivate).await?;
     let refused = thief.connect().await.err().context("it was let in after all")?;
     ensure!(why(refused)? == "EXECUTOR_DEACTIVATED");
-    no_token_counts(&mut daemon, &leaked).await
+    no_token_counts(&mut daemon, beside.as_ref(), kept.revoke_line(), &leaked).await
+}
+
+/// Where a watch that has seen everything goes on.
+async fn feed_end(daemon: &Daemon) -> Result<u64> {
+    let request =
+        v1::ListEventsRequest { parent: PARENT.to_owned(), newest_first: true, ..v1::ListEventsRequest::default() };
+    Ok(daemon.client("owner").await?.events().list_events(request).await?.into_inner().watch_after_sequence)
+}
+
+/// Whoever watched in the lost hour hears what was done since, first of all what `after-restore` did.
+async fn watch_goes_on(daemon: &Daemon, after_sequence: u64) -> Result {
+    ensure!(after_sequence > 0, "the hour was not empty");
+    let request =
+        v1::WatchEventsRequest { parent: PARENT.to_owned(), after_sequence, ..v1::WatchEventsRequest::default() };
+    let mut events = daemon.client("owner").await?.events().watch_events(request).await?.into_inner();
+    let first = timeout(SOON, events.message()).await.context("nothing is told")??;
+    let first = first.and_then(|said| said.event).context("an event")?;
+    ensure!(first.actor == "console", "{first:?}");
+    Ok(())
 }
 
 /// A token that is about to be lost.
@@ -170,19 +254,18 @@ async fn revoke(daemon: &Daemon, token: &v1::Token) -> Result {
 }
 
 /// When in doubt: every token goes, and bootstrap makes new ones.
-async fn no_token_counts(daemon: &mut Daemon, leaked: &v1::Token) -> Result {
+async fn no_token_counts(daemon: &mut Daemon, beside: Option<&Beside>, line: &str, leaked: &v1::Token) -> Result {
     let page = fs::read_to_string(workspace().join(PAGE))?;
-    let line = "novacula-server after-restore --data-dir /var/lib/novacula-server --revoke-tokens";
     ensure!(page.contains(&format!("`{line}`")), "the page says another line");
-    carry_out(daemon, "systemctl stop novacula-server").await?;
-    let told = carry_out(daemon, line).await?;
+    carry_out(daemon, beside, "systemctl stop novacula-server").await?;
+    let told = carry_out(daemon, beside, line).await?;
     ensure!(told.contains("API tokens revoked      4") && told.contains(&leaked.name), "{told}");
-    let told = carry_out(daemon, line).await?;
+    let told = carry_out(daemon, beside, line).await?;
     ensure!(told.contains("API tokens revoked      0"), "{told}");
     daemon.start()?;
     let refused = executor(daemon, "web-1").await.err().context("a revoked token counts")?;
     ensure!(refused.downcast::<Status>().is_ok_and(|status| status.code() == tonic::Code::Unauthenticated));
-    carry_out(daemon, "systemctl stop novacula-server").await?;
+    carry_out(daemon, beside, "systemctl stop novacula-server").await?;
     daemon.bootstrap()?;
     daemon.start()?;
     executor(daemon, "web-1").await?;

@@ -4,6 +4,8 @@
 //! - Join tokens are revoked: one that was used up after the backup would be good again.
 //! - API tokens are listed, or all revoked: one that was revoked after the backup counts again, which only a person can know.
 //! - Executors are listed: a deactivation, deletion or replacement after the backup is undone by it, which only a person can know.
+//! - Numbers of events go on far above the backup's: a watch that goes on where it was would otherwise wait until as many were
+//!   written as were lost, and miss them all.
 //!
 //! Generations need nothing: hello carries what each executor has seen, and the server goes on above it (rule 6).
 
@@ -20,6 +22,9 @@ use crate::app::token::{token_event, token_name};
 
 /// Rows read at a time.
 const PAGE: usize = 500;
+
+/// How far above the backup's the numbers of events go on: more than any hour, or month, has.
+const NUMBERS_LEFT_OUT: u32 = u32::MAX;
 
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,12 +73,14 @@ pub struct Identity {
 }
 
 impl App {
-    /// Makes a restored backup safe to run. Idempotent.
+    /// Makes a restored backup safe to run. Repeating it does no harm.
     ///
     /// # Errors
     /// The store's; what was done before stays done.
     pub async fn after_restore(&self, api_tokens: ApiTokens) -> Result<Restored, Error> {
         let mut done = Restored::default();
+        // First: what is written below is to be seen, too.
+        self.store.event_skip(NUMBERS_LEFT_OUT).await?;
         self.restore_api_tokens(None, api_tokens, &mut done).await?;
         let mut after: Option<OrganizationId> = None;
         loop {

@@ -71,6 +71,28 @@ pub(super) async fn kinds_and_families_filter(subject: &dyn Subject) {
     assert_eq!(targets(&world, last).await, "d");
 }
 
+pub(super) async fn numbers_that_are_left_out_are_never_given(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    // Also where nothing was written yet.
+    world.store.event_skip(7).await.expect("left out");
+    let newest = async || {
+        world.store.event_append(&[event(EventKind::ExecutorUpdated, "a")]).await.expect("appended");
+        let rows =
+            world.store.event_list(&EventQuery { newest_first: true, limit: 1, ..acme() }).await.expect("a page");
+        let sequence = rows[0].sequence;
+        assert_eq!(*world.store.event_head().borrow(), sequence, "the head says so");
+        sequence
+    };
+    let first = newest().await;
+    assert!(first > 7, "{first}");
+    for numbers in [1, 1_000, u32::MAX] {
+        let before = newest().await;
+        world.store.event_skip(numbers).await.expect("left out");
+        let after = newest().await;
+        assert!(after > before + u64::from(numbers), "{after} after {before}");
+    }
+}
+
 pub(super) async fn feeds_are_kept_apart(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let of = |organization: Option<&str>, target: &str| Event {

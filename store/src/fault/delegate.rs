@@ -113,6 +113,7 @@ delegate!(EventStore {
     Write event_append(events: &[Event]) -> ();
     Read event_list(query: &EventQuery) -> Vec<EventRow>;
     Read event_list_first(organization: &OrganizationId, kind: EventKind, targets: &[String]) -> Vec<EventRow>;
+    Write event_skip(numbers: u32) -> ();
     Write event_prune(older_than: Timestamp, limit: usize) -> usize;
 }
 fn event_head(&self) -> watch::Receiver<u64> {

@@ -88,6 +88,9 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) AS found";
 
+const SKIP: &str = "
+SELECT setval('novacula.event_numbers', nextval('novacula.event_numbers') + :numbers) AS sequence";
+
 const PRUNE: &str = "
 DELETE FROM novacula.events
 WHERE sequence IN (
@@ -160,6 +163,10 @@ impl EventStore for PostgresStore {
 
     fn event_head(&self) -> watch::Receiver<u64> {
         self.inner.feeds.event_head()
+    }
+
+    async fn event_skip(&self, numbers: u32) -> Result<(), Error> {
+        self.first("event_skip", SKIP, &params! { "numbers": i64::from(numbers) }, |_| Ok(())).await.map(|_| ())
     }
 
     async fn event_prune(&self, older_than: Timestamp, at_most: usize) -> Result<usize, Error> {

@@ -100,6 +100,21 @@ ORDER BY sequence DESC
 LIMIT :limit"
 );
 
+// Of a feed that never held anything there is no number yet.
+const BEGIN_NUMBERS: &str = "
+INSERT INTO sqlite_sequence (name, seq)
+SELECT 'events', 0
+WHERE NOT EXISTS (
+    SELECT 1
+    FROM sqlite_sequence
+    WHERE name = 'events'
+)";
+
+const SKIP: &str = "
+UPDATE sqlite_sequence
+SET seq = seq + :numbers
+WHERE name = 'events'";
+
 const PRUNE: &str = "
 DELETE FROM events
 WHERE sequence IN (
@@ -200,6 +215,15 @@ impl EventStore for SqliteStore {
 
     fn event_head(&self) -> watch::Receiver<u64> {
         self.inner.feeds.event_head()
+    }
+
+    async fn event_skip(&self, numbers: u32) -> Result<(), Error> {
+        self.write("event_skip", move |tx| {
+            write(tx.connection(), BEGIN_NUMBERS, [])?;
+            write(tx.connection(), SKIP, named_params! { ":numbers": numbers })?;
+            Ok(())
+        })
+        .await
     }
 
     async fn event_prune(&self, older_than: Timestamp, at_most: usize) -> Result<usize, Error> {
