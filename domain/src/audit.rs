@@ -110,6 +110,10 @@ actions! {
     TokenCreated = "token.created",
     /// A bearer token was revoked.
     TokenRevoked = "token.revoked",
+    /// A certificate authority was made, or taken into the store.
+    AuthorityCreated = "authority.created",
+    /// A certificate authority was retired: what it signed counts no more.
+    AuthorityRetired = "authority.retired",
     /// A request was refused for want of a role.
     AccessDenied = "access.denied",
 }

@@ -9,6 +9,8 @@ pub mod caller;
 
 pub mod bearer;
 
+pub mod authority;
+
 pub mod enrolment;
 
 pub mod artifact;
@@ -70,6 +72,7 @@ use crate::app::sync::ending::Unwritten;
 use crate::app::sync::unknown::UnknownReports;
 use crate::artifacts::ArtifactStorage;
 use crate::tls::authority::Authority;
+use crate::tls::authority::shared::Authorities;
 
 pub use settings::Settings;
 
@@ -91,7 +94,7 @@ pub struct Parts {
     /// Artifacts by content.
     pub artifacts: Arc<ArtifactStorage>,
     /// Signs executor certificates; join tokens carry its pin.
-    pub authority: Arc<Authority>,
+    pub authorities: Arc<Authorities>,
     /// Which signatures count when a release is published. Empty: only their form and manifests are checked.
     pub release_keys: Vec<ReleaseKey>,
     /// How it was set up.
@@ -106,7 +109,7 @@ pub struct Parts {
 pub struct App {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) artifacts: Arc<ArtifactStorage>,
-    pub(crate) authority: Arc<Authority>,
+    pub(crate) authorities: Arc<Authorities>,
     pub(crate) release_keys: Vec<ReleaseKey>,
     pub(crate) settings: Settings,
     pub(crate) replica: ReplicaId,
@@ -121,11 +124,11 @@ impl App {
     /// Joins the parts. `run.rs` is the only caller beside tests.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, artifacts, authority, release_keys, settings, replica, entropy } = parts;
+        let Parts { store, artifacts, authorities, release_keys, settings, replica, entropy } = parts;
         Self {
             store,
             artifacts,
-            authority,
+            authorities,
             release_keys,
             settings,
             replica,
@@ -139,6 +142,11 @@ impl App {
     #[must_use]
     pub const fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Who signs and is trusted now.
+    pub(crate) fn authority(&self) -> Arc<Authority> {
+        self.authorities.current()
     }
 
     /// The store's clock.

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 const STORY: &str = "\
 The first time:
@@ -37,8 +37,72 @@ pub enum Command {
     Migrate,
     /// After a restored backup: end pending upgrades, void join tokens, list the API tokens and identities to check
     AfterRestore(AfterRestore),
+    /// List, rotate and retire the authorities in the database, while replicas serve
+    Authority {
+        /// What to do with them
+        #[command(subcommand)]
+        command: Authority,
+    },
     /// Carry an embedded installation over to the PostgreSQL of --database-url: all of it, checked row for row, or nothing
     Import(Import),
+}
+
+const ROTATION: &str = "\
+A rotation, with all streams open:
+  novacula-server authority rotate      a newer one; the fleet renews over authority-spread-ms
+  novacula-server authority list        until no executor depends on the older
+  novacula-server authority retire 1    the older counts no more; copy ca.pem anew for people and programs";
+
+/// What to do with the authorities in the database.
+#[derive(Debug, Subcommand)]
+#[command(after_help = ROTATION)]
+pub enum Authority {
+    /// Which there are, what each signs, and how many executors depend on it
+    List(AuthorityList),
+    /// Make a newer one: trusted at once, and signing for executors after two leases (30 s)
+    Rotate(AuthorityRotate),
+    /// Trust one no more, and forget its key
+    Retire(AuthorityRetire),
+    /// Encrypt every key with the first of the encryption keys
+    Reseal,
+}
+
+/// How to list them.
+#[derive(Debug, ClapArgs)]
+pub struct AuthorityList {
+    /// How to print
+    #[arg(long, value_enum, value_name = "FORM", default_value = "table")]
+    pub output: Output,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// What the newer one is.
+#[derive(Debug, ClapArgs)]
+pub struct AuthorityRotate {
+    /// PEM certificate of an authority to take instead of making one
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub certificate: Option<PathBuf>,
+    /// PEM key of --certificate
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub key: Option<PathBuf>,
+}
+
+/// Which one.
+#[derive(Debug, ClapArgs)]
+pub struct AuthorityRetire {
+    /// Its number in the list
+    pub number: u32,
+    /// Even while executors depend on it: those have to enroll again
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// What to carry over.
@@ -129,6 +193,13 @@ settings! {
     authority_certificate = "NOVACULA_AUTHORITY_CERTIFICATE", "FILE";
     /// PEM key of authority-certificate
     authority_key = "NOVACULA_AUTHORITY_KEY", "FILE";
+    /// File with the key that the authority's key is encrypted with in the database, which replicas then share and can rotate: 64
+    /// hexadecimal digits (openssl rand -hex 32). Of several, one a line, the first encrypts and each decrypts
+    authority_encryption_key_file = "NOVACULA_AUTHORITY_ENCRYPTION_KEY_FILE", "FILE";
+    /// The same key itself, for the environment, never a flag
+    authority_encryption_key = "NOVACULA_AUTHORITY_ENCRYPTION_KEY", "KEY";
+    /// Over how long the fleet renews its certificates after a change of the authorities, in milliseconds [default: 3600000]
+    authority_spread_ms = "NOVACULA_AUTHORITY_SPREAD_MS", "MS";
     /// Trust domain of executor identities [default: novacula.internal]
     trust_domain = "NOVACULA_TRUST_DOMAIN", "NAME";
     /// minisign public keys; when given, publishing verifies signatures, too

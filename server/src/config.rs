@@ -16,7 +16,7 @@ use crate::app::Settings;
 use crate::args;
 use crate::tls::authority::Source;
 
-use judge::Judge;
+use judge::{Judge, Shared};
 
 /// Where everything is kept by default.
 pub const DATA_DIR: &str = "/var/lib/novacula-server";
@@ -126,11 +126,8 @@ impl Config {
 
     fn judged(judge: &mut Judge, server_version: Version) -> Self {
         let certificate = judge.pair("tls_certificate", "tls_key");
-        let authority = judge.pair("authority_certificate", "authority_key");
         let database = judge.database();
-        if database.is_some() && authority.is_none() {
-            judge.missing("authority_certificate", "replicas that share a database share one authority");
-        }
+        let authority = judge.authority(if database.is_some() { Shared::Yes } else { Shared::No });
         let log = Log {
             level: judge.parsed("log_level", "error, warn, info, debug or trace").unwrap_or(tracing::Level::INFO),
             format: judge.log_format(),
@@ -144,7 +141,7 @@ impl Config {
                 .unwrap_or(EXECUTOR_LISTEN),
             server_names: judge.server_names(),
             server_certificate: certificate.map(|(certificate, key)| ServerCertificate { certificate, key }),
-            authority: authority.map_or(Source::Own, |(certificate, key)| Source::Given { certificate, key }),
+            authority,
             trust_domain: judge.trust_domain().unwrap_or_else(|| TRUST_DOMAIN.to_owned()),
             release_keys: judge.path("release_keys"),
             drain: judge.millis("drain_ms", Duration::ZERO, Duration::from_secs(600)).unwrap_or(DRAIN),
@@ -188,6 +185,9 @@ fn use_case_settings(judge: &mut Judge, server_version: Version) -> Settings {
     }
     if let Some(interval) = judge.millis("heartbeat_interval_ms", ms(200), ms(10_000)) {
         settings.heartbeat_interval = interval;
+    }
+    if let Some(spread) = judge.millis("authority_spread_ms", ms(1000), 7 * DAY) {
+        settings.authority_spread = spread;
     }
     if let Some(bytes) = judge.number("max_artifact_bytes", 1, 1 << 40) {
         settings.max_artifact_bytes = bytes;

@@ -3,6 +3,8 @@
 //!
 //! Exit codes (API.md): 0 done, 1 failed, 2 usage (clap), 78 bad configuration.
 
+mod authority;
+
 mod bootstrap;
 
 mod import;
@@ -19,6 +21,7 @@ use domain::Version;
 use store::postgres::OpenError;
 
 use crate::app::App;
+use crate::app::authority::AuthorityError;
 use crate::args::{Arguments, Command};
 use crate::config::{self, Config, Log, LogFormat};
 use crate::observe::{self, logs};
@@ -48,7 +51,10 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Err(error) => {
             complain(&observe::chain(error.as_ref()));
             let open = error.chain().find_map(|cause| cause.downcast_ref::<OpenError>());
-            if open.is_some_and(OpenError::is_configuration) || error.is::<config::Error>() {
+            let authority = error.chain().find_map(|cause| cause.downcast_ref::<AuthorityError>());
+            let configuration = open.is_some_and(OpenError::is_configuration)
+                || authority.is_some_and(AuthorityError::is_configuration);
+            if configuration || error.is::<config::Error>() {
                 return ExitCode::from(BAD_CONFIGURATION);
             }
             ExitCode::FAILURE
@@ -65,6 +71,7 @@ fn carry_out(command: Command, config: Config) -> anyhow::Result<()> {
             Command::Bootstrap(wanted) => bootstrap::bootstrap(&config, wanted).await,
             Command::Migrate => open(&config).await.map(|_| say("the database has this version's schema")),
             Command::AfterRestore(wanted) => restore::after_restore(&config, wanted).await,
+            Command::Authority { command } => authority::authority(&config, command).await,
             Command::Import(wanted) => import::carry_over(&config, &wanted).await,
             Command::CheckConfig => Ok(()),
         }

@@ -202,7 +202,7 @@ fn start(
     let limits = Arc::new(RateLimits::default());
     let session_limits = session::Limits { drain_spread: config.drain, ..session::Limits::default() };
     let sessions = Sessions::start(Arc::clone(app), session_limits, &storeys.sessions);
-    watch_over(world, tls, &storeys.background);
+    watch_over(world, config, app, tls, &storeys.background);
 
     let status =
         status::Status { app: Arc::clone(app), draining: storeys.shutdown.clone(), metrics: metrics::install() };
@@ -246,19 +246,26 @@ fn executor_services(enrolment: Enrolment, sessions: Arc<Sessions>) -> RoutesBui
 }
 
 /// What renews certificates and keeps metrics small.
-fn watch_over(world: &World, tls: &Arc<TlsConfigs>, background: &Supervisor) {
+fn watch_over(world: &World, config: &Config, app: &Arc<App>, tls: &Arc<TlsConfigs>, background: &Supervisor) {
     let (renewed, reload) = (Arc::clone(tls), Arc::clone(&world.reload));
+    let (app, data_dir) = (Arc::clone(app), config.data_dir.clone());
+    let mut rotated = app.authorities.subscribe();
     background.spawn("tls.renewal", OnCancel::Abort, OnError::Stop, async move {
         loop {
             let reloads = tokio::select! {
                 // Given certificates may have changed.
                 () = reload.notified() => true,
+                // Others sign, or are trusted.
+                Ok(()) = rotated.changed() => true,
                 // Our own near their end.
                 () = tokio::time::sleep(TLS_CHECK) => false,
             };
-            let configs = Arc::clone(&renewed);
+            let (configs, authority, data_dir) = (Arc::clone(&renewed), app.authority(), data_dir.clone());
             let done = tokio::task::spawn_blocking(move || match reloads {
-                true => configs.reload().map(|()| Renewal::Renewed),
+                true => {
+                    authority.publish(&data_dir)?;
+                    configs.reload().map(|()| Renewal::Renewed)
+                }
                 false => configs.renew_if_due(),
             });
             match done.await? {

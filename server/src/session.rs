@@ -11,6 +11,7 @@
 //! - `outbox` is the one slot of latest desired plus a few answers: a slow executor makes nothing grow, and the dispatcher
 //!   writes into it without ever waiting.
 //! - `registry` knows which outbox is whose; the newest epoch wins.
+//! - `trust` says which sessions have to renew their certificate after a change of authorities.
 //! - `admission` opens sessions that arrive together together.
 //! - `dispatcher` turns commits into what is desired. Nothing in `app` calls a session: commits wake it.
 
@@ -29,6 +30,8 @@ pub mod metric;
 pub mod outbox;
 
 pub mod registry;
+
+pub mod trust;
 
 use std::sync::Arc;
 use std::time::Duration;

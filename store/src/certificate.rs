@@ -15,6 +15,8 @@ pub struct CertificateRecord {
     pub serial: String,
     /// Whose.
     pub executor: ExecutorUid,
+    /// SHA-256 of the public key of the authority that signed it; none: from before this was written.
+    pub authority: Option<Sha256>,
     /// SHA-256 of its SubjectPublicKeyInfo: the same CSR key gets its certificate again.
     pub public_key_sha256: Sha256,
     /// The join token that it was enrolled with; none for renewals.
@@ -25,6 +27,8 @@ pub struct CertificateRecord {
     pub not_before: Timestamp,
     /// End of its validity.
     pub not_after: Timestamp,
+    /// When its executor was first seen with it.
+    pub use_time: Option<Timestamp>,
     /// When it was revoked.
     pub revoke_time: Option<Timestamp>,
 }
@@ -76,6 +80,9 @@ pub trait CertificateStore: Send + Sync {
 
     /// One certificate, by its fingerprint.
     async fn certificate_get(&self, fingerprint: &Sha256) -> Result<Option<CertificateRecord>, Error>;
+
+    /// Writes that executors were seen with these at `time`, where that was not written before. Unknown ones are left out.
+    async fn certificate_note_used(&self, fingerprints: &[Sha256], time: Timestamp) -> Result<(), Error>;
 
     /// Forgets certificates that ended before `time` (the 180 days of late renewal lie between), at most `limit`; answers how many.
     async fn certificate_prune(&self, ended_before: Timestamp, limit: usize) -> Result<usize, Error>;

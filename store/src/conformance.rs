@@ -7,6 +7,8 @@ mod attempt;
 
 mod attempt_list;
 
+mod authority;
+
 mod certificate;
 
 mod change;
@@ -100,6 +102,13 @@ cases! {
         the_same_key_finds_its_enrolment_again,
         certificates_are_renewed_and_looked_up,
         ended_certificates_are_pruned,
+    }
+    authority {
+        authorities_read_back_by_number,
+        a_taken_number_exists,
+        a_retired_one_has_no_key_and_stays_retired,
+        a_key_is_sealed_anew_once,
+        the_certificate_in_hand_counts,
     }
     executor {
         every_field_reads_back,

@@ -10,6 +10,8 @@
 //!   what a peer says of itself is bounded where it comes in.
 //! - Leases, TTLs and deadlines are judged by [`StoreClock::store_now`], the store's clock, never by a replica's own.
 
+pub mod authority;
+
 pub mod certificate;
 
 pub mod change;
@@ -54,6 +56,7 @@ pub mod conformance;
 
 pub mod fault;
 
+pub use authority::{AuthorityRecord, AuthorityStore, AuthorityUse};
 pub use certificate::{CertificateRecord, CertificateStore, Enrolled, EnrolmentCommit};
 pub use change::{Change, ChangeFeed, ChangeNumber};
 pub use clock::{Clock, ManualClock, StoreClock, SystemClock};
@@ -71,6 +74,7 @@ pub use token::{JoinTokenRecord, JoinTokenStore, TokenRecord, TokenStore};
 /// Everything a backend is.
 pub trait Store:
     AttemptStore
+    + AuthorityStore
     + CertificateStore
     + ChangeFeed
     + EventStore
@@ -87,6 +91,7 @@ pub trait Store:
 
 impl<T> Store for T where
     T: AttemptStore
+        + AuthorityStore
         + CertificateStore
         + ChangeFeed
         + EventStore

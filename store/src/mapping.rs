@@ -5,6 +5,8 @@
 
 mod attempt;
 
+mod authority;
+
 mod catalog;
 
 mod executor;
@@ -22,6 +24,7 @@ use serde::de::DeserializeOwned;
 use crate::error::Error;
 
 pub(crate) use attempt::attempt;
+pub(crate) use authority::{authority, authority_use, executor_name};
 pub(crate) use catalog::{event, node, organization, release};
 pub(crate) use executor::{certificate, change, executor};
 pub(crate) use session::{presence, session};

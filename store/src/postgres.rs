@@ -19,6 +19,8 @@ mod commit;
 
 mod enrolment;
 
+mod authority;
+
 mod certificate;
 
 mod failure;

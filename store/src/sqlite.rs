@@ -36,6 +36,8 @@ mod commit;
 
 mod enrolment;
 
+mod authority;
+
 mod certificate;
 
 mod session;

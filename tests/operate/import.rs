@@ -42,9 +42,10 @@ impl Mover {
         fs::create_dir_all(&folder)?;
         let folder = Self::text(&folder)?;
         let settings = format!(
-            "NOVACULA_DATABASE_URL=\"{}\"\nNOVACULA_AUTHORITY_CERTIFICATE={folder}/authority.pem\nNOVACULA_AUTHORITY_KEY={folder}/authority.key\n",
+            "NOVACULA_DATABASE_URL=\"{}\"\nNOVACULA_AUTHORITY_ENCRYPTION_KEY_FILE={folder}/encryption.key\n",
             self.cluster.tls_url()
         );
+        fs::write(format!("{folder}/encryption.key"), "0123456789abcdef".repeat(4))?;
         fs::write(format!("{folder}/server.env"), settings)?;
         Ok(folder)
     }
@@ -61,8 +62,9 @@ impl Mover {
             }
             "systemctl start novacula-server" => {
                 self.daemon.set("--database-url", &self.cluster.tls_url());
-                self.daemon.set("--authority-certificate", &format!("{folder}/authority.pem"));
-                self.daemon.set("--authority-key", &format!("{folder}/authority.key"));
+                self.daemon.set("--authority-encryption-key-file", &format!("{folder}/encryption.key"));
+                // It is in the database now.
+                fs::remove_file(self.daemon.data_dir().join("authority.pem"))?;
                 self.daemon.start()?;
                 return Ok(Command::new("true").output()?);
             }
@@ -115,7 +117,7 @@ async fn carried_over() -> Result {
 
     let lines = commands(PAGE, "From the embedded store to PostgreSQL")?;
     let import = lines.iter().find(|line| line.contains("novacula-server import")).context("the page imports")?.clone();
-    too_early(&mut mover, &lines, &import)?;
+    too_early(&mut mover, &import)?;
     drop(stream);
     let mut told = String::new();
     for line in &lines {
@@ -151,16 +153,14 @@ async fn carried_over() -> Result {
 }
 
 /// While the server runs, without a database, and with an authority that the fleet does not know.
-fn too_early(mover: &mut Mover, lines: &[String], import: &str) -> Result {
+fn too_early(mover: &mut Mover, import: &str) -> Result {
     let other = Daemon::bootstrapped(server())?;
     let folder = mover.settings()?;
-    fs::copy(other.data_dir().join("ca.pem"), format!("{folder}/authority.pem"))?;
-    fs::copy(other.data_dir().join("authority.pem"), format!("{folder}/authority.key"))?;
-    let said = mover.refused(import)?;
+    let foreign = other.data_dir().join("authority.pem");
+    fs::copy(&foreign, format!("{folder}/foreign.pem"))?;
+    let with_another = format!("--authority-certificate {folder}/foreign.pem --authority-key {folder}/foreign.pem");
+    let said = mover.refused(&format!("{import} {with_another}"))?;
     ensure!(said.contains("every executor would be turned away"), "{said}");
-    for line in lines.iter().filter(|line| line.starts_with("install ")) {
-        succeeded(&mover.carry_out(line)?).with_context(|| line.clone())?;
-    }
     let said = mover.refused(import)?;
     ensure!(said.contains("in use by process") && said.contains("stop it first"), "{said}");
     let output = other.command().args(["import", "--from-sqlite"]).arg(other.data_dir()).output()?;

@@ -36,6 +36,8 @@ mod replicas;
 
 mod restore;
 
+mod rotation;
+
 mod watch;
 
 use std::future::Future;
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
     trials.extend(restore::trials());
     trials.extend(replicas::trials());
     trials.extend(import::trials());
+    trials.extend(rotation::trials());
     trials.extend(watch::trials());
     trials.extend(balancer::trials());
     trials.extend(deploy::trials());

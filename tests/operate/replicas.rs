@@ -38,7 +38,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// Why its stream was closed.
-async fn closed(stream: &mut Stream) -> Result<String> {
+pub(crate) async fn closed(stream: &mut Stream) -> Result<String> {
     loop {
         match stream.next().await {
             Ok(Some(_)) => {}

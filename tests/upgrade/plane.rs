@@ -27,8 +27,9 @@ use server::grpc::access::Listener as Kinds;
 use server::grpc::{enrollment, limits, routes, sync};
 use server::session::{self, Sessions};
 use server::supervise::{OnCancel, OnError, Supervisor};
+use server::tls::authority::Authority;
 use server::tls::authority::issue::ServerName;
-use server::tls::authority::{Authority, Source};
+use server::tls::authority::shared::Authorities;
 use server::tls::config::{ApiCertificate, TlsConfigs};
 use server::tls::gate::Gate;
 use server::tls::listener::{self, Limits, Listener};
@@ -108,10 +109,10 @@ impl Plane {
         let faulty = FaultStore::new(Arc::new(sqlite));
         let faults = faulty.faults();
         let store: Arc<dyn Store> = Arc::new(faulty);
-        let authority = Authority::load(&data, &Source::Own, "novacula.internal", clock.now())?;
-        let authority = Arc::new(authority);
+        let authority = Authority::load(&data, None, "novacula.internal", clock.now())?;
+        let authorities = Arc::new(Authorities::of_files(authority));
         let names = vec![ServerName::Ip(Ipv4Addr::LOCALHOST.into())];
-        let tls = TlsConfigs::new(Arc::clone(&authority), names, ApiCertificate::Own, clock_of_parts)?;
+        let tls = TlsConfigs::new(Arc::clone(&authorities), names, ApiCertificate::Own, clock_of_parts)?;
         let mut settings = Settings::new("1.0.0".parse()?);
         settings.silent_after = knobs.silent_after;
         settings.certificate_life = knobs.certificate_life;
@@ -119,7 +120,7 @@ impl Plane {
         let app = Arc::new(App::new(Parts {
             store: Arc::clone(&store),
             artifacts: Arc::new(ArtifactStorage::open(&data.join("artifacts"))?),
-            authority,
+            authorities,
             release_keys: Vec::new(),
             settings,
             replica: app::new_replica_id(),

@@ -29,8 +29,8 @@ use crate::app::enrolment::rules::{
 use crate::app::error::Error;
 use crate::observe::metrics::{self, Metric};
 use crate::tls::authority::request::KeyRequest;
-use crate::tls::authority::sha256;
-use crate::tls::identity::{ExecutorIdentity, Standing};
+use crate::tls::authority::{SKEW, sha256};
+use crate::tls::identity::{self, ExecutorIdentity, Seen, Standing};
 
 /// Enrols, renews, identifies.
 #[derive(Clone, Debug)]
@@ -103,6 +103,8 @@ impl Enrolment {
         let request = key_request(csr)?;
         let now = self.app.now().await?;
         let executor = self.executor(identity.uid).await?;
+        // Before the next one is the newest: whether that arrives is not known here.
+        self.app.sync_note_certificates(identity.certificate.first_seen().as_slice()).await?;
         let certificate = self.issue(&request, &executor, now)?;
         let event = Event {
             kind: EventKind::CertificateRenewed,
@@ -127,6 +129,9 @@ impl Enrolment {
         if certificate.revoke_time.is_some() {
             return Err(refused("the certificate was revoked").into());
         }
+        if !self.app.authority().trusts(certificate.authority) {
+            return Err(refused("the authority that signed the certificate was retired").into());
+        }
         let executor = self.executor(certificate.executor).await?;
         let now = self.app.now().await?;
         let late = now.since(certificate.not_after);
@@ -136,8 +141,13 @@ impl Enrolment {
         Ok(ExecutorIdentity {
             uid: executor.uid,
             organization: executor.name.organization,
-            fingerprint,
-            not_after: certificate.not_after,
+            certificate: identity::Certificate {
+                fingerprint,
+                authority: certificate.authority,
+                issue_time: certificate.not_before.plus(SKEW),
+                not_after: certificate.not_after,
+                seen: if certificate.use_time.is_some() { Seen::Before } else { Seen::Never },
+            },
             standing: if late.is_zero() && now < certificate.not_after { Standing::Valid } else { Standing::Late },
         })
     }
@@ -271,18 +281,20 @@ impl Enrolment {
         let life = self.app.settings.certificate_life;
         let organization = &executor.name.organization;
         let certificate =
-            self.app.authority.issue_executor(request, organization, executor.uid, life, now).map_err(|error| {
+            self.app.authority().issue_executor(request, organization, executor.uid, life, now).map_err(|error| {
                 Error::Internal { operation: "issue an executor certificate", source: error.into() }
             })?;
         Ok(CertificateRecord {
             fingerprint: certificate.fingerprint,
             serial: certificate.serial,
             executor: executor.uid,
+            authority: Some(certificate.authority),
             public_key_sha256: certificate.public_key_sha256,
             join_token: None,
             chain_pem: certificate.chain_pem,
             not_before: certificate.not_before,
             not_after: certificate.not_after,
+            use_time: None,
             revoke_time: None,
         })
     }
@@ -292,7 +304,7 @@ impl Enrolment {
             executor: executor.name,
             uid: executor.uid,
             certificate_chain: certificate.chain_pem,
-            trust_bundle: self.app.authority.trust_bundle().to_owned(),
+            trust_bundle: self.app.authority().trust_bundle().to_owned(),
             not_after: certificate.not_after,
         }
     }

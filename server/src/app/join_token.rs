@@ -119,7 +119,7 @@ impl App {
         };
         let event = join_token_event(EventKind::JoinTokenCreated, &record, caller, now);
         self.store.join_token_insert(&record, &[event]).await?;
-        let secret = JoinSecret { token: id, authority: self.authority.public_key_sha256(), secret, endpoint };
+        let secret = JoinSecret { token: id, authority: self.authority().public_key_sha256(), secret, endpoint };
         Ok((record, secret))
     }
 

@@ -29,12 +29,13 @@ impl Job {
 }
 
 impl App {
-    /// Renews (or takes) this replica's lease.
+    /// Renews (or takes) this replica's lease, knowing which authorities are trusted.
     ///
     /// # Errors
     /// The store's: sessions go on meanwhile, and are not lost.
     pub async fn replica_renew(&self) -> Result<(), Error> {
         let lease = self.settings.replica_lease;
+        self.authority_follow().await?;
         self.store.replica_renew(self.replica, lease).await?;
         Ok(())
     }

@@ -25,6 +25,8 @@ pub struct Settings {
     pub silent_after: Duration,
     /// How long an executor's certificate lives. Default 30 days.
     pub certificate_life: Duration,
+    /// How long the renewals are spread that a change of the authorities asks of the fleet. Default 1 h.
+    pub authority_spread: Duration,
     /// How long after its end a certificate is still renewed. Default 180 days.
     pub late_renewal: Duration,
     /// Where join tokens send executors: the executor listener as hosts see it. None: no join token can be made.
@@ -65,6 +67,7 @@ impl Settings {
             pending_upgrade_ttl: domain::attempt::request::DEFAULT_TTL,
             silent_after: Duration::from_secs(30),
             certificate_life: 30 * DAY,
+            authority_spread: Duration::from_secs(3600),
             late_renewal: 180 * DAY,
             executor_endpoint: None,
             replica_lease: Duration::from_secs(15),

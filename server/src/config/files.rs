@@ -7,7 +7,7 @@ use std::fs;
 use crate::app::minisign::ReleaseKey;
 use crate::config::Config;
 use crate::observe;
-use crate::tls::authority::Authority;
+use crate::tls::authority::{Authority, Source};
 use crate::tls::config::read_given;
 
 /// Each names setting, file and rule.
@@ -21,8 +21,15 @@ pub(super) fn mistakes(config: &Config) -> Vec<String> {
     {
         note("tls_certificate", &error);
     }
-    if let Err(error) = Authority::check(&config.authority, &config.trust_domain) {
+    if let Source::Given(files) | Source::Store { first: Some(files), .. } = &config.authority
+        && let Err(error) = Authority::given(files, &config.trust_domain)
+    {
         note("authority_certificate", &error);
+    }
+    if let Source::Store { keys, .. } = &config.authority
+        && let Err(error) = keys.read()
+    {
+        note("authority_encryption_key_file", &error);
     }
     if let Some(path) = &config.release_keys {
         match fs::read_to_string(path) {

@@ -7,16 +7,26 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use store::postgres::{Options, OptionsError};
+use zeroize::Zeroizing;
 
 use crate::args;
 use crate::config::{Error, LogFormat, default_names};
 use crate::observe;
+use crate::tls::authority::seal::SealingKeys;
+use crate::tls::authority::{Files, Sealing, Source};
 
 /// One value and who said it.
 #[derive(Clone, Debug)]
 struct Said {
     value: String,
     origin: String,
+}
+
+/// Whether other processes stand on the same database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shared {
+    Yes,
+    No,
 }
 
 /// Takes settings one by one.
@@ -183,9 +193,42 @@ impl Judge {
         })
     }
 
-    /// A setting that another one needs.
-    pub(super) fn missing(&mut self, key: &str, why: &str) {
-        self.mistakes.push(format!("{key}: must be set: {why}"));
+    /// Where the authority comes from. Replicas have to say it: each would make its own.
+    pub(super) fn authority(&mut self, shared: Shared) -> Source {
+        let n_mistakes = self.mistakes.len();
+        let files = self.pair("authority_certificate", "authority_key");
+        let files = files.map(|(certificate, key)| Files { certificate, key });
+        let keys = self.sealing();
+        match (keys, files) {
+            (Some(keys), first) => Source::Store { keys, first },
+            (None, Some(files)) => Source::Given(files),
+            (None, None) => {
+                if shared == Shared::Yes && self.mistakes.len() == n_mistakes {
+                    let key = "authority_encryption_key_file";
+                    self.mistakes.push(format!(
+                        "{key}: must be set (or authority_certificate): replicas that share a database share one authority"
+                    ));
+                }
+                Source::Own
+            }
+        }
+    }
+
+    /// What opens the keys of authorities in the store. It is a secret, so it is in no mistake.
+    fn sealing(&mut self) -> Option<Sealing> {
+        let given = self.said.remove("authority_encryption_key");
+        match (given, self.path("authority_encryption_key_file")) {
+            (Some(said), None) => match SealingKeys::parse(&Zeroizing::new(said.value)) {
+                Ok(keys) => return Some(Sealing::Given(keys)),
+                Err(error) => self.mistakes.push(format!("authority_encryption_key ({}) {error}", said.origin)),
+            },
+            (Some(_), Some(_)) => {
+                let mistake = "authority_encryption_key: must not be set, since authority_encryption_key_file is";
+                self.mistakes.push(mistake.to_owned());
+            }
+            (None, path) => return path.map(Sealing::File),
+        }
+        None
     }
 
     /// A DNS name.

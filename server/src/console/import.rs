@@ -8,11 +8,12 @@ use anyhow::{Context as _, bail, ensure};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use store::import::{Imported, Progress, Step, import};
+use store::postgres::PostgresStore;
 
 use super::{complain, say};
 use crate::args::Import;
 use crate::config::{self, Config};
-use crate::run::parts::DATABASE;
+use crate::run::parts::{DATABASE, open_authorities};
 use crate::tls::authority::{BUNDLE_FILE, OWN_FILE, Source};
 
 /// How often a person hears that it goes on.
@@ -35,6 +36,9 @@ pub(super) async fn carry_over(config: &Config, wanted: &Import) -> anyhow::Resu
         }
     });
     let imported = imported.await?;
+    // Before any replica could make one of its own.
+    let (store, _) = PostgresStore::open(options).await.context("open the store")?;
+    open_authorities(config, &folder.join(OWN_FILE), &store).await.context("take the authority in")?;
     report(&imported, &folder, config);
     Ok(())
 }
@@ -46,9 +50,10 @@ fn database(path: &Path) -> PathBuf {
 
 /// Replicas whose authority the executors do not know, or that does not know theirs, would turn all of them away.
 fn same_authority(bundle: &Path, authority: &Source) -> anyhow::Result<()> {
-    let Source::Given { certificate, .. } = authority else {
+    let (Source::Given(files) | Source::Store { first: Some(files), .. }) = authority else {
         return Ok(());
     };
+    let certificate = &files.certificate;
     if !bundle.is_file() {
         return Ok(());
     }
@@ -57,7 +62,7 @@ fn same_authority(bundle: &Path, authority: &Source) -> anyhow::Result<()> {
     ensure!(
         certificates(certificate)?.contains(&signer),
         "{} is not among the authorities in {} (--authority-certificate): every executor would be turned away; give the replicas \
-         the installation's own authority, {BUNDLE_FILE} and {OWN_FILE} of its data directory",
+         the installation's own authority, {BUNDLE_FILE} and {OWN_FILE} of its data directory, or --authority-encryption-key-file alone",
         bundle.display(),
         certificate.display(),
     );
@@ -89,13 +94,20 @@ fn report(imported: &Imported, folder: &Path, config: &Config) {
     ));
     say("Do not start the embedded server again. What is not in the database has to be where the replicas are:");
     let own = folder.join(OWN_FILE);
-    if own.is_file() {
-        let bundle = folder.join(BUNDLE_FILE);
-        say(&format!(
-            "authority     {} as --authority-certificate, {} as --authority-key",
-            bundle.display(),
+    match (&config.authority, own.is_file()) {
+        (Source::Store { .. }, true) => say(&format!(
+            "authority     in the database now, encrypted; remove {} when all replicas run",
             own.display()
-        ));
+        )),
+        (Source::Given(_) | Source::Own, true) => {
+            let bundle = folder.join(BUNDLE_FILE);
+            say(&format!(
+                "authority     {} as --authority-certificate, {} as --authority-key",
+                bundle.display(),
+                own.display()
+            ));
+        }
+        (_, false) => {}
     }
     let artifacts = folder.join("artifacts");
     if artifacts.is_dir() {

@@ -42,7 +42,7 @@ impl SyncService for Sync {
         request: Request<Streaming<v1::SyncExecutorRequest>>,
     ) -> Result<Response<Body>, Status> {
         let identity = identity::executor(&request)?;
-        let peer = Peer { uid: identity.uid, not_after: identity.not_after };
+        let peer = Peer { uid: identity.uid, certificate: identity.certificate };
         let inbound = request.into_inner().map(|message| message.map_err(broken));
         let body = self.sessions.serve(peer, inbound).map(encode);
         Ok(Response::new(Box::pin(body)))

@@ -13,14 +13,16 @@ use store::postgres::{Listener, PostgresStore};
 use store::sqlite::SqliteStore;
 use store::{Observer, Store};
 
+use crate::app::authority::Given;
 use crate::app::minisign::ReleaseKey;
 use crate::app::{self, App, Parts};
 use crate::artifacts::ArtifactStorage;
 use crate::config::Config;
 use crate::observe::metrics::{self, Metric};
 use crate::run::World;
-use crate::tls::authority::Authority;
 use crate::tls::authority::issue::ServerName;
+use crate::tls::authority::shared::Authorities;
+use crate::tls::authority::{Authority, OWN_FILE, Source};
 use crate::tls::config::{ApiCertificate, TlsConfigs};
 
 /// The database, in the data directory.
@@ -43,7 +45,9 @@ pub struct Opened {
 pub async fn open(config: &Config, world: &World, executor_addr: SocketAddr) -> anyhow::Result<Opened> {
     let (config, world) = (config.clone(), world.clone());
     let (store, listener) = open_store(&config, &world).await?;
-    let opened = tokio::task::spawn_blocking(move || open_blocking(config, &world, executor_addr, store));
+    let own = config.data_dir.join(OWN_FILE);
+    let kept = open_authorities(&config, &own, store.as_ref()).await.context("open the authority in the store")?;
+    let opened = tokio::task::spawn_blocking(move || open_blocking(config, &world, executor_addr, store, kept));
     let (app, tls) = opened.await.context("open the data directory")??;
     Ok(Opened { app, tls, listener })
 }
@@ -66,6 +70,27 @@ async fn open_store(config: &Config, world: &World) -> anyhow::Result<(Arc<dyn S
     Ok((Arc::new(store.with_observer(observer)), None))
 }
 
+/// The authorities in the store, when they are there. The first is the one that is given, or `own` when that file is there.
+///
+/// # Errors
+/// What cannot be read or opened, and why.
+pub async fn open_authorities(config: &Config, own: &Path, store: &dyn Store) -> anyhow::Result<Option<Authorities>> {
+    let Source::Store { keys, first } = &config.authority else {
+        return Ok(None);
+    };
+    let (keys, first, own) = (keys.clone(), first.clone(), own.to_owned());
+    let read = tokio::task::spawn_blocking(move || {
+        let given = match first {
+            Some(files) => Some(Given::read(&files)?),
+            None => Given::read_own(&own)?,
+        };
+        anyhow::Ok((keys.read()?, given))
+    });
+    let (keys, given) = read.await.context("read the authority")??;
+    let (trust_domain, settings) = (&config.trust_domain, &config.settings);
+    Ok(Some(app::authority::open(store, keys, given, trust_domain, settings).await?))
+}
+
 fn create_data_dir(data_dir: &Path) -> anyhow::Result<()> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
     made.with_context(|| format!("create the data directory {}", data_dir.display()))
@@ -76,13 +101,25 @@ fn open_blocking(
     world: &World,
     executor_addr: SocketAddr,
     store: Arc<dyn Store>,
+    kept: Option<Authorities>,
 ) -> anyhow::Result<(Arc<App>, Arc<TlsConfigs>)> {
     let data_dir = config.data_dir.clone();
     create_data_dir(&data_dir)?;
-    let now = world.clock.now();
-    let authority =
-        Authority::load(&data_dir, &config.authority, &config.trust_domain, now).context("load the authority")?;
-    let authority = Arc::new(authority);
+    let authorities = match kept {
+        Some(kept) => {
+            kept.current().publish(&data_dir)?;
+            kept
+        }
+        None => {
+            let files = match &config.authority {
+                Source::Given(files) => Some(files),
+                Source::Own | Source::Store { .. } => None,
+            };
+            let authority = Authority::load(&data_dir, files, &config.trust_domain, world.clock.now());
+            Authorities::of_files(authority.context("load the authority")?)
+        }
+    };
+    let authorities = Arc::new(authorities);
     let artifacts = ArtifactStorage::open(&data_dir.join("artifacts")).context("open the artifact storage")?;
     let endpoint = config.settings.executor_endpoint.get_or_insert(endpoint(executor_addr)?);
     let mut names = server_names(&config.server_names);
@@ -92,12 +129,12 @@ fn open_blocking(
     let api_certificate = config.server_certificate.as_ref().map_or(ApiCertificate::Own, |given| {
         ApiCertificate::Given { certificate: given.certificate.clone(), key: given.key.clone() }
     });
-    let tls = TlsConfigs::new(Arc::clone(&authority), names, api_certificate, Arc::clone(&world.clock));
+    let tls = TlsConfigs::new(Arc::clone(&authorities), names, api_certificate, Arc::clone(&world.clock));
     let tls = Arc::new(tls.context("configure TLS")?);
     let parts = Parts {
         store,
         artifacts: Arc::new(artifacts),
-        authority,
+        authorities,
         release_keys: release_keys(config.release_keys.as_deref())?,
         settings: config.settings,
         replica: app::new_replica_id(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::sync::{Hello, Response, Welcome};
-use domain::{ExecutorUid, Reason, Timestamp};
+use domain::{ExecutorUid, Reason, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::app::App;
@@ -14,6 +14,8 @@ use crate::app::sync::{Admitted, Opened, Wanted};
 use crate::session::close::Close;
 use crate::session::outbox::{Outbox, Repeat};
 use crate::session::registry::Registry;
+use crate::session::trust::turn;
+use crate::tls::identity::Certificate;
 
 /// Hellos that may stand before the door: at the 10,000 or so that a replica admits in a second, a tenth of a second's worth.
 const QUEUE: usize = 1024;
@@ -30,7 +32,7 @@ pub struct Knock {
     /// What it said.
     pub hello: Hello,
     /// When its certificate ends.
-    pub not_after: Timestamp,
+    pub certificate: Certificate,
     /// Where it is answered.
     pub outbox: Arc<Outbox>,
     answer: oneshot::Sender<Result<Box<Opened>, Close>>,
@@ -68,9 +70,14 @@ impl Door {
     ///
     /// # Errors
     /// Why not; a `reconnect` is in the outbox where there is a time to come back.
-    pub async fn knock(&self, hello: Hello, not_after: Timestamp, outbox: &Arc<Outbox>) -> Result<Box<Opened>, Close> {
+    pub async fn knock(
+        &self,
+        hello: Hello,
+        certificate: Certificate,
+        outbox: &Arc<Outbox>,
+    ) -> Result<Box<Opened>, Close> {
         let (answer, answered) = oneshot::channel();
-        let knock = Knock { hello, not_after, outbox: Arc::clone(outbox), answer };
+        let knock = Knock { hello, certificate, outbox: Arc::clone(outbox), answer };
         if self.queue.try_send(knock).is_err() {
             return Err(turn_away(outbox));
         }
@@ -114,7 +121,7 @@ impl Admission {
         let (hellos, waiting): (Vec<Hello>, Vec<Waiting>) = batch
             .into_iter()
             .map(|knock| {
-                let waiting = Waiting { not_after: knock.not_after, outbox: knock.outbox, answer: knock.answer };
+                let waiting = Waiting { certificate: knock.certificate, outbox: knock.outbox, answer: knock.answer };
                 (knock.hello, waiting)
             })
             .unzip();
@@ -144,23 +151,33 @@ impl Admission {
                 }
             }
         }
+        let seen: Vec<Sha256> = open.iter().filter_map(|(.., waiting)| waiting.certificate.first_seen()).collect();
         self.desire(open).await;
+        if let Err(error) = self.app.sync_note_certificates(&seen).await {
+            tracing::warn!(
+                error = crate::observe::chain(&error),
+                "that certificates arrived is written at the next hello"
+            );
+        }
     }
 
     /// The first words of a session. From here on the dispatcher knows it, and nothing that is committed passes it by.
     fn welcome(&self, hello: &Hello, waiting: &Waiting, opened: &Opened) {
         let settings = self.app.settings();
         let life = settings.certificate_life;
-        let from = waiting.not_after.minus(life * 2 / 3);
+        let from = waiting.certificate.not_after.minus(life * 2 / 3);
         // A fleet that was enrolled in one hour does not renew in one hour.
         let spread = rand::random_range(Duration::ZERO..=life / 12);
+        let due = from.since(opened.time) + spread;
+        let rotated = self.app.authority().stale_since(waiting.certificate.issue_time);
+        let rotated = rotated.map(|changed| turn(hello.uid, changed, settings.authority_spread).since(opened.time));
         waiting.outbox.say(Response::Welcome(Welcome {
             epoch: opened.epoch,
             heartbeat_interval: settings.heartbeat_interval,
             probation: settings.probation,
             server_version: Some(settings.server_version.clone()),
             out_of_support: opened.out_of_support,
-            renew_certificate_after: Some(from.since(opened.time) + spread),
+            renew_certificate_after: Some(rotated.map_or(due, |rotated| rotated.min(due))),
         }));
         for attempt in &opened.acknowledged {
             waiting.outbox.say(Response::ReportAck { attempt: *attempt });
@@ -206,7 +223,7 @@ impl Admission {
 
 /// Who waits for an answer.
 struct Waiting {
-    not_after: Timestamp,
+    certificate: Certificate,
     outbox: Arc<Outbox>,
     answer: oneshot::Sender<Result<Box<Opened>, Close>>,
 }

@@ -34,6 +34,8 @@ pub enum Close {
     Duplicated,
     /// The certificate's time is over.
     CertificateEnded,
+    /// The authority that signed the certificate was retired.
+    AuthorityRetired,
     /// This server is going down.
     Draining,
     /// The store is away, or there are too many: another time.
@@ -66,6 +68,7 @@ impl Close {
             Self::Refused(_) => "refused",
             Self::Duplicated => "duplicated",
             Self::CertificateEnded => "certificate_ended",
+            Self::AuthorityRetired => "authority_retired",
             Self::Draining => "draining",
             Self::Unavailable => "unavailable",
         }
@@ -111,6 +114,10 @@ impl Close {
             Self::CertificateEnded => (
                 Reason::CertificateInvalid,
                 "the certificate's time is over; renew it and dial again".to_owned(),
+            ),
+            Self::AuthorityRetired => (
+                Reason::CertificateInvalid,
+                "the authority that signed the certificate was retired; enroll again".to_owned(),
             ),
             Self::Draining => (Reason::Unavailable, "this server is going down; dial again".to_owned()),
             Self::Unavailable => (Reason::Unavailable, "no session can be opened now; dial again later".to_owned()),

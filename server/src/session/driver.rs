@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::sync::{Progress, Request, Response};
-use domain::{ExecutorUid, Generation, Reason, Timestamp};
+use domain::{ExecutorUid, Generation, Reason};
 use futures_util::{Stream, StreamExt as _};
 use proto::v1::SyncExecutorRequest;
 use tokio::time::Instant;
@@ -25,7 +25,9 @@ use crate::session::close::Close;
 use crate::session::machine::{Action, First, Introduced, Open, Unidentified};
 use crate::session::metric;
 use crate::session::outbox::{Outbox, Reader, Repeat};
+use crate::session::trust::{Trust, Verdict};
 use crate::supervise::{OnCancel, OnError};
+use crate::tls::identity::Certificate;
 
 /// The reason in `reconnect` of a server that goes down (sync_service.proto).
 const DRAINING: &str = "DRAINING";
@@ -35,8 +37,8 @@ const DRAINING: &str = "DRAINING";
 pub struct Peer {
     /// Which executor its certificate names.
     pub uid: ExecutorUid,
-    /// When that certificate ends.
-    pub not_after: Timestamp,
+    /// That certificate.
+    pub certificate: Certificate,
 }
 
 /// Why no more messages come.
@@ -98,16 +100,19 @@ impl Sessions {
         let introduced = self.first(peer, &mut inbound, &outbox).await?;
         let hello = introduced.hello().clone();
         // Not given up when the peer goes meanwhile: what is admitted has to be taken out again, by the session itself.
-        let opened = self.door.knock(hello, peer.not_after, &outbox).await?;
+        let opened = self.door.knock(hello, peer.certificate, &outbox).await?;
         metric::opened();
         tracing::info!(executor = %opened.name, epoch = %opened.epoch, "session opened");
         let now = Instant::now();
         let machine = introduced.open(&self.limits, self.app.settings().silent_after, now);
-        let left = peer.not_after.since(opened.time);
+        let left = peer.certificate.not_after.since(opened.time);
+        let (authority, spread) = (self.app.authority(), self.app.settings().authority_spread);
+        let trust = Trust::new(peer.uid, peer.certificate, &authority, spread, (opened.time, now));
         Ok(Box::new(Session {
             uid: peer.uid,
             certificate_end: now + left,
             noticed: false,
+            trust,
             outbox,
             opened,
             inbound,
@@ -153,6 +158,7 @@ struct Session<S> {
     work: Option<Work>,
     certificate_end: Instant,
     noticed: bool,
+    trust: Trust,
 }
 
 // === impl Session ===
@@ -214,7 +220,7 @@ where
         };
         // What is put into the outbox meanwhile is looked at no later than this: no wake-up is needed for it.
         let look = Instant::now() + self.sessions.limits.slow_after;
-        let wake = self.machine.deadline().min(certificate).min(look);
+        let wake = self.machine.deadline().min(certificate).min(look).min(self.trust.deadline());
         slow.map_or(wake, |slow| slow.min(wake))
     }
 
@@ -230,16 +236,26 @@ where
         }
         if !self.noticed && now + limits.certificate_notice >= self.certificate_end {
             self.noticed = true;
-            self.outbox.say(Response::Reconnect {
-                after: Duration::ZERO,
-                reason: Reason::CertificateInvalid.as_str().to_owned(),
-            });
+            self.dial_again();
+        }
+        if now >= self.trust.deadline() {
+            match self.trust.tick(&self.sessions.app.authority(), now) {
+                Verdict::Fine => {}
+                Verdict::DialAgain => self.dial_again(),
+                Verdict::Untrusted => return Some(Close::AuthorityRetired),
+            }
         }
         // Its messages are not read while a use case runs: that silence is ours.
         if self.work.is_some() {
             return None;
         }
         self.machine.tick(now)
+    }
+
+    /// With the newer certificate, or to be told that one is due.
+    fn dial_again(&self) {
+        let reason = Reason::CertificateInvalid.as_str().to_owned();
+        self.outbox.say(Response::Reconnect { after: Duration::ZERO, reason });
     }
 
     fn receive(&mut self, message: Option<Result<SyncExecutorRequest, Broken>>) -> Result<(), Close> {

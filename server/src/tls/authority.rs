@@ -1,7 +1,8 @@
-//! The control plane's own certificate authority, or the one that it is given. It signs executor certificates and the
-//! control plane's server certificates; nothing else may.
+//! Whom executors and servers of this installation are signed by, and whom they trust: an authority in the data directory, one that
+//! is given in files, or those in the store, which can be rotated while streams are open ([`shared`], [`standing`]).
+//! It signs executor certificates and the control plane's server certificates; nothing else may.
 //!
-//! On disk there are two files. `authority.pem` (0600) holds key and certificate together, so that no crash can part them;
+//! An own one is two files. `authority.pem` (0600) holds key and certificate together, so that no crash can part them;
 //! `ca.pem` is the certificate alone, for people and programs, and is written again at each start if it differs. Server
 //! certificates are made in memory at each start: their keys are never on a disk.
 
@@ -9,16 +10,26 @@ pub mod issue;
 
 pub mod request;
 
+pub mod seal;
+
+pub mod shared;
+
+pub mod signer;
+
+pub mod standing;
+
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Sha256, Timestamp};
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::X509Certificate;
 use zeroize::Zeroizing;
 
+use self::seal::SealingKeys;
+use self::signer::{Pem, Signer, certificates, make};
+use self::standing::Unnamed;
 use crate::tls::files::{self, Mode};
 
 /// Key and certificate of the own authority, in the data directory.
@@ -27,11 +38,8 @@ pub const OWN_FILE: &str = "authority.pem";
 /// The certificates to trust, in the data directory (API.md).
 pub const BUNDLE_FILE: &str = "ca.pem";
 
-/// How long an own authority lives: no fleet outlives it unnoticed, and its rotation is a deliberate act.
-const LIFE: Duration = Duration::from_secs(3653 * 24 * 3600);
-
 /// Certificates begin this much before they are issued, for hosts whose clocks are behind.
-const SKEW: Duration = Duration::from_secs(3600);
+pub const SKEW: Duration = Duration::from_secs(3600);
 
 /// Where the authority comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,12 +48,50 @@ pub enum Source {
     #[default]
     Own,
     /// PEM files: the first certificate signs; the others are trusted beside it.
-    Given {
-        /// One or more certificates.
-        certificate: PathBuf,
-        /// The key of the first (PKCS#8).
-        key: PathBuf,
+    Given(Files),
+    /// The store, its keys sealed. Where it holds none yet, the files' are taken in, or those of the data directory.
+    Store {
+        /// What opens them.
+        keys: Sealing,
+        /// The first, when one is given.
+        first: Option<Files>,
     },
+}
+
+/// Where the keys that seal are from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sealing {
+    /// The environment, or the settings.
+    Given(SealingKeys),
+    /// A file.
+    File(PathBuf),
+}
+
+/// An authority in PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// One or more certificates.
+    pub certificate: PathBuf,
+    /// The key of the first (PKCS#8).
+    pub key: PathBuf,
+}
+
+impl Sealing {
+    /// The keys. Blocks on the disk.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or holds none.
+    pub fn read(&self) -> Result<SealingKeys, Error> {
+        match self {
+            Self::Given(keys) => Ok(keys.clone()),
+            Self::File(path) => {
+                let text = Zeroizing::new(files::read(path)?);
+                // What is not text holds no digits either.
+                let keys = SealingKeys::parse(std::str::from_utf8(&text).unwrap_or("?"));
+                keys.map_err(|why| Error::SealingFile { path: path.clone(), why })
+            }
+        }
+    }
 }
 
 /// Why there is no authority.
@@ -54,14 +100,28 @@ pub enum Error {
     /// A file.
     #[error(transparent)]
     File(#[from] files::Error),
-    /// What a file holds is not what it should be.
-    #[error("{} {rule}", path.display())]
+    /// What a file, or a row of the store, holds is not what it should be.
+    #[error("{origin} {rule}")]
     Content {
-        /// Which file.
-        path: PathBuf,
+        /// Which.
+        origin: String,
         /// What it must be, and is not.
         rule: &'static str,
     },
+    /// A key in the store cannot be opened.
+    #[error(transparent)]
+    Sealed(#[from] seal::Error),
+    /// A file of keys that seal.
+    #[error("{} {why}", path.display())]
+    SealingFile {
+        /// Which.
+        path: PathBuf,
+        /// What it must be, and is not.
+        why: seal::Error,
+    },
+    /// The store holds none that is trusted.
+    #[error("the store holds no authority that is trusted")]
+    NoneTrusted,
     /// Making keys or certificates failed.
     #[error("{operation}")]
     Crypto {
@@ -76,50 +136,53 @@ pub enum Error {
     Random,
 }
 
-/// Signs certificates.
+/// Who signs, and whom to trust.
 pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    certificate: CertificateDer<'static>,
+    executors: Arc<Signer>,
+    servers: Arc<Signer>,
     trusted: Vec<CertificateDer<'static>>,
+    trusted_keys: Vec<Sha256>,
+    unnamed: Unnamed,
     bundle: String,
-    public_key_sha256: Sha256,
-    not_after: Timestamp,
+    changed: Option<Timestamp>,
     trust_domain: String,
 }
 
 impl std::fmt::Debug for Authority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Authority").field("public_key_sha256", &self.public_key_sha256).finish_non_exhaustive()
+        f.debug_struct("Authority")
+            .field("executors", &self.executors)
+            .field("servers", &self.servers)
+            .finish_non_exhaustive()
     }
 }
 
 // === impl Authority ===
 
 impl Authority {
-    /// Loads the authority, making an own one where there is none yet, and sees to `ca.pem`. Blocks on the disk.
+    /// Loads an own or given authority, making an own one where there is none yet, and sees to `ca.pem`. Blocks on the disk.
     ///
     /// # Errors
     /// See [`Error`]. An own authority that cannot be read is never replaced by a new one: executors would be lost.
-    pub fn load(data_dir: &Path, source: &Source, trust_domain: &str, now: Timestamp) -> Result<Self, Error> {
-        let authority = match source {
-            Source::Own => {
+    pub fn load(data_dir: &Path, files: Option<&Files>, trust_domain: &str, now: Timestamp) -> Result<Self, Error> {
+        let authority = match files {
+            Some(files) => Self::given(files, trust_domain)?,
+            None => {
                 let path = data_dir.join(OWN_FILE);
-                let pem = match files::read_if_there(&path)? {
-                    Some(pem) => Zeroizing::new(pem),
+                let text = match files::read_if_there(&path)? {
+                    Some(text) => Zeroizing::new(text),
                     None => {
-                        let pem = make(now)?;
-                        files::replace(&path, &pem, Mode::Private)?;
-                        pem
+                        let text = make(now)?;
+                        files::replace(&path, &text, Mode::Private)?;
+                        text
                     }
                 };
-                Self::parse(&path, &pem, &path, &pem, trust_domain)?
+                let path = path.display().to_string();
+                let pem = Pem { origin: &path, text: &text };
+                Self::of_one(pem, pem, trust_domain)?
             }
-            Source::Given { certificate, key } => Self::given(certificate, key, trust_domain)?,
         };
-        let path = data_dir.join(BUNDLE_FILE);
-        if files::read_if_there(&path)?.as_deref() != Some(authority.bundle.as_bytes()) {
-            files::replace(&path, authority.bundle.as_bytes(), Mode::Public)?;
-        }
+        authority.publish(data_dir)?;
         Ok(authority)
     }
 
@@ -127,61 +190,42 @@ impl Authority {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn check(source: &Source, trust_domain: &str) -> Result<(), Error> {
-        match source {
-            Source::Own => Ok(()),
-            Source::Given { certificate, key } => Self::given(certificate, key, trust_domain).map(drop),
-        }
+    pub fn given(files: &Files, trust_domain: &str) -> Result<Self, Error> {
+        let certificates = files::read(&files.certificate)?;
+        let key = Zeroizing::new(files::read(&files.key)?);
+        let (certificate_origin, key_origin) =
+            (files.certificate.display().to_string(), files.key.display().to_string());
+        let certificates = Pem { origin: &certificate_origin, text: &certificates };
+        Self::of_one(certificates, Pem { origin: &key_origin, text: &key }, trust_domain)
     }
 
-    fn given(certificate: &Path, key: &Path, trust_domain: &str) -> Result<Self, Error> {
-        let certificates = files::read(certificate)?;
-        let pem = Zeroizing::new(files::read(key)?);
-        Self::parse(certificate, &certificates, key, &pem, trust_domain)
-    }
-
-    fn parse(
-        certificate_path: &Path,
-        certificates: &[u8],
-        key_path: &Path,
-        key: &[u8],
-        trust_domain: &str,
-    ) -> Result<Self, Error> {
-        let wrong = |path: &Path, rule| Error::Content { path: path.to_owned(), rule };
-        let trusted = CertificateDer::pem_slice_iter(certificates)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| wrong(certificate_path, "is not PEM"))?;
-        let certificate = trusted.first().ok_or_else(|| wrong(certificate_path, "holds no certificate"))?.clone();
-        let parsed = certificate_of(&certificate)
-            .ok_or_else(|| wrong(certificate_path, "holds a certificate that cannot be read"))?;
-        if !parsed.is_ca() {
-            return Err(wrong(
-                certificate_path,
-                "must begin with an authority's certificate (basicConstraints CA:TRUE)",
-            ));
-        }
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| wrong(key_path, "holds no private key in PEM"))?;
-        let key = KeyPair::try_from(&key).map_err(|_| {
-            wrong(key_path, "holds a key of a kind that is not supported; use P-256, P-384 or Ed25519 in PKCS#8")
-        })?;
-        let public_key = rcgen::PublicKeyData::subject_public_key_info(&key);
-        if public_key != parsed.public_key().raw {
-            return Err(wrong(key_path, "is not the key of the certificate"));
-        }
-        let not_after = timestamp(parsed.validity().not_after.timestamp());
-        let issuer = Issuer::from_ca_cert_der(&certificate, key)
-            .map_err(|source| Error::Crypto { operation: "read the authority's certificate", source })?;
-        let bundle = trusted.iter().map(|der| pem("CERTIFICATE", der)).collect();
-        let public_key_sha256 = sha256(&public_key);
+    /// One signs everything; what stands behind its certificate is trusted beside it.
+    fn of_one(certificate: Pem<'_>, key: Pem<'_>, trust_domain: &str) -> Result<Self, Error> {
+        let trusted = certificates(certificate)?;
+        let signer = Arc::new(Signer::read(certificate, key)?);
+        let trusted_keys = trusted.iter().filter_map(|der| Some(sha256(certificate_of(der)?.public_key().raw)));
         Ok(Self {
-            issuer,
-            certificate,
+            trusted_keys: trusted_keys.collect(),
+            bundle: bundle(&trusted),
             trusted,
-            bundle,
-            public_key_sha256,
-            not_after,
+            unnamed: Unnamed::Trusted,
+            changed: None,
+            executors: Arc::clone(&signer),
+            servers: signer,
             trust_domain: trust_domain.to_owned(),
         })
+    }
+
+    /// Writes `ca.pem` where it is not so yet. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The file's.
+    pub fn publish(&self, data_dir: &Path) -> Result<(), Error> {
+        let path = data_dir.join(BUNDLE_FILE);
+        if files::read_if_there(&path)?.as_deref() != Some(self.bundle.as_bytes()) {
+            files::replace(&path, self.bundle.as_bytes(), Mode::Public)?;
+        }
+        Ok(())
     }
 
     /// The certificates to trust, in PEM: what `ca.pem` holds.
@@ -196,43 +240,43 @@ impl Authority {
         &self.trusted
     }
 
-    /// The certificate that signs; it ends the chain that servers show, so that enrolment can pin it.
+    /// Whether what an authority signed counts, by its public key; none: a certificate from before they named theirs.
     #[must_use]
-    pub const fn certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
+    pub fn trusts(&self, authority: Option<Sha256>) -> bool {
+        match authority {
+            Some(authority) => self.trusted_keys.contains(&authority),
+            None => self.unnamed == Unnamed::Trusted,
+        }
+    }
+
+    /// Whether an executor whose certificate was issued at `issue_time` was told to trust others than are trusted now; since
+    /// when. It has to renew.
+    #[must_use]
+    pub fn stale_since(&self, issue_time: Timestamp) -> Option<Timestamp> {
+        self.changed.filter(|changed| issue_time < *changed)
+    }
+
+    /// Who signs executor certificates, by its public key.
+    #[must_use]
+    pub fn signs_executors(&self) -> Sha256 {
+        self.executors.public_key_sha256()
+    }
+
+    /// The certificate that signs what servers show; it ends their chain, so that enrolment can pin it.
+    #[must_use]
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        self.servers.certificate()
     }
 
     /// SHA-256 of the DER of its SubjectPublicKeyInfo: the pin that join tokens carry.
     #[must_use]
-    pub const fn public_key_sha256(&self) -> Sha256 {
-        self.public_key_sha256
-    }
-
-    /// When its certificate ends; nothing it signs lives longer.
-    #[must_use]
-    pub const fn not_after(&self) -> Timestamp {
-        self.not_after
+    pub fn public_key_sha256(&self) -> Sha256 {
+        self.servers.public_key_sha256()
     }
 }
 
-/// A new authority: key and certificate in one PEM text.
-fn make(now: Timestamp) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
-        .map_err(|source| Error::Crypto { operation: "make the authority's key", source })?;
-    let serial = issue::serial()?;
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    // A name of its own, so that two authorities in one bundle are told apart.
-    params.distinguished_name.push(DnType::CommonName, format!("novacula authority {}", hex::encode(&serial[..4])));
-    params.serial_number = Some(rcgen::SerialNumber::from_slice(&serial));
-    issue::set_validity(&mut params, now.minus(SKEW), now.plus(LIFE));
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let certificate = params
-        .self_signed(&key)
-        .map_err(|source| Error::Crypto { operation: "sign the authority's certificate", source })?;
-    let key = Zeroizing::new(key.serialize_pem());
-    Ok(Zeroizing::new([key.as_bytes(), certificate.pem().as_bytes()].concat()))
+fn bundle(trusted: &[CertificateDer<'static>]) -> String {
+    trusted.iter().map(|der| pem("CERTIFICATE", der)).collect()
 }
 
 /// A parsed certificate with nothing behind it.
@@ -257,7 +301,7 @@ pub fn timestamp(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds.saturating_mul(1_000_000))
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     use base64::Engine as _;
     let text = base64::engine::general_purpose::STANDARD.encode(der);
     let mut pem = format!("-----BEGIN {label}-----\n");
@@ -275,3 +319,6 @@ fn pem(label: &str, der: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(crate) mod testing;

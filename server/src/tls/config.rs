@@ -1,5 +1,5 @@
 //! What the two listeners show and demand in TLS. Both configurations are read anew for each connection, so that renewing
-//! the server certificate or reloading a given one touches no open connection and needs no restart.
+//! the server certificate, reloading a given one or rotating the authority touches no open connection and needs no restart.
 //!
 //! Session tickets are off on the executor listener: a resumed session would carry a certificate that nobody verified
 //! again. Should one be resumed all the same, the listener verifies it again, and the gate asks the store for each request.
@@ -22,7 +22,8 @@ use store::Clock;
 use zeroize::Zeroizing;
 
 use super::authority::issue::{SERVER_LIFE, ServerName};
-use super::authority::{self, Authority, certificate_of};
+use super::authority::shared::Authorities;
+use super::authority::{self, certificate_of};
 use super::files;
 use super::verifier::{BuildError, ExecutorVerifier};
 use crate::grpc::access::Listener;
@@ -82,12 +83,11 @@ pub enum Error {
 /// Both listeners' TLS.
 #[derive(Debug)]
 pub struct TlsConfigs {
-    authority: Arc<Authority>,
+    authorities: Arc<Authorities>,
     names: Vec<ServerName>,
     api_certificate: ApiCertificate,
     clock: Arc<dyn Clock>,
     provider: Arc<CryptoProvider>,
-    verifier: Arc<ExecutorVerifier>,
     current: ArcSwap<Current>,
 }
 
@@ -95,6 +95,7 @@ pub struct TlsConfigs {
 struct Current {
     api: Arc<ServerConfig>,
     executors: Arc<ServerConfig>,
+    verifier: Arc<ExecutorVerifier>,
     renew_after: Timestamp,
 }
 
@@ -116,23 +117,21 @@ impl TlsConfigs {
     /// # Errors
     /// See [`Error`].
     pub fn new(
-        authority: Arc<Authority>,
+        authorities: Arc<Authorities>,
         names: Vec<ServerName>,
         api_certificate: ApiCertificate,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = Arc::new(ExecutorVerifier::new(authority.trusted(), Arc::clone(&provider))?);
         let parts = Parts {
-            authority: &authority,
+            authorities: &authorities,
             names: &names,
             api_certificate: &api_certificate,
             clock: &clock,
             provider: &provider,
-            verifier: &verifier,
         };
         let current = ArcSwap::from_pointee(parts.build()?);
-        Ok(Self { authority, names, api_certificate, clock, provider, verifier, current })
+        Ok(Self { authorities, names, api_certificate, clock, provider, current })
     }
 
     /// What a listener shows now.
@@ -147,8 +146,9 @@ impl TlsConfigs {
 
     /// The verifier of executor certificates, and the time to verify by.
     #[must_use]
-    pub fn verifier(&self) -> (&ExecutorVerifier, UnixTime) {
-        (&self.verifier, UnixTime::since_unix_epoch(self.clock.now().since(Timestamp::EPOCH)))
+    pub fn verifier(&self) -> (Arc<ExecutorVerifier>, UnixTime) {
+        let verifier = Arc::clone(&self.current.load().verifier);
+        (verifier, UnixTime::since_unix_epoch(self.clock.now().since(Timestamp::EPOCH)))
     }
 
     /// Makes everything anew, given files included. Blocks on the disk.
@@ -157,12 +157,11 @@ impl TlsConfigs {
     /// See [`Error`]; what was shown before is shown still.
     pub fn reload(&self) -> Result<(), Error> {
         let parts = Parts {
-            authority: &self.authority,
+            authorities: &self.authorities,
             names: &self.names,
             api_certificate: &self.api_certificate,
             clock: &self.clock,
             provider: &self.provider,
-            verifier: &self.verifier,
         };
         self.current.store(Arc::new(parts.build()?));
         Ok(())
@@ -183,17 +182,18 @@ impl TlsConfigs {
 
 /// What a configuration is made from.
 struct Parts<'a> {
-    authority: &'a Authority,
+    authorities: &'a Authorities,
     names: &'a [ServerName],
     api_certificate: &'a ApiCertificate,
     clock: &'a Arc<dyn Clock>,
     provider: &'a Arc<CryptoProvider>,
-    verifier: &'a Arc<ExecutorVerifier>,
 }
 
 impl Parts<'_> {
     fn build(&self) -> Result<Current, Error> {
-        let own = self.authority.issue_server(self.names, self.clock.now())?;
+        let authority = self.authorities.current();
+        let verifier = Arc::new(ExecutorVerifier::new(authority.trusted(), Arc::clone(self.provider))?);
+        let own = authority.issue_server(self.names, self.clock.now())?;
         let own_key = CertifiedKey::from_der(own.chain, own.key, self.provider)?;
         let mut renew_after = own.not_after.minus(RENEW_WITHIN);
         let api_key = match self.api_certificate {
@@ -208,15 +208,14 @@ impl Parts<'_> {
         let versions: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
         let mut api = self.builder(versions)?.with_no_client_auth().with_cert_resolver(resolver(api_key));
         api.alpn_protocols = alpn();
-        let verifier: Arc<dyn rustls::server::danger::ClientCertVerifier> =
-            Arc::<ExecutorVerifier>::clone(self.verifier);
+        let judge: Arc<dyn rustls::server::danger::ClientCertVerifier> = Arc::<ExecutorVerifier>::clone(&verifier);
         // Every executor is ours and speaks TLS 1.3.
         let mut executors =
-            self.builder(&[&TLS13])?.with_client_cert_verifier(verifier).with_cert_resolver(resolver(own_key));
+            self.builder(&[&TLS13])?.with_client_cert_verifier(judge).with_cert_resolver(resolver(own_key));
         executors.alpn_protocols = alpn();
         executors.send_tls13_tickets = 0;
         executors.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Current { api: Arc::new(api), executors: Arc::new(executors), renew_after })
+        Ok(Current { api: Arc::new(api), executors: Arc::new(executors), verifier, renew_after })
     }
 
     fn builder(

@@ -13,12 +13,42 @@ pub struct ExecutorIdentity {
     pub uid: ExecutorUid,
     /// Its tenant.
     pub organization: OrganizationId,
-    /// SHA-256 of the certificate's DER.
-    pub fingerprint: Sha256,
-    /// When the certificate ends. A stream that is still open then is closed: nobody looks again after the handshake.
-    pub not_after: Timestamp,
+    /// What it shows.
+    pub certificate: Certificate,
     /// Whether the certificate is in its time.
     pub standing: Standing,
+}
+
+/// What is known of an executor's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// SHA-256 of its DER.
+    pub fingerprint: Sha256,
+    /// Who signed it, by public key; none: from before that was written.
+    pub authority: Option<Sha256>,
+    /// When it was issued.
+    pub issue_time: Timestamp,
+    /// When it ends. A stream that is still open then is closed: nobody looks again after the handshake.
+    pub not_after: Timestamp,
+    /// Whether its executor was seen with it before.
+    pub seen: Seen,
+}
+
+impl Certificate {
+    /// Its fingerprint, when its executor was not seen with it before.
+    #[must_use]
+    pub fn first_seen(&self) -> Option<Sha256> {
+        (self.seen == Seen::Never).then_some(self.fingerprint)
+    }
+}
+
+/// Whether an executor was seen with a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Not yet, as far as is written.
+    Never,
+    /// It was.
+    Before,
 }
 
 /// Whether a certificate is in its time.

@@ -114,8 +114,8 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair};
     use rustls_pki_types::pem::PemObject as _;
 
+    use super::super::authority::Authority;
     use super::super::authority::request::KeyRequest;
-    use super::super::authority::{Authority, Source};
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_micros(1_795_000_000_000_000);
@@ -123,7 +123,7 @@ mod tests {
 
     fn authority() -> Authority {
         let folder = tempfile::tempdir().expect("a folder");
-        Authority::load(folder.path(), &Source::Own, "novacula", NOW).expect("made")
+        Authority::load(folder.path(), None, "novacula", NOW).expect("made")
     }
 
     fn executor(authority: &Authority) -> CertificateDer<'static> {

@@ -112,11 +112,13 @@ pub(super) fn certificate(n: u128, executor: ExecutorUid) -> CertificateRecord {
         fingerprint: digest(n),
         serial: format!("{n:x}"),
         executor,
+        authority: Some(digest(9_000_000)),
         public_key_sha256: digest(n + 1_000_000),
         join_token: None,
         chain_pem: "-----BEGIN CERTIFICATE-----\n".to_owned(),
         not_before: at(0),
         not_after: at(1000),
+        use_time: None,
         revoke_time: None,
     }
 }

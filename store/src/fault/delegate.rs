@@ -13,10 +13,11 @@ use tokio::sync::{broadcast, watch};
 
 use super::{FaultStore, Kind};
 use crate::{
-    AttemptStore, CertificateRecord, CertificateStore, Change, ChangeFeed, ChangeNumber, Committed, Enrolled,
-    EnrolmentCommit, Error, EventQuery, EventRow, EventStore, ExecutorCommit, ExecutorQuery, ExecutorStore,
-    JoinTokenRecord, JoinTokenStore, NodeChange, NodeRecord, NodeStore, Organization, OrganizationStore, Page,
-    Presence, ReleaseStore, ReplicaId, SessionOpened, SessionRow, SessionStore, StoreClock, TokenRecord, TokenStore,
+    AttemptStore, AuthorityRecord, AuthorityStore, AuthorityUse, CertificateRecord, CertificateStore, Change,
+    ChangeFeed, ChangeNumber, Committed, Enrolled, EnrolmentCommit, Error, EventQuery, EventRow, EventStore,
+    ExecutorCommit, ExecutorQuery, ExecutorStore, JoinTokenRecord, JoinTokenStore, NodeChange, NodeRecord, NodeStore,
+    Organization, OrganizationStore, Page, Presence, ReleaseStore, ReplicaId, SessionOpened, SessionRow, SessionStore,
+    StoreClock, TokenRecord, TokenStore,
 };
 
 macro_rules! delegate {
@@ -55,11 +56,21 @@ delegate!(JoinTokenStore {
     Write join_token_revoke(id: &JoinTokenId, time: Timestamp, events: &[Event]) -> JoinTokenRecord;
 });
 
+delegate!(AuthorityStore {
+    Read authority_list() -> Vec<AuthorityRecord>;
+    Write authority_insert(authority: &AuthorityRecord, events: &[Event]) -> ();
+    Write authority_retire(number: u32, time: Timestamp, events: &[Event]) -> ();
+    Write authority_reseal(number: u32, from: &str, to: &str) -> ();
+    Read authority_uses(ended_after: Timestamp) -> Vec<AuthorityUse>;
+    Read authority_dependents(authority: Option<Sha256>, ended_after: Timestamp, limit: usize) -> Vec<ExecutorName>;
+});
+
 delegate!(CertificateStore {
     Write enrolment_commit(commit: EnrolmentCommit) -> ();
     Read enrolment_find(join_token: &JoinTokenId, public_key_sha256: &Sha256) -> Option<Enrolled>;
     Write certificate_insert(certificate: &CertificateRecord, events: &[Event]) -> ();
     Read certificate_get(fingerprint: &Sha256) -> Option<CertificateRecord>;
+    Write certificate_note_used(fingerprints: &[Sha256], time: Timestamp) -> ();
     Write certificate_prune(ended_before: Timestamp, limit: usize) -> usize;
 });
 

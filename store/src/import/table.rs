@@ -168,15 +168,26 @@ tables! {
         request_id: Text,
         attempt: Id,
     }
+    authorities (number) from "authorities" {
+        number: Integer,
+        public_key_sha256: Digest,
+        certificate_pem: Text,
+        sealed_key: Text,
+        create_time: Time,
+        sign_time: Time,
+        retire_time: Time,
+    }
     certificates (fingerprint) from "certificates" {
         fingerprint: Digest,
         serial: Text,
         executor: Id,
+        authority: Digest,
         public_key_sha256: Digest,
         join_token: Text,
         chain_pem: Text,
         not_before: Time,
         not_after: Time,
+        use_time: Time,
         revoke_time: Time,
     }
     replicas (id) from "replicas" {

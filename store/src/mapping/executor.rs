@@ -42,11 +42,13 @@ pub(crate) fn certificate(mut row: impl Columns) -> Result<CertificateRecord, Er
         fingerprint: row.text("fingerprint")?,
         serial: row.string("serial")?,
         executor: row.text("executor")?,
+        authority: row.text_or_null("authority")?,
         public_key_sha256: row.text("public_key_sha256")?,
         join_token: row.text_or_null("join_token")?,
         chain_pem: row.string("chain_pem")?,
         not_before: row.time("not_before")?,
         not_after: row.time("not_after")?,
+        use_time: row.time_or_null("use_time")?,
         revoke_time: row.time_or_null("revoke_time")?,
     })
 }

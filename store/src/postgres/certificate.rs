@@ -16,22 +16,25 @@ use crate::mapping;
 
 const INSERT: &str = "
 INSERT INTO novacula.certificates (
-    fingerprint, serial, executor, public_key_sha256, join_token, chain_pem, not_before, not_after, revoke_time
+    fingerprint, serial, executor, authority, public_key_sha256, join_token, chain_pem, not_before, not_after,
+    use_time, revoke_time
 )
 VALUES (
-    :fingerprint, :serial, :executor, :public_key_sha256, :join_token, :chain_pem, :not_before, :not_after, :revoke_time
+    :fingerprint, :serial, :executor, :authority, :public_key_sha256, :join_token, :chain_pem, :not_before, :not_after,
+    :use_time, :revoke_time
 )
 ON CONFLICT DO NOTHING";
 
 const GET: &str = "
-SELECT fingerprint, serial, executor, public_key_sha256, join_token, chain_pem, not_before, not_after, revoke_time
+SELECT fingerprint, serial, executor, authority, public_key_sha256, join_token, chain_pem, not_before, not_after,
+    use_time, revoke_time
 FROM novacula.certificates
 WHERE fingerprint = :fingerprint";
 
 const FIND_ENROLMENT: &str = "
-SELECT certificates.fingerprint, certificates.serial, certificates.executor, certificates.public_key_sha256,
-    certificates.join_token, certificates.chain_pem, certificates.not_before, certificates.not_after,
-    certificates.revoke_time
+SELECT certificates.fingerprint, certificates.serial, certificates.executor, certificates.authority,
+    certificates.public_key_sha256, certificates.join_token, certificates.chain_pem, certificates.not_before,
+    certificates.not_after, certificates.use_time, certificates.revoke_time
 FROM novacula.certificates
 JOIN novacula.executors ON executors.uid = certificates.executor
 WHERE certificates.join_token = :join_token
@@ -45,6 +48,12 @@ UPDATE novacula.certificates
 SET revoke_time = :time
 WHERE executor = :executor
 AND revoke_time IS NULL";
+
+const NOTE_USED: &str = "
+UPDATE novacula.certificates
+SET use_time = :time
+WHERE fingerprint = ANY(:fingerprints)
+AND use_time IS NULL";
 
 const PRUNE: &str = "
 DELETE FROM novacula.certificates
@@ -67,11 +76,13 @@ pub(super) async fn insert(connection: &Connection, certificate: &CertificateRec
         "fingerprint": certificate.fingerprint,
         "serial": certificate.serial.as_str(),
         "executor": certificate.executor.as_uuid(),
+        "authority": certificate.authority,
         "public_key_sha256": certificate.public_key_sha256,
         "join_token": certificate.join_token.as_ref().map(JoinTokenId::as_str),
         "chain_pem": certificate.chain_pem.as_str(),
         "not_before": certificate.not_before,
         "not_after": certificate.not_after,
+        "use_time": certificate.use_time,
         "revoke_time": certificate.revoke_time,
     };
     match connection.write(INSERT, &params).await {
@@ -120,6 +131,11 @@ impl CertificateStore for PostgresStore {
 
     async fn certificate_get(&self, fingerprint: &Sha256) -> Result<Option<CertificateRecord>, Error> {
         self.first("certificate_get", GET, &params! { "fingerprint": *fingerprint }, read).await
+    }
+
+    async fn certificate_note_used(&self, fingerprints: &[Sha256], time: Timestamp) -> Result<(), Error> {
+        let params = params! { "fingerprints": fingerprints.to_vec(), "time": time };
+        self.write("certificate_note_used", NOTE_USED, &params).await.map(|_| ())
     }
 
     async fn certificate_prune(&self, ended_before: Timestamp, at_most: usize) -> Result<usize, Error> {

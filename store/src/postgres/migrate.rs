@@ -35,6 +35,12 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0002-jobs.sql"),
         oldest_build: "1.0.0",
     },
+    Migration {
+        version: 3,
+        name: "0003-authorities",
+        sql: include_str!("../../migrations/postgres/0003-authorities.sql"),
+        oldest_build: "1.0.0",
+    },
 ];
 
 const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '60s'";

@@ -5,7 +5,7 @@ use domain::{Event, ExecutorUid, JoinTokenId, Sha256, Timestamp};
 use rusqlite::{Connection, Row, named_params};
 
 use super::failure::{Failure, is_dangling, is_duplicate};
-use super::row::{RowColumns, first, micros, write};
+use super::row::{RowColumns, first, keys, micros, write};
 use super::{SqliteStore, enrolment, event, executor};
 use crate::certificate::{CertificateRecord, CertificateStore, Enrolled, EnrolmentCommit};
 use crate::column::limit;
@@ -14,21 +14,24 @@ use crate::mapping;
 
 const INSERT: &str = "
 INSERT INTO certificates (
-    fingerprint, serial, executor, public_key_sha256, join_token, chain_pem, not_before, not_after, revoke_time
+    fingerprint, serial, executor, authority, public_key_sha256, join_token, chain_pem, not_before, not_after,
+    use_time, revoke_time
 )
 VALUES (
-    :fingerprint, :serial, :executor, :public_key_sha256, :join_token, :chain_pem, :not_before, :not_after, :revoke_time
+    :fingerprint, :serial, :executor, :authority, :public_key_sha256, :join_token, :chain_pem, :not_before, :not_after,
+    :use_time, :revoke_time
 )";
 
 const GET: &str = "
-SELECT fingerprint, serial, executor, public_key_sha256, join_token, chain_pem, not_before, not_after, revoke_time
+SELECT fingerprint, serial, executor, authority, public_key_sha256, join_token, chain_pem, not_before, not_after,
+    use_time, revoke_time
 FROM certificates
 WHERE fingerprint = :fingerprint";
 
 const FIND_ENROLMENT: &str = "
-SELECT certificates.fingerprint, certificates.serial, certificates.executor, certificates.public_key_sha256,
-    certificates.join_token, certificates.chain_pem, certificates.not_before, certificates.not_after,
-    certificates.revoke_time
+SELECT certificates.fingerprint, certificates.serial, certificates.executor, certificates.authority,
+    certificates.public_key_sha256, certificates.join_token, certificates.chain_pem, certificates.not_before,
+    certificates.not_after, certificates.use_time, certificates.revoke_time
 FROM certificates
 JOIN executors ON executors.uid = certificates.executor
 WHERE certificates.join_token = :join_token
@@ -42,6 +45,12 @@ UPDATE certificates
 SET revoke_time = :time
 WHERE executor = :executor
 AND revoke_time IS NULL";
+
+const NOTE_USED: &str = "
+UPDATE certificates
+SET use_time = :time
+WHERE fingerprint IN (SELECT value FROM json_each(:fingerprints))
+AND use_time IS NULL";
 
 const PRUNE: &str = "
 DELETE FROM certificates
@@ -63,11 +72,13 @@ pub(super) fn insert(connection: &Connection, certificate: &CertificateRecord) -
         ":fingerprint": certificate.fingerprint.to_string(),
         ":serial": certificate.serial,
         ":executor": certificate.executor.to_string(),
+        ":authority": certificate.authority.map(|authority| authority.to_string()),
         ":public_key_sha256": certificate.public_key_sha256.to_string(),
         ":join_token": certificate.join_token.as_ref().map(JoinTokenId::as_str),
         ":chain_pem": certificate.chain_pem,
         ":not_before": certificate.not_before.as_micros(),
         ":not_after": certificate.not_after.as_micros(),
+        ":use_time": micros(certificate.use_time),
         ":revoke_time": micros(certificate.revoke_time),
     };
     match write(connection, INSERT, params) {
@@ -130,6 +141,16 @@ impl CertificateStore for SqliteStore {
         let fingerprint = fingerprint.to_string();
         self.read("certificate_get", move |connection| {
             first(connection, GET, named_params! { ":fingerprint": fingerprint }, read)
+        })
+        .await
+    }
+
+    async fn certificate_note_used(&self, fingerprints: &[Sha256], time: Timestamp) -> Result<(), Error> {
+        let fingerprints = keys(fingerprints);
+        self.write("certificate_note_used", move |tx| {
+            let params = named_params! { ":fingerprints": fingerprints, ":time": time.as_micros() };
+            write(tx.connection(), NOTE_USED, params)?;
+            Ok(())
         })
         .await
     }

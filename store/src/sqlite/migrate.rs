@@ -34,6 +34,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "0003-events-by-target",
         sql: include_str!("../../migrations/sqlite/0003-events-by-target.sql"),
     },
+    Migration {
+        version: 4,
+        name: "0004-authorities",
+        sql: include_str!("../../migrations/sqlite/0004-authorities.sql"),
+    },
 ];
 
 const CREATE_HISTORY: &str = "
@@ -195,7 +200,7 @@ mod tests {
     use super::*;
 
     const NEXT: Migration =
-        Migration { version: 4, name: "0004-next", sql: "ALTER TABLE organizations ADD COLUMN motto TEXT" };
+        Migration { version: 5, name: "0005-next", sql: "ALTER TABLE organizations ADD COLUMN motto TEXT" };
 
     fn migrated(connection: &mut Connection, migrations: &[Migration]) -> Result<(), MigrateError> {
         migrate(connection, migrations, Timestamp::EPOCH)
@@ -257,7 +262,7 @@ mod tests {
         migrated(&mut connection, &[MIGRATIONS, &[NEXT]].concat()).expect("a newer schema");
         let error = migrated(&mut connection, MIGRATIONS).expect_err("an older build");
         let text = error.to_string();
-        assert!(text.contains("0004-next") && text.contains(env!("CARGO_PKG_VERSION")), "{text}");
+        assert!(text.contains("0005-next") && text.contains(env!("CARGO_PKG_VERSION")), "{text}");
     }
 
     #[test]
@@ -276,7 +281,7 @@ mod tests {
         let before = dump(&connection);
         let broken = Migration { sql: "CREATE TABLE left_over (a TEXT); NONSENSE;", ..NEXT };
         let error = migrated(&mut connection, &[MIGRATIONS, &[broken]].concat()).expect_err("nonsense");
-        assert!(matches!(error, MigrateError::Step { name: "0004-next", .. }), "{error}");
+        assert!(matches!(error, MigrateError::Step { name: "0005-next", .. }), "{error}");
         assert_eq!(dump(&connection), before);
     }
 

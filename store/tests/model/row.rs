@@ -127,11 +127,13 @@ pub(crate) fn certificate(n: u8, join_token: u8) -> CertificateRecord {
         fingerprint: fingerprint(n),
         serial: n.to_string(),
         executor: uid(n),
+        authority: None,
         public_key_sha256: fingerprint(n),
         join_token: Some(token(join_token)),
         chain_pem: String::new(),
         not_before: at(0),
         not_after: at(10_000),
+        use_time: None,
         revoke_time: None,
     }
 }

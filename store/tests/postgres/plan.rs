@@ -163,6 +163,7 @@ async fn hot(store: &PostgresStore) -> Result<(), Failed> {
     store.session_prune(now, 100).await?;
     store.replica_end(replica).await?;
     store.certificate_get(&digest(7)).await?;
+    store.certificate_note_used(&[digest(7), digest(8)], now).await?;
     store.certificate_prune(now, 100).await?;
     store.enrolment_commit(enrolment(200_000, name(200_000), "many")).await?;
     store.enrolment_find(&"many".parse()?, &digest(200_000)).await?;

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use cluster::{Cluster, Durability};
 use harness::catalog::{Draft, release};
 use harness::daemon::Daemon;
 use harness::fake_executor::{FakeExecutor, Stream, success};
-use harness::parts::workspace;
+use harness::page::commands;
 use harness::signing::Signer;
 use proto::v1;
 use tempfile::TempDir;
@@ -17,8 +17,8 @@ use tonic::Status;
 
 use crate::{Result, server};
 
-/// Where it is said how replicas are set up.
-const PAGE: &str = "docs/operate/replicas.md";
+/// Where it is said how an authority is made.
+const PAGE: &str = "docs/operate/authority.md";
 
 /// Replicas, and what they share.
 pub(crate) struct Replicas {
@@ -41,10 +41,7 @@ pub(crate) fn join(daemon: &mut Daemon, url: &str, authority: &(PathBuf, PathBuf
 pub(crate) fn authority() -> Result<(TempDir, (PathBuf, PathBuf))> {
     let shared = tempfile::Builder::new().prefix("novacula-authority-").tempdir()?;
     let files = (shared.path().join("authority.pem"), shared.path().join("authority.key"));
-    let page = fs::read_to_string(workspace().join(PAGE))?;
-    let lines: Vec<&str> = page.lines().filter(|line| line.starts_with("openssl ")).collect();
-    ensure!(lines.len() == 2, "{PAGE} says how an authority is made");
-    for line in lines {
+    for line in commands(PAGE, "From elsewhere")? {
         let line = line.replace("/etc/novacula", shared.path().to_str().context("a path of text")?);
         let made = Command::new("bash").args(["-euo", "pipefail", "-c", &line]).output()?;
         harness::daemon::succeeded(&made).with_context(|| line.clone())?;
@@ -60,12 +57,35 @@ impl Replicas {
 
     /// So many, with these settings.
     pub(crate) async fn start_with(n: usize, settings: &[(&str, &str)]) -> Result<Self> {
-        let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::On)).await??;
         let (shared, files) = authority()?;
+        Self::begin(n, shared, settings, |daemon, url| join(daemon, url, &files)).await
+    }
+
+    /// So many, whose authority is in the database; its encryption key is in the file that comes with them.
+    pub(crate) async fn start_sealed(n: usize, settings: &[(&str, &str)]) -> Result<(Self, PathBuf)> {
+        let shared = tempfile::Builder::new().prefix("novacula-sealing-").tempdir()?;
+        let key = shared.path().join("encryption.key");
+        fs::write(&key, "0123456789abcdef".repeat(4))?;
+        let path = key.to_str().context("a path of text")?.to_owned();
+        let replicas = Self::begin(n, shared, settings, |daemon, url| {
+            daemon.set("--database-url", url);
+            daemon.set("--authority-encryption-key-file", &path);
+            Ok(())
+        });
+        Ok((replicas.await?, key))
+    }
+
+    async fn begin(
+        n: usize,
+        shared: TempDir,
+        settings: &[(&str, &str)],
+        join: impl Fn(&mut Daemon, &str) -> Result,
+    ) -> Result<Self> {
+        let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::On)).await??;
         let mut daemons: Vec<Daemon> = Vec::new();
         for at in 0..n {
             let mut daemon = Daemon::empty(server())?;
-            join(&mut daemon, &cluster.tls_url(), &files)?;
+            join(&mut daemon, &cluster.tls_url())?;
             settings.iter().for_each(|(flag, value)| daemon.set(flag, value));
             match daemons.first() {
                 None => daemon.bootstrap()?,

@@ -12,7 +12,8 @@ use domain::audit::EventKind;
 use domain::executor::State;
 use domain::sync::{AttemptReport, Hello};
 use domain::{
-    Actor, AttemptId, Epoch, Executor, ExecutorName, ExecutorUid, Generation, InstanceId, Reason, Refusal, Timestamp,
+    Actor, AttemptId, Epoch, Executor, ExecutorName, ExecutorUid, Generation, InstanceId, Reason, Refusal, Sha256,
+    Timestamp,
 };
 use store::SessionOpened;
 
@@ -69,6 +70,15 @@ pub struct Opened {
 }
 
 impl App {
+    /// Writes that executors came with these certificates for the first time.
+    pub(crate) async fn sync_note_certificates(&self, seen: &[Sha256]) -> Result<(), Error> {
+        if seen.is_empty() {
+            return Ok(());
+        }
+        let now = self.now().await?;
+        Ok(self.store.certificate_note_used(seen, now).await?)
+    }
+
     /// Admits hellos, each of another executor. Answers in order.
     ///
     /// # Errors

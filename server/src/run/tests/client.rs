@@ -43,7 +43,7 @@ impl Identity {
 /// TLS that trusts the server's authority.
 pub(super) fn config(server: &Server, identity: Option<&Identity>, alpn: &[&[u8]]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
-    for certificate in server.app.authority.trusted() {
+    for certificate in server.app.authority().trusted() {
         roots.add(certificate.clone()).unwrap();
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

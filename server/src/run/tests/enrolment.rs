@@ -16,7 +16,7 @@ async fn a_join_token_and_a_csr_become_an_executor_that_is_let_in() {
     let key = KeyPair::generate().unwrap();
     let issued = enroll(&server, &word, &csr(&key), "web-1").await.unwrap();
     assert_eq!(issued.executor, "organizations/acme/executors/web-1");
-    assert_eq!(issued.trust_bundle, server.app.authority.trust_bundle());
+    assert_eq!(issued.trust_bundle, server.app.authority().trust_bundle());
     let identity = Identity::new(&issued.certificate_chain, &key);
     let channel = executor_channel(&server, Some(&identity)).await.unwrap();
     assert_eq!(probe(&channel).await.unwrap().server_version, "1.0.0");

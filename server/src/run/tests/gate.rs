@@ -10,9 +10,9 @@ use tonic::Code;
 
 use super::client::{self, Http2, Identity, call, config, executor_channel, probe, reason};
 use super::harness::{DAY, Server, csr, id};
+use crate::tls::authority::Authority;
 use crate::tls::authority::issue::ServerName;
 use crate::tls::authority::request::KeyRequest;
-use crate::tls::authority::{Authority, Source};
 
 const PROBE: &str = "/novacula.v1.SyncService/Probe";
 
@@ -32,14 +32,14 @@ async fn foreign_certificates_do_not_get_in() {
     let request = KeyRequest::parse(&csr(&key)).unwrap();
     let uid = ExecutorUid::new(uuid::Uuid::from_u128(1));
     let folder = tempfile::tempdir().unwrap();
-    let foreign = Authority::load(folder.path(), &Source::Own, "novacula.internal", now).unwrap();
+    let foreign = Authority::load(folder.path(), None, "novacula.internal", now).unwrap();
     let foreign = foreign.issue_executor(&request, &id("acme"), uid, 30 * DAY, now).unwrap();
     assert!(!gets_in(&server, &Identity::new(&foreign.chain_pem, &key)).await, "a foreign authority");
-    let leaf = server.app.authority.issue_server(&[ServerName::Dns("x".to_owned())], now).unwrap();
+    let leaf = server.app.authority().issue_server(&[ServerName::Dns("x".to_owned())], now).unwrap();
     let server_leaf = Identity { chain: leaf.chain, key: leaf.key };
     assert!(!gets_in(&server, &server_leaf).await, "a server-only leaf");
     // Signed by our authority, and never written down: a forger who had the key for a moment.
-    let unknown = server.app.authority.issue_executor(&request, &id("acme"), uid, 30 * DAY, now).unwrap();
+    let unknown = server.app.authority().issue_executor(&request, &id("acme"), uid, 30 * DAY, now).unwrap();
     assert!(!gets_in(&server, &Identity::new(&unknown.chain_pem, &key)).await, "a certificate the store does not know");
     assert!(gets_in(&server, &server.executor("web-1").await).await, "an enrolled one");
 }

@@ -122,7 +122,7 @@ impl Server {
         };
         self.app.store.join_token_insert(&record, &[]).await.unwrap();
         let endpoint: Endpoint = self.bound.executor_addr.to_string().parse().unwrap();
-        let word = JoinSecret { token, authority: self.app.authority.public_key_sha256(), secret, endpoint };
+        let word = JoinSecret { token, authority: self.app.authority().public_key_sha256(), secret, endpoint };
         word.reveal().to_string()
     }
 

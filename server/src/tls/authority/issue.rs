@@ -13,6 +13,7 @@ use rcgen::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::request::KeyRequest;
+use super::signer::Signer;
 use super::{Authority, Error, SKEW, pem, sha256};
 
 /// How long a server certificate lives. It is renewed in memory, so that a short life costs nothing.
@@ -27,6 +28,8 @@ pub struct ExecutorCertificate {
     pub fingerprint: Sha256,
     /// Lower-case hexadecimal.
     pub serial: String,
+    /// SHA-256 of the SubjectPublicKeyInfo of the authority that signed it.
+    pub authority: Sha256,
     /// SHA-256 of its SubjectPublicKeyInfo.
     pub public_key_sha256: Sha256,
     /// Start of its validity.
@@ -68,17 +71,18 @@ impl Authority {
         life: Duration,
         now: Timestamp,
     ) -> Result<ExecutorCertificate, Error> {
-        let serial = serial()?;
+        let (signer, serial) = (&self.executors, serial()?);
         let uri = format!("spiffe://{}/organization/{organization}/executor/{uid}", self.trust_domain);
-        let mut params = self.leaf(&serial, uid.to_string(), life, now);
+        let mut params = signer.leaf(&serial, uid.to_string(), life, now);
         params.subject_alt_names = vec![SanType::URI(ia5(uri)?)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = self.sign(&params, request.public_key())?;
-        let (not_before, not_after) = self.validity(life, now);
+        let certificate = signer.sign(&params, request.public_key())?;
+        let (not_before, not_after) = signer.validity(life, now);
         Ok(ExecutorCertificate {
             chain_pem: pem("CERTIFICATE", certificate.der()),
             fingerprint: sha256(certificate.der()),
             serial: hex::encode(serial),
+            authority: signer.public_key_sha256(),
             public_key_sha256: request.public_key_sha256(),
             not_before,
             not_after,
@@ -90,9 +94,10 @@ impl Authority {
     /// # Errors
     /// When making or signing fails.
     pub fn issue_server(&self, names: &[ServerName], now: Timestamp) -> Result<ServerCertificate, Error> {
+        let signer = &self.servers;
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
             .map_err(|source| Error::Crypto { operation: "make a server key", source })?;
-        let mut params = self.leaf(&serial()?, "novacula control plane".to_owned(), SERVER_LIFE, now);
+        let mut params = signer.leaf(&serial()?, "novacula control plane".to_owned(), SERVER_LIFE, now);
         for name in names {
             params.subject_alt_names.push(match name {
                 ServerName::Dns(name) => SanType::DnsName(ia5(name.clone())?),
@@ -100,14 +105,16 @@ impl Authority {
             });
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let certificate = self.sign(&params, &key)?;
+        let certificate = signer.sign(&params, &key)?;
         Ok(ServerCertificate {
-            chain: vec![certificate.der().clone(), self.certificate().clone()],
+            chain: vec![certificate.der().clone(), signer.certificate().clone()],
             key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-            not_after: self.validity(SERVER_LIFE, now).1,
+            not_after: signer.validity(SERVER_LIFE, now).1,
         })
     }
+}
 
+impl Signer {
     fn leaf(&self, serial: &[u8], common_name: String, life: Duration, now: Timestamp) -> CertificateParams {
         let (not_before, not_after) = self.validity(life, now);
         let mut params = CertificateParams::default();

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use domain::{ExecutorUid, OrganizationId};
-use rcgen::{PublicKeyData as _, SanType, SigningKey as _};
+use rcgen::{CertificateParams, KeyPair, PublicKeyData as _, SanType, SigningKey as _};
+use rustls_pki_types::pem::PemObject as _;
 use x509_parser::extensions::GeneralName;
 
 use super::issue::ServerName;
@@ -15,7 +16,7 @@ const NOW: Timestamp = Timestamp::from_micros(1_795_000_000_500_000);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn load(folder: &Path) -> Result<Authority, Error> {
-    Authority::load(folder, &Source::Own, "novacula", NOW)
+    Authority::load(folder, None, "novacula", NOW)
 }
 
 fn request(key: &KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
@@ -64,8 +65,8 @@ fn a_given_authority_must_be_one_and_own_its_key() {
     fs::write(path("leaf.pem"), pem("CERTIFICATE", &leaf.chain[0])).expect("written");
     fs::write(path("leaf.key"), pem("PRIVATE KEY", leaf.key.secret_der())).expect("written");
     let given = |certificate: &str, key: &str| {
-        let source = Source::Given { certificate: path(certificate), key: path(key) };
-        Authority::load(folder.path(), &source, "novacula", NOW).map(|authority| authority.public_key_sha256())
+        let files = Files { certificate: path(certificate), key: path(key) };
+        Authority::load(folder.path(), Some(&files), "novacula", NOW).map(|authority| authority.public_key_sha256())
     };
     assert_eq!(given(OWN_FILE, OWN_FILE).expect("loaded"), own.public_key_sha256());
     let refusals = [
@@ -111,9 +112,9 @@ fn an_executor_certificate_says_who_and_is_for_clients_only() {
 fn nothing_outlives_the_authority() {
     let folder = tempfile::tempdir().expect("a folder");
     let authority = load(folder.path()).expect("made");
-    let late = authority.not_after().minus(DAY);
+    let late = authority.servers.not_after().minus(DAY);
     let server = authority.issue_server(&[], late).expect("issued");
-    assert_eq!(server.not_after, authority.not_after());
+    assert_eq!(server.not_after, authority.servers.not_after());
 }
 
 #[test]
