@@ -24,8 +24,10 @@ pub(super) struct Renewal {
     /// 0 to 1: this process's place in the fleet's renewals.
     jitter: f64,
     running: Option<Pin<Box<dyn Future<Output = Answer> + Send>>>,
-    /// Not again before this. Without it a host whose clock runs ahead would renew without end.
+    /// Not again before this, whoever wishes it: the last one failed.
     not_before: Option<Instant>,
+    /// Not by its own word before this. Without it a host whose clock runs ahead would renew without end.
+    own_not_before: Option<Instant>,
     /// The control plane's wish.
     by: Option<Instant>,
     need: Need,
@@ -44,7 +46,14 @@ enum Need {
 
 impl Renewal {
     pub(super) fn new() -> Self {
-        Self { jitter: rand::random(), running: None, not_before: None, by: None, need: Need::Unknown }
+        Self {
+            jitter: rand::random(),
+            running: None,
+            not_before: None,
+            own_not_before: None,
+            by: None,
+            need: Need::Unknown,
+        }
     }
 
     /// How long until it should be started; none while it runs, or without a stream to do it over.
@@ -55,6 +64,8 @@ impl Renewal {
         let now = Instant::now();
         let left = |at: Instant| at.saturating_duration_since(now);
         let own = credentials.validity().renew_in(clock::wall(), self.jitter);
+        let own = own.max(self.own_not_before.map_or(Duration::ZERO, left));
+        // The control plane wishes it once a welcome, and knows why: its authority was rotated.
         let due = self.by.map_or(own, |by| own.min(left(by)));
         Some(due.max(self.not_before.map_or(Duration::ZERO, left)))
     }
@@ -79,16 +90,16 @@ impl Renewal {
         };
         let answer = running.await;
         self.running = None;
-        self.by = None;
         self.need = Need::No;
-        let pause = match &answer {
+        match &answer {
             Ok(credentials) => {
+                self.by = None;
                 let validity = credentials.validity();
-                validity.not_after.since(validity.not_before) / 10
+                let pause = validity.not_after.since(validity.not_before) / 10;
+                self.own_not_before = Some(Instant::now() + pause);
             }
-            Err(_) => AGAIN + AGAIN.mul_f64(9.0 * self.jitter),
-        };
-        self.not_before = Some(Instant::now() + pause);
+            Err(_) => self.not_before = Some(Instant::now() + AGAIN + AGAIN.mul_f64(9.0 * self.jitter)),
+        }
         answer
     }
 
