@@ -20,6 +20,13 @@ pub const DEFAULT_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the new version runs unbroken before it is confirmed, unless [`Welcome`] says otherwise: 120 s.
 pub const DEFAULT_PROBATION: Duration = Duration::from_secs(120);
 
+/// The reason in [`Response::Reconnect`] of a server that goes down.
+pub const DRAINING: &str = "DRAINING";
+
+/// The reason in [`Response::Reconnect`] of an offer: another replica would serve better, and the present stream stays good. The
+/// executor tries a few times, ever farther apart, and then stays.
+pub const OFFERED: &str = "OFFERED";
+
 /// What an executor says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Request {
@@ -171,7 +178,7 @@ pub enum Response {
     Reconnect {
         /// Not before this much later; the control plane has spread it.
         after: Duration,
-        /// A [`crate::Reason`] by its name, or `DRAINING`.
+        /// A [`crate::Reason`] by its name, [`DRAINING`] or [`OFFERED`].
         reason: String,
     },
     /// The application is alive, not only the kernel.

@@ -10,7 +10,8 @@
 //!
 //! - One task, one stream, one job at a time. A job runs as a task of its own whose handle is kept; a swap or rollback is
 //!   never dropped, not even by a shutdown: the loop ends after it.
-//! - Make before break: told to dial again, or with a new certificate, the old stream is used until the new one is welcome.
+//! - Make before break: told to dial again, or with a new certificate, the old stream is used until the new one is welcome. Offered
+//!   another replica, it tries a few times and stays when none takes it.
 //! - A heartbeat that nothing answers for [`ANSWER_DEADLINE`] ends the stream: the kernel may acknowledge for a dead application.
 //! - Idle, nothing wakes it but the heartbeat. Deadlines are the machine's, on CLOCK_BOOTTIME, and are looked at with each wake.
 //!
@@ -257,7 +258,11 @@ impl<E: Executor> Driver<E> {
                 self.handle(Input::Disconnected).await;
             }
             Event::Refused { why, certificate } => {
-                tracing::warn!(error = %why, "cannot connect, trying again");
+                if self.link.is_up() {
+                    tracing::info!(error = %why, "another stream cannot be opened; the present one goes on");
+                } else {
+                    tracing::warn!(error = %why, "cannot connect, trying again");
+                }
                 self.renewal.refused(certificate);
             }
         }

@@ -12,6 +12,8 @@ mod driving;
 mod enrolment;
 #[path = "network/example.rs"]
 mod example;
+#[path = "network/offers.rs"]
+mod offers;
 #[path = "network/scene.rs"]
 mod scene;
 #[path = "network/web.rs"]

@@ -68,6 +68,7 @@ use uuid::Uuid;
 
 use crate::app::error::Error;
 use crate::app::minisign::ReleaseKey;
+use crate::app::replica::Lease;
 use crate::app::sync::ending::Unwritten;
 use crate::app::sync::unknown::UnknownReports;
 use crate::artifacts::ArtifactStorage;
@@ -116,6 +117,7 @@ pub struct App {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) unknown_reports: UnknownReports,
     pub(crate) unwritten_ends: Unwritten,
+    pub(crate) lease: tokio::sync::watch::Sender<Lease>,
 }
 
 // === impl App ===
@@ -135,6 +137,7 @@ impl App {
             entropy,
             unknown_reports: UnknownReports::default(),
             unwritten_ends: Unwritten::default(),
+            lease: tokio::sync::watch::Sender::new(Lease::Held),
         }
     }
 

@@ -200,7 +200,9 @@ fn start(
     sockets: Sockets,
 ) -> anyhow::Result<()> {
     let limits = Arc::new(RateLimits::default());
-    let session_limits = session::Limits { drain_spread: config.drain, ..session::Limits::default() };
+    let offers_per_second = if config.database.is_some() { session::offer::A_SECOND } else { 0 };
+    let session_limits =
+        session::Limits { drain_spread: config.drain, offers_per_second, ..session::Limits::default() };
     let sessions = Sessions::start(Arc::clone(app), session_limits, &storeys.sessions);
     watch_over(world, config, app, tls, &storeys.background);
 

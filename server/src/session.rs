@@ -13,6 +13,7 @@
 //! - `registry` knows which outbox is whose; the newest epoch wins.
 //! - `trust` says which sessions have to renew their certificate after a change of authorities.
 //! - `admission` opens sessions that arrive together together.
+//! - `offer` names another replica to the streams of one that has lost its lease for a while.
 //! - `dispatcher` turns commits into what is desired. Nothing in `app` calls a session: commits wake it.
 
 pub mod admission;
@@ -26,6 +27,8 @@ pub mod driver;
 pub mod machine;
 
 pub mod metric;
+
+pub mod offer;
 
 pub mod outbox;
 
@@ -63,6 +66,9 @@ pub struct Limits {
     pub drain_spread: Duration,
     /// How long a drained stream may stay after it was told. Default 3 s: inside the patience that `run` has beside the spread.
     pub drain_patience: Duration,
+    /// Streams a second that are offered another replica while this one has lost its lease. Default 0: the embedded store has no
+    /// other; [`offer::A_SECOND`] over PostgreSQL.
+    pub offers_per_second: usize,
 }
 
 /// The sessions of this process.
@@ -94,6 +100,10 @@ impl Sessions {
             dispatcher.run().await;
             Ok(())
         });
+        if limits.offers_per_second > 0 {
+            let offers = offer::run(Arc::clone(&app), Arc::clone(&registry), limits.offers_per_second);
+            supervisor.spawn("session.offer", OnCancel::Abort, OnError::Stop, offers);
+        }
         Arc::new(Self { app, registry, door, limits, supervisor: supervisor.clone(), draining })
     }
 
@@ -123,6 +133,7 @@ impl Default for Limits {
             certificate_notice: Duration::from_secs(60),
             drain_spread: Duration::from_secs(5),
             drain_patience: Duration::from_secs(3),
+            offers_per_second: 0,
         }
     }
 }

@@ -312,6 +312,16 @@ impl Daemon {
         self.http(request.as_bytes()).await
     }
 
+    /// A number of its metrics page, by name and labels as they stand there.
+    ///
+    /// # Errors
+    /// It does not answer, or counts no such thing.
+    pub async fn metric(&self, series: &str) -> Result<f64> {
+        let page = self.get("/metrics").await?;
+        let number = page.body.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        Ok(number.with_context(|| format!("{series} is not counted"))?.trim().parse()?)
+    }
+
     /// Says `request` over HTTP/1.1 and hears the whole answer; it should ask for `connection: close`.
     ///
     /// # Errors

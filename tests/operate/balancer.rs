@@ -174,9 +174,7 @@ async fn behind() -> Result<(Replicas, Balancer)> {
 
 /// Streams that a replica holds.
 async fn n_streams(daemon: &Daemon) -> Result<usize> {
-    let page = daemon.get("/metrics").await?;
-    let line = page.body.lines().find_map(|line| line.strip_prefix("novacula_streams ")).context("a gauge")?;
-    Ok(line.trim().parse::<f64>()?.round() as usize)
+    Ok(daemon.metric("novacula_streams").await?.round() as usize)
 }
 
 async fn drained() -> Result {

@@ -32,6 +32,10 @@ mod import;
 
 mod logs;
 
+mod offers;
+
+mod relay;
+
 mod replicas;
 
 mod restore;
@@ -71,6 +75,7 @@ fn main() -> ExitCode {
     trials.extend(absence::trials());
     trials.extend(restore::trials());
     trials.extend(replicas::trials());
+    trials.extend(offers::trials());
     trials.extend(import::trials());
     trials.extend(rotation::trials());
     trials.extend(watch::trials());

@@ -6,7 +6,11 @@
 //!              └─→ at a time ─→ dialling ─→ dialled ─hello─→ opening
 //! session:  none, or up until it ends or the next one is welcome
 //! ```
+//!
+//! Told to dial again it tries until it is welcome. What is only offered ([`OFFERED`]) it tries as `offer` says, and then it
+//! stays: without that, replicas that have all lost their database would be dialled by everybody for as long as it lasts.
 
+mod offer;
 mod session;
 
 use std::future::{Future, pending};
@@ -16,12 +20,13 @@ use std::time::Duration;
 
 use domain::Reason;
 use domain::join::Endpoint;
-use domain::sync::{Hello, Request, Response, Welcome};
+use domain::sync::{Hello, OFFERED, Request, Response, Welcome};
 use proto::convert::sync;
 use proto::v1;
 use rustls::{AlertDescription, ClientConfig};
 use tokio::time::{Instant, timeout};
 
+use self::offer::Offer;
 use self::session::{Answer, Session, open};
 use super::ANSWER_DEADLINE;
 use crate::connect::{self, Backoff, Cause, Connection, Error};
@@ -72,6 +77,8 @@ pub(super) struct Link {
     tls: Arc<ClientConfig>,
     session: Option<Session>,
     next: Next,
+    /// What is next is tried because it was offered, and need not come about.
+    offer: Option<Offer>,
     backoff: Backoff,
     trouble: Option<String>,
     /// The old stream ended while the next one was being opened: told only if that fails.
@@ -101,6 +108,7 @@ impl Link {
             tls: connect::tls(credentials)?,
             session: None,
             next: Next::At(Instant::now()),
+            offer: None,
             backoff: Backoff::default(),
             trouble: None,
             lost: None,
@@ -205,12 +213,16 @@ impl Link {
             Came::Answered(Ok(Answer::Welcome(session, welcome))) => {
                 self.session = Some(*session);
                 self.next = Next::Nothing;
+                self.offer = None;
                 self.trouble = None;
                 self.lost = None;
                 Some(Event::Welcome(welcome))
             }
             Came::Answered(Ok(Answer::Later(after))) => {
-                self.next = Next::At(later(after));
+                self.next = match &mut self.offer {
+                    Some(_) => self.declined(after),
+                    None => Next::At(later(after)),
+                };
                 Some(self.lost.take().map_or(Event::Rescheduled, Event::Lost))
             }
             Came::Dialled(Err(error)) | Came::Answered(Err(error)) => Some(self.refused(&error)),
@@ -224,9 +236,7 @@ impl Link {
         match sync::response(wire) {
             Ok(Some(Response::Reconnect { after, reason })) => {
                 tracing::info!(?after, reason, "told to dial again");
-                if matches!(self.next, Next::Nothing | Next::At(_)) {
-                    self.next = Next::At(later(after));
-                }
+                self.told(after, &reason);
                 Some(Event::Rescheduled)
             }
             Ok(Some(Response::HeartbeatAck) | None) => None,
@@ -238,14 +248,50 @@ impl Link {
         }
     }
 
+    fn told(&mut self, after: Duration, reason: &str) {
+        if reason != OFFERED {
+            // From here on it has to come about, also what is under way already.
+            self.offer = None;
+            if matches!(self.next, Next::Nothing | Next::At(_)) {
+                self.next = Next::At(later(after));
+            }
+        } else if matches!(self.next, Next::Nothing) {
+            self.offer = Some(Offer::default());
+            self.elsewhere();
+            self.next = Next::At(later(after));
+        }
+    }
+
+    /// What was offered did not come about: not again before `after`.
+    fn declined(&mut self, after: Duration) -> Next {
+        match self.offer.as_mut().and_then(|offer| offer.fail(rand::random())) {
+            Some(wait) => {
+                self.elsewhere();
+                Next::At(later(after.max(wait)))
+            }
+            None => {
+                tracing::info!("nobody takes what was offered; the present stream goes on");
+                self.offer = None;
+                Next::Nothing
+            }
+        }
+    }
+
+    fn elsewhere(&mut self) {
+        self.at = (self.at + 1) % self.endpoints.len();
+    }
+
     fn lose(&mut self, why: String) -> Option<Event> {
         let lived = self.session.take().map(|session| session.since.elapsed());
         if lived.is_some_and(|lived| lived >= GOOD_LIFE) {
             self.backoff.succeed();
         }
         self.trouble = Some(why.clone());
+        // There is nothing left to stay on.
+        let offered = self.offer.take().is_some();
         match self.next {
             Next::Nothing => self.next = Next::At(Instant::now() + self.backoff.fail(rand::random())),
+            Next::At(_) if offered => self.next = Next::At(Instant::now() + self.backoff.fail(rand::random())),
             // A newer stream ends the older one, often before its own welcome is read.
             Next::Opening(_) => {
                 self.lost = Some(why);
@@ -273,8 +319,12 @@ impl Link {
     }
 
     fn again(&mut self, why: String) {
+        if self.offer.is_some() {
+            self.next = self.declined(Duration::ZERO);
+            return;
+        }
         self.trouble = Some(why);
-        self.at = (self.at + 1) % self.endpoints.len();
+        self.elsewhere();
         self.next = Next::At(Instant::now() + self.backoff.fail(rand::random()));
     }
 
@@ -288,6 +338,7 @@ impl Link {
     /// The next stream is opened with the next certificate, at once; the present one is used meanwhile.
     pub(super) fn renew(&mut self, credentials: &Credentials) -> Result<(), Error> {
         self.tls = connect::tls(credentials)?;
+        self.offer = None;
         self.next = self.dial();
         Ok(())
     }

@@ -98,6 +98,11 @@ impl ControlPlane {
         timeout(PATIENCE, self.streams.recv()).await.expect("a stream in time").expect("the server runs")
     }
 
+    /// Streams that were opened and not looked at.
+    pub(crate) fn n_waiting(&self) -> usize {
+        self.streams.len()
+    }
+
     /// The next stream, welcomed.
     pub(crate) async fn welcome(&mut self, heartbeat: Duration, probation: Duration) -> (Stream, domain::sync::Hello) {
         let mut stream = self.stream().await;

@@ -63,6 +63,8 @@ metrics! {
     StreamsOpened = "novacula_streams_opened_total", Counter;
     /// Streams that were closed, by reason.
     StreamsClosed = "novacula_streams_closed_total", Counter;
+    /// Streams that were offered another replica, since this one had lost its database.
+    StreamsOffered = "novacula_streams_offered_total", Counter;
     /// Upgrade requests, by result.
     UpgradeRequests = "novacula_upgrade_requests_total", Counter;
     /// Attempts that ended, by kind and outcome.
@@ -122,7 +124,7 @@ fn describe(metric: Metric) {
 fn begin(metric: Metric) {
     match metric {
         Metric::Streams | Metric::PendingUpgrades => add(metric, 0.0),
-        Metric::StreamsOpened | Metric::CertificatesIssued => zero(metric, &[]),
+        Metric::StreamsOpened | Metric::StreamsOffered | Metric::CertificatesIssued => zero(metric, &[]),
         Metric::StreamsClosed => zero(metric, &[("reason", "disconnected")]),
         Metric::UpgradeRequests => {
             for result in ["accepted", "refused", "invalid", "failed"] {

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::sync::{Progress, Request, Response};
+use domain::sync::{DRAINING, Progress, Request, Response};
 use domain::{ExecutorUid, Generation, Reason};
 use futures_util::{Stream, StreamExt as _};
 use proto::v1::SyncExecutorRequest;
@@ -28,9 +28,6 @@ use crate::session::outbox::{Outbox, Reader, Repeat};
 use crate::session::trust::{Trust, Verdict};
 use crate::supervise::{OnCancel, OnError};
 use crate::tls::identity::Certificate;
-
-/// The reason in `reconnect` of a server that goes down (sync_service.proto).
-const DRAINING: &str = "DRAINING";
 
 /// The peer of a stream, as the gate found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,6 +16,11 @@ pub(super) fn opened() {
     metrics::count(Metric::StreamsOpened, &[]);
 }
 
+/// A stream was offered another replica.
+pub(super) fn offered() {
+    metrics::count(Metric::StreamsOffered, &[]);
+}
+
 /// A stream ended.
 pub(super) fn closed(close: &Close) {
     metrics::count(Metric::StreamsClosed, &[("reason", close.label())]);

@@ -67,6 +67,18 @@ impl Registry {
         self.lock().get(&uid).map(|entry| Arc::clone(&entry.outbox))
     }
 
+    /// Every session, in no order.
+    #[must_use]
+    pub fn list(&self) -> Vec<(ExecutorUid, Epoch)> {
+        self.lock().iter().map(|(uid, entry)| (*uid, entry.epoch)).collect()
+    }
+
+    /// The outbox of one session, while it lasts.
+    #[must_use]
+    pub fn find_epoch(&self, uid: ExecutorUid, epoch: Epoch) -> Option<Arc<Outbox>> {
+        self.lock().get(&uid).filter(|entry| entry.epoch == epoch).map(|entry| Arc::clone(&entry.outbox))
+    }
+
     /// How many sessions there are.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -57,8 +57,17 @@ impl Replicas {
 
     /// So many, with these settings.
     pub(crate) async fn start_with(n: usize, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::start_by(n, settings, |_, cluster| cluster.tls_url()).await
+    }
+
+    /// So many, each by a way of its own to the database.
+    pub(crate) async fn start_by(
+        n: usize,
+        settings: &[(&str, &str)],
+        way: impl Fn(usize, &Cluster) -> String,
+    ) -> Result<Self> {
         let (shared, files) = authority()?;
-        Self::begin(n, shared, settings, |daemon, url| join(daemon, url, &files)).await
+        Self::begin(n, shared, settings, |at, daemon, cluster| join(daemon, &way(at, cluster), &files)).await
     }
 
     /// So many, whose authority is in the database; its encryption key is in the file that comes with them.
@@ -67,8 +76,8 @@ impl Replicas {
         let key = shared.path().join("encryption.key");
         fs::write(&key, "0123456789abcdef".repeat(4))?;
         let path = key.to_str().context("a path of text")?.to_owned();
-        let replicas = Self::begin(n, shared, settings, |daemon, url| {
-            daemon.set("--database-url", url);
+        let replicas = Self::begin(n, shared, settings, |_, daemon, cluster| {
+            daemon.set("--database-url", &cluster.tls_url());
             daemon.set("--authority-encryption-key-file", &path);
             Ok(())
         });
@@ -79,13 +88,13 @@ impl Replicas {
         n: usize,
         shared: TempDir,
         settings: &[(&str, &str)],
-        join: impl Fn(&mut Daemon, &str) -> Result,
+        join: impl Fn(usize, &mut Daemon, &Cluster) -> Result,
     ) -> Result<Self> {
         let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::On)).await??;
         let mut daemons: Vec<Daemon> = Vec::new();
         for at in 0..n {
             let mut daemon = Daemon::empty(server())?;
-            join(&mut daemon, &cluster.tls_url())?;
+            join(at, &mut daemon, &cluster)?;
             settings.iter().for_each(|(flag, value)| daemon.set(flag, value));
             match daemons.first() {
                 None => daemon.bootstrap()?,

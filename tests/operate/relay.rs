@@ -1,0 +1,81 @@
+//! A way to somewhere that a trial can turn and cut: to a replica's database, or to replicas as a balancer would lead to them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::Result;
+
+/// It ends, and so do its connections, when it is dropped.
+pub(crate) struct Relay {
+    address: SocketAddr,
+    to: watch::Sender<Option<SocketAddr>>,
+    n_accepted: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+// === impl Relay ===
+
+impl Relay {
+    /// One that leads nowhere yet: who comes is let go.
+    pub(crate) async fn new() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (to, turned) = watch::channel(None);
+        let n_accepted = Arc::new(AtomicUsize::new(0));
+        let task = tokio::spawn(serve(listener, turned, Arc::clone(&n_accepted)));
+        Ok(Self { address, to, n_accepted, task })
+    }
+
+    /// Where it listens.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Leads new connections there; those that it has stay.
+    pub(crate) fn turn_to(&self, address: SocketAddr) {
+        self.to.send_replace(Some(address));
+    }
+
+    /// Cuts every connection, and takes none until it is turned to somewhere.
+    pub(crate) fn cut(&self) {
+        self.to.send_replace(None);
+    }
+
+    /// How many have come.
+    pub(crate) fn n_accepted(&self) -> usize {
+        self.n_accepted.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, turned: watch::Receiver<Option<SocketAddr>>, n_accepted: Arc<AtomicUsize>) {
+    let mut connections = JoinSet::new();
+    while let Ok((from, _)) = listener.accept().await {
+        n_accepted.fetch_add(1, Ordering::SeqCst);
+        connections.spawn(carry(from, turned.clone()));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Carries bytes until an end closes, or it is cut.
+async fn carry(mut from: TcpStream, mut turned: watch::Receiver<Option<SocketAddr>>) {
+    let Some(address) = *turned.borrow_and_update() else { return };
+    let Ok(mut to) = TcpStream::connect(address).await else { return };
+    let nodelay = from.set_nodelay(true).and(to.set_nodelay(true));
+    tokio::select! {
+        // Whoever broke it: the trial sees what its ends make of it.
+        _ = copy_bidirectional(&mut from, &mut to), if nodelay.is_ok() => {}
+        _ = turned.wait_for(Option::is_none) => {}
+    }
+}
