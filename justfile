@@ -38,6 +38,10 @@ tidy:
 crash-matrix:
     NOVACULA_UPDATE=1 NOVACULA_REQUIRE=all cargo test --package novacula-tests --test e2e -- matrix::
 
+# Restart three replicas one after the other under so many executors (3 to 1,000) and upgrades; the figures are printed.
+rolling-restart executors="1000":
+    NOVACULA_ROLLING_EXECUTORS={{ executors }} NOVACULA_REQUIRE=all cargo test --package novacula-tests --test operate -- a_rolling_restart
+
 demo *arguments:
     cargo demo {{ arguments }}
 

@@ -64,7 +64,7 @@ pub struct Limits {
     pub certificate_notice: Duration,
     /// How far the reconnects of a drain are spread. Default 5 s.
     pub drain_spread: Duration,
-    /// How long a drained stream may stay after it was told. Default 3 s: inside the patience that `run` has beside the spread.
+    /// How long the stream that is told last in a drain may stay; those told before stay as long. Default 3 s: inside the patience that `run` has beside the spread.
     pub drain_patience: Duration,
     /// Streams a second that are offered another replica while this one has lost its lease. Default 0: the embedded store has no
     /// other; [`offer::A_SECOND`] over PostgreSQL.

@@ -43,8 +43,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// HAProxy over three replicas; killed when dropped.
-struct Balancer {
-    api: SocketAddr,
+pub(crate) struct Balancer {
+    pub(crate) api: SocketAddr,
     child: Child,
     folder: TempDir,
 }
@@ -108,7 +108,7 @@ impl Balancer {
     }
 
     /// Waits until it leads only to replicas that are ready: so many answers in a row say so.
-    async fn settled(&self, replicas: &Replicas) -> Result {
+    pub(crate) async fn settled(&self, replicas: &Replicas) -> Result {
         let mut in_a_row = 0;
         let settle = async {
             while in_a_row < 6 {
@@ -161,11 +161,11 @@ async fn follow(executor: FakeExecutor, mut stream: Stream, mut stop: watch::Rec
 }
 
 /// Three replicas whose join words lead to the balancer, and the balancer.
-async fn behind() -> Result<(Replicas, Balancer)> {
+pub(crate) async fn behind(drain_ms: &str) -> Result<(Replicas, Balancer)> {
     let addresses = Balancer::addresses()?;
     let endpoint = addresses.1.to_string();
     let names = format!("{NAME},localhost,127.0.0.1");
-    let settings = [("--drain-ms", DRAIN_MS), ("--executor-endpoint", &endpoint), ("--server-names", &names)];
+    let settings = [("--drain-ms", drain_ms), ("--executor-endpoint", &endpoint), ("--server-names", &names)];
     let replicas = Replicas::start_with(3, &settings).await?;
     let balancer = Balancer::start(&replicas, addresses)?;
     balancer.settled(&replicas).await?;
@@ -178,7 +178,7 @@ async fn n_streams(daemon: &Daemon) -> Result<usize> {
 }
 
 async fn drained() -> Result {
-    let (mut replicas, balancer) = behind().await?;
+    let (mut replicas, balancer) = behind(DRAIN_MS).await?;
     let (stop, stopped) = watch::channel(());
     let mut followers = Vec::new();
     for n in 0..EXECUTORS {
@@ -249,7 +249,7 @@ async fn ask(replicas: &Replicas, balancer: &Balancer, name: &str) -> Result {
 }
 
 async fn killed() -> Result {
-    let (mut replicas, balancer) = behind().await?;
+    let (mut replicas, balancer) = behind(DRAIN_MS).await?;
     let executor = replicas.enrol(1, "web-1").await?;
     let (mut streams, hello) = (Vec::new(), executor.hello());
     for at in [0, 2] {

@@ -41,6 +41,7 @@ mod replicas;
 mod restore;
 
 mod rotation;
+mod rolling;
 
 mod watch;
 
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
     trials.extend(rotation::trials());
     trials.extend(watch::trials());
     trials.extend(balancer::trials());
+    trials.extend(rolling::trials());
     trials.extend(deploy::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

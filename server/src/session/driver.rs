@@ -352,13 +352,16 @@ async fn say_desired(app: &App, uid: ExecutorUid, outbox: &Outbox) -> Result<(),
     Ok(())
 }
 
-/// Waits for the drain, tells the peer at a time of its own, and gives it time to go: make before break is the peer's.
+/// Waits for the drain, tells the peer at a time of its own, and lets it stay until all were told and had time to go: make before
+/// break is the peer's. The time that it is told lies well inside that, or the stream would break before the next is made.
 async fn drain(sessions: Arc<Sessions>, outbox: Arc<Outbox>) -> Close {
     sessions.draining.cancelled().await;
     let spread = sessions.limits.drain_spread;
-    let share = |rng: f64| spread.mul_f64(rng);
-    tokio::time::sleep(share(rand::random())).await;
-    outbox.say(Response::Reconnect { after: share(rand::random()), reason: DRAINING.to_owned() });
-    tokio::time::sleep(sessions.limits.drain_patience).await;
+    let patience = sessions.limits.drain_patience;
+    let end = Instant::now() + spread + patience;
+    tokio::time::sleep(spread.mul_f64(rand::random())).await;
+    let after = (spread.min(patience) / 3).mul_f64(rand::random());
+    outbox.say(Response::Reconnect { after, reason: DRAINING.to_owned() });
+    tokio::time::sleep_until(end).await;
     Close::Draining
 }
