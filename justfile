@@ -38,6 +38,14 @@ tidy:
 crash-matrix:
     NOVACULA_UPDATE=1 NOVACULA_REQUIRE=all cargo test --package novacula-tests --test e2e -- matrix::
 
+# Request to receipt, streams beside polling, over the embedded store.
+bench *arguments:
+    cargo bench-fleet {{ arguments }}
+
+# Request to receipt on one replica and across two over PostgreSQL, beside the embedded store; statements of PostgreSQL.
+bench-replicas *arguments:
+    cargo bench-replicas {{ arguments }}
+
 # Restart three replicas one after the other under so many executors (3 to 1,000) and upgrades; the figures are printed.
 rolling-restart executors="1000":
     NOVACULA_ROLLING_EXECUTORS={{ executors }} NOVACULA_REQUIRE=all cargo test --package novacula-tests --test operate -- a_rolling_restart

@@ -47,6 +47,14 @@ impl Histogram {
         buckets.last().is_some_and(|(_, all)| *all > 0.0).then_some(Self(buckets))
     }
 
+    /// What came after `before`.
+    pub(crate) fn since(mut self, before: Option<&Self>) -> Self {
+        for ((_, count), (_, earlier)) in self.0.iter_mut().zip(before.into_iter().flat_map(|before| &before.0)) {
+            *count -= earlier;
+        }
+        self
+    }
+
     /// The bound, in milliseconds, that this share of the observations is within.
     pub(crate) fn bound(&self, percent: f64) -> f64 {
         let wanted = self.all() * percent / 100.0;

@@ -88,6 +88,17 @@ impl Fleet {
         Ok(Working { names: self.names(), receipts, tasks })
     }
 
+    /// As many of them open their streams one after the other.
+    pub(crate) async fn open(&self, n: usize) -> anyhow::Result<Vec<(Arc<FakeExecutor>, Stream)>> {
+        let mut streams = Vec::with_capacity(n);
+        for executor in self.executors.iter().take(n) {
+            let mut stream = executor.connect().await.context("open a stream")?;
+            stream.heartbeat().await?;
+            streams.push((Arc::clone(executor), stream));
+        }
+        Ok(streams)
+    }
+
     fn names(&self) -> Vec<String> {
         self.executors.iter().map(|executor| executor.name().to_owned()).collect()
     }

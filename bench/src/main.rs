@@ -1,6 +1,8 @@
 //! `cargo bench-fleet`: how long from the request of an upgrade, its commit included, to its receipt, for a fleet that holds streams, beside the
 //! same fleet that asks every 5 s as it did before Novacula, in the same run on the same machine.
 //!
+//! `cargo bench-replicas`: the same on one replica and across two over PostgreSQL, and the statements that PostgreSQL counts for it.
+//!
 //! Everything is real but the hosts: one control plane over its embedded store, full durability, mutual TLS, one enrolled identity and one
 //! connection an executor. Control plane and fleet share this process and its cores, so that both clocks are one; figures are upper bounds.
 //! Compare the ratio, not the microseconds: machines differ.
@@ -14,6 +16,8 @@ mod disk;
 mod figures;
 
 mod fleet;
+
+mod replicas;
 
 mod resident;
 
@@ -46,6 +50,9 @@ struct Args {
     /// Between two requests; they are spread so that the delay of one is measured, not a queue's
     #[arg(long, default_value_t = 5, value_name = "MS")]
     pace_ms: u64,
+    /// Measure two replicas over PostgreSQL beside the embedded store instead, and count PostgreSQL's statements
+    #[arg(long)]
+    replicas: bool,
     /// Be the fleet beside a control plane whose memory is measured
     #[arg(long, hide = true)]
     hold: bool,
@@ -68,6 +75,9 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         return resident::hold(args.executors).await;
     }
     let pace = Duration::from_millis(args.pace_ms);
+    if args.replicas {
+        return replicas::run(args.executors, pace).await;
+    }
     eprintln!("holding {} streams of a fleet beside, for the control plane's memory ...", args.executors);
     let resident = resident::measure(args.executors).await?;
     let plane = ControlPlane::start().await?;

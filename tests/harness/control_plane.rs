@@ -28,6 +28,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use server::config::Config;
 use server::run::{World, parts, run_in};
+use server::tls::authority::Source;
 use store::{Clock, SystemClock};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -57,7 +58,8 @@ pub struct ControlPlane {
     channel: Channel,
     tls: Arc<ClientConfig>,
     secrets: Secrets,
-    signer: Signer,
+    signer: Arc<Signer>,
+    config: Config,
     shutdown: CancellationToken,
     task: JoinHandle<Result<()>>,
 }
@@ -116,8 +118,11 @@ impl ControlPlane {
         let clock = Arc::new(MovedClock::default());
         let world = World { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..World::default() };
         let mut secrets = bootstrap(&config, &world).await?;
-        let running = Running::start(config, world).await?;
-        let tls = trusting(&folder.path().join("ca.pem"))?;
+        let running = Running::start(config.clone(), world).await?;
+        let tls = match &config.authority {
+            Source::Given { certificate, .. } => trusting(certificate)?,
+            Source::Own => trusting(&folder.path().join("ca.pem"))?,
+        };
         let channel = dial(running.bound.api_addr, Arc::clone(&tls)).await?;
         secrets.admin = new_token(&channel, &secrets, v1::Role::Admin).await?;
         secrets.member = new_token(&channel, &secrets, v1::Role::Member).await?;
@@ -129,7 +134,33 @@ impl ControlPlane {
             channel,
             tls,
             secrets,
-            signer,
+            signer: Arc::new(signer),
+            config,
+            shutdown: running.shutdown,
+            task: running.task,
+        })
+    }
+
+    /// One more replica, with this one's tokens and release key: over its database, which it was given, with an authority.
+    ///
+    /// # Errors
+    /// What keeps it from starting.
+    pub async fn another(&self) -> Result<Self> {
+        let folder = Arc::new(TempDir::new()?);
+        let config = Config { data_dir: folder.path().to_owned(), ..self.config.clone() };
+        let clock = Arc::new(MovedClock::default());
+        let world = World { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..World::default() };
+        let running = Running::start(config.clone(), world).await?;
+        Ok(Self {
+            api_addr: running.bound.api_addr,
+            executor_addr: running.bound.executor_addr,
+            folder,
+            clock,
+            channel: dial(running.bound.api_addr, self.tls()).await?,
+            tls: self.tls(),
+            secrets: self.secrets.clone(),
+            signer: Arc::clone(&self.signer),
+            config,
             shutdown: running.shutdown,
             task: running.task,
         })
@@ -161,7 +192,7 @@ impl ControlPlane {
 
     /// Signs what it publishes; its key is the one that the control plane was given.
     #[must_use]
-    pub const fn signer(&self) -> &Signer {
+    pub fn signer(&self) -> &Signer {
         &self.signer
     }
 
