@@ -17,6 +17,7 @@ use deadpool_postgres::{Object, Pool};
 use domain::{Event, ExecutorUid, Generation};
 use futures_util::{FutureExt as _, TryStreamExt as _, future};
 use tokio_postgres::Row;
+use tokio_postgres::error::Severity;
 use uuid::Uuid;
 
 use super::failure::{Away, Engine, Failure};
@@ -243,10 +244,11 @@ impl Tx {
         Ok(Told { changes: changes.collect(), last_event: last_event.unsigned_abs() })
     }
 
-    /// A connection that broke while COMMIT was under way leaves it open whether it was written.
+    /// A connection that broke while COMMIT was under way leaves it open whether it was written; so does a server whose last
+    /// word on it was that it ends the session.
     fn in_doubt(&self, failure: Failure) -> Failure {
         match failure {
-            Failure::Engine(Engine::Said(error)) if error.code().is_none() => Away::InDoubt(error.into()).into(),
+            Failure::Engine(Engine::Said(error)) if is_last_word(&error) => Away::InDoubt(error.into()).into(),
             Failure::Engine(Engine::Away(away)) => Away::InDoubt(away.into()).into(),
             told => told,
         }
@@ -265,6 +267,12 @@ impl Drop for Tx {
     fn drop(&mut self) {
         self.rollback();
     }
+}
+
+/// Whether nothing more is heard on the connection. An ERROR is the server's word that it rolled back; FATAL and PANIC end the
+/// session, which may come after COMMIT was done (it waited for a standby, say).
+fn is_last_word(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_none_or(|said| matches!(said.parsed_severity(), Some(Severity::Fatal | Severity::Panic)))
 }
 
 fn tell_params(origin: Uuid, changes: &[(ExecutorUid, Generation)], events: &[Event]) -> Vec<(&'static str, Value)> {

@@ -4,6 +4,10 @@
 #[path = "../support/postgres.rs"]
 mod postgres;
 
+mod conflict;
+
+mod doubt;
+
 mod feed;
 
 mod import;
@@ -32,6 +36,8 @@ fn main() {
         feed::trials(),
         race::trials(),
         outage::trials(),
+        doubt::trials(),
+        conflict::trials(),
         pooler::trials(),
         plan::trials(),
         import::trials(),

@@ -7,6 +7,8 @@
 
 mod certificates;
 
+pub mod proxy;
+
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::net::TcpListener;
