@@ -50,6 +50,10 @@ bench-replicas *arguments:
 rolling-restart executors="1000":
     NOVACULA_ROLLING_EXECUTORS={{ executors }} NOVACULA_REQUIRE=all cargo test --package novacula-tests --test operate -- a_rolling_restart
 
+# Replicas, executors and people in random weather: `just weather 600`, `just weather 600 41` for a seed that failed.
+weather seconds="300" seed="":
+    NOVACULA_SECONDS={{ seconds }} {{ if seed == "" { "" } else { "NOVACULA_SEED=" + seed } }} cargo test --package novacula-tests --test operate -- weather_every
+
 demo *arguments:
     cargo demo {{ arguments }}
 

@@ -8,6 +8,7 @@ pub mod client;
 pub mod control_plane;
 pub mod daemon;
 pub mod day;
+pub mod door;
 pub mod fake_executor;
 pub mod fleet;
 pub mod lab;

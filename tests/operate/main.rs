@@ -40,8 +40,8 @@ mod replicas;
 
 mod restore;
 
-mod rotation;
 mod rolling;
+mod rotation;
 
 mod watch;
 
@@ -96,10 +96,18 @@ fn trial<F>(name: &'static str, parts: &'static [Part], case: fn() -> F) -> Tria
 where
     F: Future<Output = Result> + 'static,
 {
+    trial_within(STUCK, name, parts, case)
+}
+
+/// One that may take this long.
+fn trial_within<F>(limit: Duration, name: &'static str, parts: &'static [Part], case: fn() -> F) -> Trial
+where
+    F: Future<Output = Result> + 'static,
+{
     parts::trial(name, parts, move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let end = runtime.block_on(async { tokio::time::timeout(STUCK, case()).await });
+        let end = runtime.block_on(async { tokio::time::timeout(limit, case()).await });
         runtime.shutdown_timeout(Duration::from_secs(1));
-        end.unwrap_or_else(|_| Err(anyhow::anyhow!("stuck for {STUCK:?}")))
+        end.unwrap_or_else(|_| Err(anyhow::anyhow!("stuck for {limit:?}")))
     })
 }

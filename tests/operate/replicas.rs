@@ -1,7 +1,21 @@
 //! Three replicas over one PostgreSQL, as processes: an executor may be at any of them, a request may come to any other, and
 //! any of them may go.
 
+mod bot;
+
+mod dice;
+
+mod faults;
+
 pub(crate) mod fleet;
+
+mod people;
+
+mod random;
+
+mod site;
+
+mod weather;
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +40,7 @@ const BAD_CONFIGURATION: i32 = 78;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let parts = &[Part::Postgres, Part::Openssl];
-    vec![
+    let mut trials = vec![
         trial("a_request_at_one_replica_reaches_an_executor_at_another", parts, across),
         trial("the_newest_stream_wins_whichever_replica_it_is_at", parts, newest_wins),
         trial("a_killed_replica_loses_no_upgrade", parts, killed),
@@ -34,7 +48,11 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("streams_outlive_a_database_that_went_away", parts, database_away),
         trial("another_replica_takes_the_jobs_of_one_that_was_killed", parts, jobs_go_on),
         trial("what_is_wrong_with_a_database_is_one_sentence_and_exit_78", parts, sentences),
-    ]
+    ];
+    trials.extend(faults::trials());
+    trials.extend(weather::trials());
+    trials.extend(random::trials());
+    trials
 }
 
 /// Why its stream was closed.

@@ -66,36 +66,55 @@ impl Replicas {
         settings: &[(&str, &str)],
         way: impl Fn(usize, &Cluster) -> String,
     ) -> Result<Self> {
+        let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::On)).await??;
+        let urls: Vec<String> = (0..n).map(|at| way(at, &cluster)).collect();
+        Self::start_over(cluster, &urls, |_, daemon| {
+            settings.iter().for_each(|(flag, value)| daemon.set(flag, value));
+            Ok(())
+        })
+        .await
+    }
+
+    /// One for each way to the cluster, after `prepare` had its way with it.
+    pub(crate) async fn start_over(
+        cluster: Cluster,
+        urls: &[String],
+        prepare: impl Fn(usize, &mut Daemon) -> Result,
+    ) -> Result<Self> {
         let (shared, files) = authority()?;
-        Self::begin(n, shared, settings, |at, daemon, cluster| join(daemon, &way(at, cluster), &files)).await
+        Self::begin(cluster, urls.len(), shared, |at, daemon| {
+            join(daemon, &urls[at], &files)?;
+            prepare(at, daemon)
+        })
+        .await
     }
 
     /// So many, whose authority is in the database; its encryption key is in the file that comes with them.
     pub(crate) async fn start_sealed(n: usize, settings: &[(&str, &str)]) -> Result<(Self, PathBuf)> {
+        let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::On)).await??;
         let shared = tempfile::Builder::new().prefix("novacula-sealing-").tempdir()?;
         let key = shared.path().join("encryption.key");
         fs::write(&key, "0123456789abcdef".repeat(4))?;
-        let path = key.to_str().context("a path of text")?.to_owned();
-        let replicas = Self::begin(n, shared, settings, |_, daemon, cluster| {
-            daemon.set("--database-url", &cluster.tls_url());
+        let (url, path) = (cluster.tls_url(), key.to_str().context("a path of text")?.to_owned());
+        let replicas = Self::begin(cluster, n, shared, |_, daemon| {
+            daemon.set("--database-url", &url);
             daemon.set("--authority-encryption-key-file", &path);
+            settings.iter().for_each(|(flag, value)| daemon.set(flag, value));
             Ok(())
         });
         Ok((replicas.await?, key))
     }
 
     async fn begin(
+        cluster: Cluster,
         n: usize,
         shared: TempDir,
-        settings: &[(&str, &str)],
-        join: impl Fn(usize, &mut Daemon, &Cluster) -> Result,
+        prepare: impl Fn(usize, &mut Daemon) -> Result,
     ) -> Result<Self> {
-        let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::On)).await??;
         let mut daemons: Vec<Daemon> = Vec::new();
         for at in 0..n {
             let mut daemon = Daemon::empty(server())?;
-            join(at, &mut daemon, &cluster)?;
-            settings.iter().for_each(|(flag, value)| daemon.set(flag, value));
+            prepare(at, &mut daemon)?;
             match daemons.first() {
                 None => daemon.bootstrap()?,
                 // One installation: its tokens count at each of them.
