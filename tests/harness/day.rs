@@ -2,8 +2,9 @@
 //! boot go on as they do.
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result};
 
@@ -51,7 +52,22 @@ impl Day {
 /// faketime's library. The program itself would stand between us and what it starts: signals would reach it alone.
 fn library() -> Result<OsString> {
     let faketime = Part::Faketime.find()?;
-    let asked = Command::new(faketime).args(["-f", "+0", "printenv", "LD_PRELOAD"]).output()?;
+    let mut command = Command::new(faketime);
+    command.args(["-f", "+0", "printenv", "LD_PRELOAD"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut asked = ask(&mut command)?;
+    if !asked.status.success() {
+        // One of the same process id left its semaphore there, which is gone now.
+        asked = ask(&mut command)?;
+    }
     let library = succeeded(&asked).context("ask faketime for its library")?;
     Ok(library.trim().into())
+}
+
+/// It names its semaphore by its process id, and leaves it there for the next one of that id to stumble over.
+fn ask(command: &mut Command) -> Result<Output> {
+    let child = command.spawn()?;
+    let left = ["sem.faketime_sem_", "faketime_shm_"].map(|name| format!("/dev/shm/{name}{}", child.id()));
+    let output = child.wait_with_output()?;
+    left.iter().for_each(|left| drop(fs::remove_file(left)));
+    Ok(output)
 }

@@ -56,13 +56,17 @@ use libtest_mimic::{Arguments, Trial};
 /// No case takes this long unless it is stuck.
 const STUCK: Duration = Duration::from_secs(240);
 
+/// Trials at once: most of them wait, for leases, for processes to start, for a database to come back.
+const AT_ONCE: usize = 4;
+
 type Result<T = ()> = anyhow::Result<T>;
 
 fn main() -> ExitCode {
     if let Some(read) = clocks::read() {
         return read;
     }
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
     let mut trials = commands::trials();
     trials.extend(batch::trials());
     trials.extend(drain::trials());

@@ -7,12 +7,16 @@
 
 mod certificates;
 
+mod create;
+
+mod disk;
+
 pub mod proxy;
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
 use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -20,6 +24,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+use self::disk::Disk;
 
 /// Whom PostgreSQL runs as when the tests run as root, which it refuses.
 const ACCOUNT: &str = "postgres";
@@ -78,6 +84,8 @@ pub struct Cluster {
     account: Option<Account>,
     port: u16,
     child: Option<Child>,
+    /// Where its data is, when that is a disk of its own. After the process on it.
+    disk: Option<Disk>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -101,12 +109,28 @@ impl Cluster {
     /// # Errors
     /// [`Error::Missing`], or why it does not start.
     pub fn start(durability: Durability) -> Result<Self, Error> {
+        Self::start_on(durability, None)
+    }
+
+    /// The same with its data on a disk of this size: 80 MiB are enough to begin with. Needs root.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], or why it does not start.
+    pub fn start_on_disk(mebibytes: u32) -> Result<Self, Error> {
+        Self::start_on(Durability::On, Some(mebibytes))
+    }
+
+    fn start_on(durability: Durability, disk: Option<u32>) -> Result<Self, Error> {
         let programs = programs().ok_or(Error::Missing)?;
         let account = account()?;
         let folder = tempfile::Builder::new().prefix("novacula-postgres-").tempdir();
         let folder = folder.map_err(|error| Error::Io("make a folder", error))?;
         let port = free_port()?;
-        let mut cluster = Self { folder, programs, account, port, child: None };
+        let mut cluster = Self { folder, programs, account, port, child: None, disk: None };
+        if let Some(mebibytes) = disk {
+            let owner = account.map_or((0, 0), |account| (account.uid, account.gid));
+            cluster.disk = Some(Disk::make(&cluster.data(), mebibytes, owner)?);
+        }
         cluster.create(durability)?;
         cluster.run()?;
         cluster.psql("postgres", &format!("CREATE DATABASE {DATABASE}"))?;
@@ -214,6 +238,26 @@ impl Cluster {
         Err(Error::Failed { what: "postgres", said: self.last_words() })
     }
 
+    /// Leaves no room on its disk.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn fill_disk(&self) -> Result<(), Error> {
+        self.disk.as_ref().map_or(Ok(()), Disk::fill)
+    }
+
+    /// Makes room again, and starts the server when it has given up meanwhile, as a service manager does.
+    ///
+    /// # Errors
+    /// The system's, or why it does not start.
+    pub fn free_disk(&mut self) -> Result<(), Error> {
+        self.disk.as_ref().map_or(Ok(()), Disk::free)?;
+        match self.child.as_mut().map(Child::try_wait) {
+            Some(Ok(None)) => Ok(()),
+            _ => self.run(),
+        }
+    }
+
     /// What it wrote into its log.
     #[must_use]
     pub fn log_text(&self) -> String {
@@ -223,55 +267,8 @@ impl Cluster {
     /// The process of the server itself, for signals that a test sends.
     #[must_use]
     pub fn postmaster(&self) -> Option<u32> {
-        let text = fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
+        let text = fs::read_to_string(self.seen(&self.data()).join("postmaster.pid")).ok()?;
         text.lines().next()?.trim().parse().ok()
-    }
-
-    fn create(&self, durability: Durability) -> Result<(), Error> {
-        let data = self.data();
-        let io = |what| move |error| Error::Io(what, error);
-        // Others pass through to the socket; PostgreSQL's user keeps its files in it.
-        fs::set_permissions(self.folder.path(), Permissions::from_mode(0o755)).map_err(io("open the folder"))?;
-        self.give(self.folder.path())?;
-        let password = self.folder.path().join("password");
-        fs::write(&password, PASSWORD).map_err(io("write the password"))?;
-        self.give(&password)?;
-        let mut initdb = Command::new("timeout");
-        initdb.arg("120");
-        self.as_account(&mut initdb).arg(self.programs.join("initdb")).arg("-D").arg(&data);
-        initdb.args(["-U", USER, "--auth-local=trust", "--auth-host=scram-sha-256", "--no-sync", "-E", "UTF8"]);
-        // Not C: names have to compare by byte whatever the locale is.
-        initdb.args(["--locale-provider=icu", "--icu-locale=en-US", "--locale=C.UTF-8"]);
-        initdb.arg(format!("--pwfile={}", password.display()));
-        finished("initdb", initdb.output())?;
-        certificates::write(self.folder.path()).map_err(|error| match error {
-            certificates::Error::Made(error) => Error::Certificates(error),
-            certificates::Error::Written(error) => Error::Io("write certificates", error),
-        })?;
-        for name in ["server.pem", "server.key"] {
-            let path = self.folder.path().join(name);
-            fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(io("close the key"))?;
-            self.give(&path)?;
-        }
-        let configuration = data.join("postgresql.auto.conf");
-        fs::write(&configuration, self.configuration(durability)).map_err(io("write the configuration"))?;
-        let rules =
-            "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\nhostssl all all ::1/128 scram-sha-256\n";
-        fs::write(data.join("pg_hba.conf"), rules).map_err(io("write the rules of access"))
-    }
-
-    fn configuration(&self, durability: Durability) -> String {
-        let folder = self.folder.path().display();
-        let fast = match durability {
-            Durability::On => "",
-            Durability::Off => "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n",
-        };
-        format!(
-            "listen_addresses = 'localhost'\nport = {}\nunix_socket_directories = '{folder}'\nmax_connections = 300\n\
-             ssl = on\nssl_cert_file = '{folder}/server.pem'\nssl_key_file = '{folder}/server.key'\n\
-             ssl_ca_file = '{folder}/root.pem'\nshared_buffers = 64MB\nlog_min_messages = warning\n{fast}",
-            self.port
-        )
     }
 
     fn psql(&self, database: &str, sql: &str) -> Result<String, Error> {
@@ -284,6 +281,9 @@ impl Cluster {
 
     /// What follows runs as the account that PostgreSQL wants.
     fn as_account<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        if let Some(disk) = &self.disk {
+            command.arg("nsenter").arg(format!("--mount={}", disk.namespace())).arg("--");
+        }
         match self.account {
             None => command.arg("env"),
             // It replaces itself by the program, so that signals meet that.
@@ -306,6 +306,11 @@ impl Cluster {
             // It may be gone.
             let _ = kill_process(pid, signal);
         }
+    }
+
+    /// A path of the server's, as it is seen from here.
+    fn seen(&self, path: &Path) -> PathBuf {
+        self.disk.as_ref().map_or_else(|| path.to_owned(), |disk| disk.seen(path))
     }
 
     fn data(&self) -> PathBuf {

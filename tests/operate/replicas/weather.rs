@@ -30,11 +30,13 @@ const EXECUTORS: usize = 5;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let parts = &[Part::Postgres, Part::Openssl];
+    let disk = &[Part::Postgres, Part::Openssl, Part::Root, Part::Namespaces, Part::Nsenter];
     let clock = &[Part::Postgres, Part::Openssl, Part::Faketime];
     vec![
         trial("a_database_restarted_fast_or_by_a_crash_loses_no_upgrade_in_flight", parts, restarted),
         trial("a_database_gone_for_longer_than_a_lease_loses_no_upgrade_in_flight", parts, gone),
         trial("a_network_that_is_black_in_one_direction_is_got_over", parts, black),
+        trial("a_disk_that_is_full_under_the_database_loses_no_upgrade_in_flight", disk, full),
         trial("a_replica_ten_minutes_off_steals_no_lease_and_expires_nothing_early", clock, clocks),
     ]
 }
@@ -90,6 +92,34 @@ async fn black() -> Result {
         proxies[0].open();
         site.idle().await.with_context(|| format!("{toward:?}"))?;
     }
+    site.whole_round().await?;
+    site.end().await.map(drop)
+}
+
+async fn full() -> Result {
+    /// A hundred thousand bytes for the log.
+    const LOG: &str = "SELECT pg_logical_emit_message(true, 'fill', repeat('x', 100000))";
+    let cluster = tokio::task::spawn_blocking(|| Cluster::start_on_disk(80)).await??;
+    let urls = vec![cluster.tls_url(); 2];
+    let replicas = Replicas::start_over(cluster, &urls, |_, _| Ok(())).await?;
+    let mut site = Site::start(replicas, EXECUTORS, 15, |n| n).await?;
+    let asked = site.round(0);
+    site.replicas.cluster.fill_disk()?;
+    let begin = Instant::now();
+    while site.replicas.cluster.sql(LOG).is_ok() {
+        ensure!(begin.elapsed() < SOON, "there is always room");
+    }
+    let request = site.request(&site.names[0], "1.2.0");
+    let mut n_refused = 0;
+    while n_refused < 5 {
+        let answer = site.people.ask_once(n_refused, &request).await?;
+        ensure!(answer.as_ref().is_err_and(is_weather), "nothing is acknowledged that is not durable: {answer:?}");
+        n_refused += 1;
+        sleep(Duration::from_millis(200)).await;
+    }
+    site.replicas.cluster.free_disk()?;
+    asked.await??;
+    site.idle().await?;
     site.whole_round().await?;
     site.end().await.map(drop)
 }
