@@ -14,7 +14,7 @@ use harness::fake_executor::{FakeExecutor, Stream, success};
 use proto::v1;
 use proto::v1::sync_executor_response::Message as Hear;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
-use server::tls::authority::Source;
+use server::tls::authority::{Files, Source};
 use store::postgres::Options;
 use tempfile::TempDir;
 
@@ -116,7 +116,7 @@ async fn replica(ledger: &Ledger, folder: &TempDir) -> anyhow::Result<ControlPla
     let options = Options::new(&ledger.url())?;
     let start = ControlPlane::start_with(|config| {
         config.database = Some(options);
-        config.authority = Source::Given { certificate, key };
+        config.authority = Source::Given(Files { certificate, key });
     });
     start.await.context("start the first replica")
 }

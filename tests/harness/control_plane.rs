@@ -120,8 +120,8 @@ impl ControlPlane {
         let mut secrets = bootstrap(&config, &world).await?;
         let running = Running::start(config.clone(), world).await?;
         let tls = match &config.authority {
-            Source::Given { certificate, .. } => trusting(certificate)?,
-            Source::Own => trusting(&folder.path().join("ca.pem"))?,
+            Source::Given(files) => trusting(&files.certificate)?,
+            Source::Own | Source::Store { .. } => trusting(&folder.path().join("ca.pem"))?,
         };
         let channel = dial(running.bound.api_addr, Arc::clone(&tls)).await?;
         secrets.admin = new_token(&channel, &secrets, v1::Role::Admin).await?;
