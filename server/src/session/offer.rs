@@ -1,6 +1,6 @@
 //! A replica that has lost its lease, and with it the database, names another one to its executors: their streams stay open and
 //! good, but nothing can be pushed on them, and another replica may have the database still. It cannot know whether one does. So
-//! the offer is made so that it does no harm when none has ([decision 0008]):
+//! the offer is made so that it does no harm when none has ([decision 0009]):
 //!
 //! ```text
 //! held ──renewal fails──> failing ──for the length of a lease──> offering: so many streams a second, each once ──> all told
@@ -10,7 +10,7 @@
 //! What must stay true: nothing is offered in a short absence of the database; no stream is told twice in one; an executor that
 //! nobody else takes stays where it is (executor-sdk, `driver/link/offer.rs`).
 //!
-//! [decision 0008]: ../../../docs/decisions/0008-an-offer-may-be-declined.md
+//! [decision 0009]: ../../../docs/decisions/0009-an-offer-may-be-declined.md
 
 use std::sync::Arc;
 use std::time::Duration;
