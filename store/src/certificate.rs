@@ -62,6 +62,15 @@ pub struct Enrolled {
     pub certificate: CertificateRecord,
 }
 
+/// A restored backup. Certificates that were issued after what it knew, and before it was restored, are genuine and not in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restore {
+    /// When it was made safe to run.
+    pub time: Timestamp,
+    /// The beginning of the newest certificate that it knew.
+    pub known_until: Timestamp,
+}
+
 /// Certificates on disk.
 #[async_trait]
 pub trait CertificateStore: Send + Sync {
@@ -83,6 +92,12 @@ pub trait CertificateStore: Send + Sync {
 
     /// Writes that executors were seen with these at `time`, where that was not written before. Unknown ones are left out.
     async fn certificate_note_used(&self, fingerprints: &[Sha256], time: Timestamp) -> Result<(), Error>;
+
+    /// Writes that a backup was restored at `time`. Walks the certificates.
+    async fn restore_note(&self, time: Timestamp) -> Result<(), Error>;
+
+    /// Every backup that was restored, oldest first.
+    async fn restore_list(&self) -> Result<Vec<Restore>, Error>;
 
     /// Forgets certificates that ended before `time` (the 180 days of late renewal lie between), at most `limit`; answers how many.
     async fn certificate_prune(&self, ended_before: Timestamp, limit: usize) -> Result<usize, Error>;

@@ -102,6 +102,7 @@ cases! {
         the_same_key_finds_its_enrolment_again,
         certificates_are_renewed_and_looked_up,
         ended_certificates_are_pruned,
+        a_restore_says_what_the_backup_knew,
     }
     authority {
         authorities_read_back_by_number,

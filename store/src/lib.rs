@@ -57,7 +57,7 @@ pub mod conformance;
 pub mod fault;
 
 pub use authority::{AuthorityRecord, AuthorityStore, AuthorityUse};
-pub use certificate::{CertificateRecord, CertificateStore, Enrolled, EnrolmentCommit};
+pub use certificate::{CertificateRecord, CertificateStore, Enrolled, EnrolmentCommit, Restore};
 pub use change::{Change, ChangeFeed, ChangeNumber};
 pub use clock::{Clock, ManualClock, StoreClock, SystemClock};
 pub use error::Error;

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use domain::JoinSecret;
 use executor_sdk::connect;
 use executor_sdk::credentials::{CredentialStore, Credentials};
-use executor_sdk::enrol::enrol;
+use executor_sdk::enrol::{enrol, renew};
 use proto::v1;
 use proto::v1::sync_executor_request::Message as Say;
 use proto::v1::sync_executor_response::Message as Hear;
@@ -35,7 +35,7 @@ pub struct FakeExecutor {
     credentials: Credentials,
     version: String,
     key_ids: Vec<String>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// Its open stream.
@@ -70,7 +70,7 @@ impl FakeExecutor {
             credentials,
             version: version.to_owned(),
             key_ids: Vec::new(),
-            _folder: folder,
+            folder,
         })
     }
 
@@ -109,6 +109,17 @@ impl FakeExecutor {
     #[must_use]
     pub const fn credentials(&self) -> &Credentials {
         &self.credentials
+    }
+
+    /// Exchanges its certificate for the next one.
+    ///
+    /// # Errors
+    /// It is not given one.
+    pub async fn renew(&mut self) -> Result<()> {
+        let connection = connect::dial(&self.credentials.endpoints[0], connect::tls(&self.credentials)?).await?;
+        let store = CredentialStore::new(self.folder.path());
+        self.credentials = renew(&connection, &self.credentials, &store).await?;
+        Ok(())
     }
 
     /// What it would say first.

@@ -152,6 +152,8 @@ async fn restored(kept: Kept) -> Result {
     let mut stream = mover.connect().await?;
     let thief = FakeExecutor::by_word(&daemon.join_word("web-4").await?, "1.0.0").await?;
     drop(thief.connect().await?);
+    let mut renewer = FakeExecutor::by_word(&daemon.join_word("web-5").await?, "1.0.0").await?;
+    drop(renewer.connect().await?);
     let requested = ask(&daemon, mover.name(), "1.1.0").await?;
     let desired = stream.desired().await?;
     let unused = daemon.join_word("web-3").await?;
@@ -173,6 +175,7 @@ async fn restored(kept: Kept) -> Result {
     let newest = stream.desired().await?.generation;
     ensure!(newest > desired.generation, "{newest}");
     let newcomer = FakeExecutor::by_word(&unused, "1.0.0").await?;
+    renewer.renew().await?;
     drop(newcomer.connect().await?);
     let deactivate = v1::DeactivateExecutorRequest { name: thief.name().to_owned() };
     daemon.client("owner").await?.executors().deactivate_executor(deactivate).await?;
@@ -185,9 +188,9 @@ async fn restored(kept: Kept) -> Result {
         told.push_str(&carry_out(&mut daemon, beside.as_ref(), &line).await?);
     }
     ensure!(told.contains("pending upgrades ended  1"), "{told}");
-    // The three that were used, whose use the backup knows, and the one whose use it does not.
-    ensure!(told.contains("join tokens voided      4"), "{told}");
-    for name in ["web-1", "web-2", "web-4"] {
+    // The four that were used, whose use the backup knows, and the one whose use it does not.
+    ensure!(told.contains("join tokens voided      5"), "{told}");
+    for name in ["web-1", "web-2", "web-4", "web-5"] {
         ensure!(told.contains(&format!("organizations/acme/executors/{name}")), "{name} is not listed: {told}");
     }
 
@@ -201,6 +204,8 @@ async fn restored(kept: Kept) -> Result {
     watch_goes_on(&daemon, watched).await?;
     // The real agent came back by itself.
     online(&daemon, "web-1").await.with_context(|| agent.log())?;
+    // Who renewed in the lost hour is known by it.
+    renewer.connect().await?.heartbeat().await?;
     // Who enrolled in the lost hour enrols again, with a word of this one.
     let refused = newcomer.connect().await.err().context("an identity of the lost hour was let in")?;
     ensure!(why(refused)? == "CERTIFICATE_INVALID");

@@ -7,6 +7,8 @@
 //! - Identification asks the store, for each RPC and artifact request: whatever a TLS session believes, a certificate that
 //!   was revoked, or whose executor was deactivated or deleted, is refused.
 
+mod belief;
+
 mod rules;
 
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use domain::{
     Actor, Channel, Event, Executor, ExecutorId, ExecutorName, ExecutorUid, JoinSecret, Reason, Refusal, Sha256,
     Timestamp,
 };
+use rustls_pki_types::CertificateDer;
 use store::{AttemptWrite, CertificateRecord, EnrolmentCommit, JoinTokenRecord};
 use subtle::ConstantTimeEq as _;
 
@@ -119,13 +122,19 @@ impl Enrolment {
         Ok(self.issued(executor, certificate))
     }
 
-    /// Whose certificate this is, and whether it still holds. Late ones are identified; the gate says what they are good for.
+    /// Whose certificate this is (`shown`, where the store may have to be told), and whether it still holds. Late ones are identified; the gate says what they are good for.
     ///
     /// # Errors
     /// [`Reason::CertificateInvalid`] or [`Reason::ExecutorDeactivated`].
-    pub async fn identify(&self, fingerprint: Sha256) -> Result<ExecutorIdentity, Error> {
-        let certificate = self.app.store.certificate_get(&fingerprint).await?;
-        let certificate = certificate.ok_or_else(|| refused("the certificate is not known here"))?;
+    pub async fn identify(
+        &self,
+        fingerprint: Sha256,
+        shown: Option<&CertificateDer<'_>>,
+    ) -> Result<ExecutorIdentity, Error> {
+        let certificate = match self.app.store.certificate_get(&fingerprint).await? {
+            Some(certificate) => certificate,
+            None => self.believe(shown).await?,
+        };
         if certificate.revoke_time.is_some() {
             return Err(refused("the certificate was revoked").into());
         }

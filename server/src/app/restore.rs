@@ -7,6 +7,8 @@
 //! - Numbers of events go on far above the backup's: a watch that goes on where it was would otherwise wait until as many were
 //!   written as were lost, and miss them all.
 //!
+//! - The moment is written: executors that renewed their certificate in the lost hour are known by it when they come.
+//!
 //! Generations need nothing: hello carries what each executor has seen, and the server goes on above it (rule 6).
 
 use domain::attempt::next::Input;
@@ -81,6 +83,8 @@ impl App {
         let mut done = Restored::default();
         // First: what is written below is to be seen, too.
         self.store.event_skip(NUMBERS_LEFT_OUT).await?;
+        let now = self.now().await?;
+        self.store.restore_note(now).await?;
         self.restore_api_tokens(None, api_tokens, &mut done).await?;
         let mut after: Option<OrganizationId> = None;
         loop {

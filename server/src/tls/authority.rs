@@ -6,6 +6,8 @@
 //! `ca.pem` is the certificate alone, for people and programs, and is written again at each start if it differs. Server
 //! certificates are made in memory at each start: their keys are never on a disk.
 
+pub mod claim;
+
 pub mod issue;
 
 pub mod request;

@@ -45,6 +45,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The client certificate it proved to own. Verified, but not looked up: see [`crate::tls::gate`].
     pub certificate: Option<Certificate>,
+    /// The same as it was shown, for who has to read more of it.
+    pub shown: Option<CertificateDer<'static>>,
 }
 
 /// A client certificate.

@@ -74,7 +74,8 @@ async fn identify(gate: &Gate, peer: &Peer, proof: Proof) -> Result<Option<Execu
         Proof::LateCertificate => true,
     };
     let certificate = peer.certificate.ok_or_else(error::no_certificate)?;
-    let identity = gate.enrolment.identify(certificate.fingerprint).await.map_err(|error| told(&error))?;
+    let identity =
+        gate.enrolment.identify(certificate.fingerprint, peer.shown.as_ref()).await.map_err(|error| told(&error))?;
     match identity.standing {
         Standing::Late if !late_will_do => Err(error::late_certificate()),
         Standing::Late | Standing::Valid => Ok(Some(identity)),

@@ -221,15 +221,15 @@ async fn admit(shared: &Shared, tcp: TcpStream, address: SocketAddr) -> Result<S
         tls = timeout_at(deadline, handshake(shared, tcp)) => tls.map_err(|_| Rejected::Slow)??,
     };
     let (_, session) = tls.get_ref();
-    let certificate = match session.peer_certificates() {
-        None | Some([]) => None,
+    let (certificate, shown) = match session.peer_certificates() {
+        None | Some([]) => (None, None),
         Some([leaf, rest @ ..]) => {
             if session.handshake_kind() == Some(rustls::HandshakeKind::Resumed) {
                 use rustls::server::danger::ClientCertVerifier as _;
                 let (verifier, now) = shared.tls.verifier();
                 verifier.verify_client_cert(leaf, rest, now).map_err(Rejected::Resumed)?;
             }
-            Some(Certificate::of(leaf).ok_or(Rejected::Certificate)?)
+            (Some(Certificate::of(leaf).ok_or(Rejected::Certificate)?), Some(leaf.clone()))
         }
     };
     let connection = Arc::clone(&shared.connections).try_acquire_owned().map_err(|_| Rejected::Full)?;
@@ -244,7 +244,7 @@ async fn admit(shared: &Shared, tcp: TcpStream, address: SocketAddr) -> Result<S
         (access::Listener::Executors, Some(_)) | (access::Listener::Api, _) => None,
     };
     let slots = Slots { _connection: connection, _anonymous: anonymous };
-    Ok(connection::serve(shared, tls, Peer { address, certificate }, slots))
+    Ok(connection::serve(shared, tls, Peer { address, certificate, shown }, slots))
 }
 
 async fn handshake(shared: &Shared, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Rejected> {

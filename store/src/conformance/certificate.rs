@@ -2,7 +2,7 @@
 
 use super::Subject;
 use super::fixture::{World, at, certificate, digest, enrolment, join_token_id, name, refusal, uid};
-use crate::{CertificateRecord, EnrolmentCommit};
+use crate::{CertificateRecord, EnrolmentCommit, Restore};
 
 pub(super) async fn the_same_key_finds_its_enrolment_again(subject: &dyn Subject) {
     let world = World::new(subject).await;
@@ -50,4 +50,17 @@ pub(super) async fn ended_certificates_are_pruned(subject: &dyn Subject) {
     assert_eq!(world.store.certificate_prune(at(400), 10).await.expect("pruned"), 1);
     assert_eq!(world.store.certificate_prune(at(400), 10).await.expect("pruned"), 0);
     assert!(world.store.certificate_get(&digest(4)).await.expect("a read").is_some());
+}
+
+pub(super) async fn a_restore_says_what_the_backup_knew(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    assert_eq!(world.store.restore_list().await.expect("a read"), []);
+    world.store.restore_note(at(5)).await.expect("a backup of nothing");
+    world.enrol(1, "web-1").await;
+    let newest = CertificateRecord { not_before: at(700), ..certificate(2, uid(1)) };
+    world.store.certificate_insert(&newest, &[]).await.expect("a renewal");
+    world.store.restore_note(at(900)).await.expect("noted");
+    world.store.restore_note(at(900)).await.expect("the same again");
+    let restore = |time, known_until| Restore { time: at(time), known_until: at(known_until) };
+    assert_eq!(world.store.restore_list().await.expect("a read"), [restore(5, 5), restore(900, 700)]);
 }

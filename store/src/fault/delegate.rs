@@ -16,8 +16,8 @@ use crate::{
     AttemptStore, AuthorityRecord, AuthorityStore, AuthorityUse, CertificateRecord, CertificateStore, Change,
     ChangeFeed, ChangeNumber, Committed, Enrolled, EnrolmentCommit, Error, EventQuery, EventRow, EventStore,
     ExecutorCommit, ExecutorQuery, ExecutorStore, JoinTokenRecord, JoinTokenStore, NodeChange, NodeRecord, NodeStore,
-    Organization, OrganizationStore, Page, Presence, ReleaseStore, ReplicaId, SessionOpened, SessionRow, SessionStore,
-    StoreClock, TokenRecord, TokenStore,
+    Organization, OrganizationStore, Page, Presence, ReleaseStore, ReplicaId, Restore, SessionOpened, SessionRow,
+    SessionStore, StoreClock, TokenRecord, TokenStore,
 };
 
 macro_rules! delegate {
@@ -71,6 +71,8 @@ delegate!(CertificateStore {
     Write certificate_insert(certificate: &CertificateRecord, events: &[Event]) -> ();
     Read certificate_get(fingerprint: &Sha256) -> Option<CertificateRecord>;
     Write certificate_note_used(fingerprints: &[Sha256], time: Timestamp) -> ();
+    Write restore_note(time: Timestamp) -> ();
+    Read restore_list() -> Vec<Restore>;
     Write certificate_prune(ended_before: Timestamp, limit: usize) -> usize;
 });
 

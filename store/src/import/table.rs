@@ -177,6 +177,10 @@ tables! {
         sign_time: Time,
         retire_time: Time,
     }
+    restores (time) from "restores" {
+        time: Time,
+        known_until: Time,
+    }
     certificates (fingerprint) from "certificates" {
         fingerprint: Digest,
         serial: Text,

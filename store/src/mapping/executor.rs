@@ -3,7 +3,7 @@
 use domain::{Channel, Executor, ExecutorName, Generation, Hold, Kind, Platform, Revision};
 
 use super::{Columns, read_all};
-use crate::certificate::CertificateRecord;
+use crate::certificate::{CertificateRecord, Restore};
 use crate::change::{Change, ChangeNumber};
 use crate::column::{HoldShape, state_parse};
 use crate::error::Error;
@@ -51,6 +51,11 @@ pub(crate) fn certificate(mut row: impl Columns) -> Result<CertificateRecord, Er
         use_time: row.time_or_null("use_time")?,
         revoke_time: row.time_or_null("revoke_time")?,
     })
+}
+
+/// Reads when a backup was restored.
+pub(crate) fn restore(mut row: impl Columns) -> Result<Restore, Error> {
+    Ok(Restore { time: row.time("time")?, known_until: row.time("known_until")? })
 }
 
 /// Reads the newest change of an executor.

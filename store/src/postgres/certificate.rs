@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::row::RowColumns;
 use super::statement::params;
 use super::{PostgresStore, enrolment, executor, transact};
-use crate::certificate::{CertificateRecord, CertificateStore, Enrolled, EnrolmentCommit};
+use crate::certificate::{CertificateRecord, CertificateStore, Enrolled, EnrolmentCommit, Restore};
 use crate::column::limit;
 use crate::error::Error;
 use crate::mapping;
@@ -54,6 +54,17 @@ UPDATE novacula.certificates
 SET use_time = :time
 WHERE fingerprint = ANY(:fingerprints)
 AND use_time IS NULL";
+
+const NOTE_RESTORE: &str = "
+INSERT INTO novacula.restores (time, known_until)
+SELECT :time, coalesce(max(not_before), :time)
+FROM novacula.certificates
+ON CONFLICT DO NOTHING";
+
+const RESTORES: &str = "
+SELECT time, known_until
+FROM novacula.restores
+ORDER BY time";
 
 const PRUNE: &str = "
 DELETE FROM novacula.certificates
@@ -136,6 +147,14 @@ impl CertificateStore for PostgresStore {
     async fn certificate_note_used(&self, fingerprints: &[Sha256], time: Timestamp) -> Result<(), Error> {
         let params = params! { "fingerprints": fingerprints.to_vec(), "time": time };
         self.write("certificate_note_used", NOTE_USED, &params).await.map(|_| ())
+    }
+
+    async fn restore_note(&self, time: Timestamp) -> Result<(), Error> {
+        self.write("restore_note", NOTE_RESTORE, &params! { "time": time }).await.map(|_| ())
+    }
+
+    async fn restore_list(&self) -> Result<Vec<Restore>, Error> {
+        self.all("restore_list", RESTORES, &[], |row| mapping::restore(RowColumns::of("restore", row))).await
     }
 
     async fn certificate_prune(&self, ended_before: Timestamp, at_most: usize) -> Result<usize, Error> {

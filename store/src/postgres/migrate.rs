@@ -41,6 +41,12 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0003-authorities.sql"),
         oldest_build: "1.0.0",
     },
+    Migration {
+        version: 4,
+        name: "0004-restores",
+        sql: include_str!("../../migrations/postgres/0004-restores.sql"),
+        oldest_build: "1.0.0",
+    },
 ];
 
 const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '60s'";

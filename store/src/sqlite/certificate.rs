@@ -5,9 +5,9 @@ use domain::{Event, ExecutorUid, JoinTokenId, Sha256, Timestamp};
 use rusqlite::{Connection, Row, named_params};
 
 use super::failure::{Failure, is_dangling, is_duplicate};
-use super::row::{RowColumns, first, keys, micros, write};
+use super::row::{RowColumns, all, first, keys, micros, write};
 use super::{SqliteStore, enrolment, event, executor};
-use crate::certificate::{CertificateRecord, CertificateStore, Enrolled, EnrolmentCommit};
+use crate::certificate::{CertificateRecord, CertificateStore, Enrolled, EnrolmentCommit, Restore};
 use crate::column::limit;
 use crate::error::Error;
 use crate::mapping;
@@ -51,6 +51,20 @@ UPDATE certificates
 SET use_time = :time
 WHERE fingerprint IN (SELECT value FROM json_each(:fingerprints))
 AND use_time IS NULL";
+
+const NOTE_RESTORE: &str = "
+INSERT INTO restores (
+    time, known_until
+)
+VALUES (
+    :time, coalesce((SELECT max(not_before) FROM certificates), :time)
+)
+ON CONFLICT DO NOTHING";
+
+const RESTORES: &str = "
+SELECT time, known_until
+FROM restores
+ORDER BY time";
 
 const PRUNE: &str = "
 DELETE FROM certificates
@@ -151,6 +165,21 @@ impl CertificateStore for SqliteStore {
             let params = named_params! { ":fingerprints": fingerprints, ":time": time.as_micros() };
             write(tx.connection(), NOTE_USED, params)?;
             Ok(())
+        })
+        .await
+    }
+
+    async fn restore_note(&self, time: Timestamp) -> Result<(), Error> {
+        self.write("restore_note", move |tx| {
+            write(tx.connection(), NOTE_RESTORE, named_params! { ":time": time.as_micros() })?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn restore_list(&self) -> Result<Vec<Restore>, Error> {
+        self.read("restore_list", |connection| {
+            all(connection, RESTORES, [], |row| Ok(mapping::restore(RowColumns::of("restore", row))?))
         })
         .await
     }

@@ -17,7 +17,8 @@ static RAN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 static READ: Mutex<BTreeMap<&'static str, BTreeSet<&'static str>>> = Mutex::new(BTreeMap::new());
 
 /// Tables that stay small: a row per server process, per counter, per schema step.
-const SMALL: &[&str] = &["replicas", "authorities", "counters", "migrations", "sqlite_master", "sqlite_sequence"];
+const SMALL: &[&str] =
+    &["replicas", "authorities", "restores", "counters", "migrations", "sqlite_master", "sqlite_sequence"];
 
 /// Which noun's mapping reads which table, and the columns that are the store's own and never leave it.
 const MAPPINGS: &[(&str, &str, &[&str])] = &[
@@ -28,6 +29,7 @@ const MAPPINGS: &[(&str, &str, &[&str])] = &[
     ("executors", "executor", &["delete_time"]),
     ("attempts", "attempt", &["deadline"]),
     ("authorities", "authority", &[]),
+    ("restores", "restore", &[]),
     ("certificates", "certificate", &[]),
     ("sessions", "session", &["superseded"]),
     // Also in the id.
@@ -117,8 +119,9 @@ fn no_statement_scans_or_sorts_a_table_that_grows() {
         if transaction.iter().any(|word| sql.starts_with(word)) {
             continue;
         }
-        // Asked by a person who rotates an authority, and it says so.
-        if sql.contains("authority") && sql.contains("ORDER BY use_time IS NULL") {
+        // Asked by a person who rotates an authority, or has restored a backup, and it says so.
+        let rotates = sql.contains("authority") && sql.contains("ORDER BY use_time IS NULL");
+        if rotates || sql.contains("INSERT INTO restores") {
             continue;
         }
         judged += 1;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{ExecutorUid, Reason, Role};
 use rcgen::KeyPair;
@@ -13,6 +14,8 @@ use super::harness::{DAY, Server, csr, id};
 use crate::tls::authority::Authority;
 use crate::tls::authority::issue::ServerName;
 use crate::tls::authority::request::KeyRequest;
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 const PROBE: &str = "/novacula.v1.SyncService/Probe";
 
@@ -42,6 +45,36 @@ async fn foreign_certificates_do_not_get_in() {
     let unknown = server.app.authority().issue_executor(&request, &id("acme"), uid, 30 * DAY, now).unwrap();
     assert!(!gets_in(&server, &Identity::new(&unknown.chain_pem, &key)).await, "a certificate the store does not know");
     assert!(gets_in(&server, &server.executor("web-1").await).await, "an enrolled one");
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_lost_hour_is_believed_and_no_other() {
+    let server = Server::start().await;
+    server.executor("web-1").await;
+    let name = "organizations/acme/executors/web-1".parse().unwrap();
+    let executor = server.app.store.executor_get(&name).await.unwrap().unwrap();
+    let key = KeyPair::generate().unwrap();
+    let request = KeyRequest::parse(&csr(&key)).unwrap();
+    let now = server.app.now().await.unwrap();
+    let issue = |organization: &str, uid, later| {
+        let time = now.plus(later);
+        server.app.authority().issue_executor(&request, &id(organization), uid, 30 * DAY, time).unwrap().chain_pem
+    };
+    let renewed = issue("acme", executor.uid, HOUR / 2);
+    let (foreign, stranger) = (issue("other", executor.uid, HOUR / 2), ExecutorUid::new(uuid::Uuid::from_u128(9)));
+    let (stranger, late) = (issue("acme", stranger, HOUR / 2), issue("acme", executor.uid, HOUR * 3 / 2));
+    // All of them are in their time.
+    server.clock.forward(3 * HOUR);
+    let is_in = async |chain: &str| gets_in(&server, &Identity::new(chain, &key)).await;
+    assert!(!is_in(&renewed).await, "nothing was restored");
+    // What was restored knows the enrolment of three hours ago, and was restored two hours ago.
+    server.app.store.restore_note(now.plus(HOUR)).await.unwrap();
+    assert!(!is_in(&foreign).await, "of another organization");
+    assert!(!is_in(&stranger).await, "of an executor that the backup does not know");
+    assert!(!is_in(&late).await, "issued after the restore");
+    assert!(is_in(&renewed).await && is_in(&renewed).await, "it is written, and stays");
+    server.deactivate("web-1").await;
+    assert!(!is_in(&renewed).await, "it may be refused like any other");
 }
 
 #[tokio::test]
