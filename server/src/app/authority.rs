@@ -144,6 +144,9 @@ pub async fn open(
 ) -> Result<Authorities, AuthorityError> {
     let now = store.store_now().await?;
     let mut records = store.authority_list().await?;
+    if let (Some(given), false) = (&first, records.is_empty()) {
+        warn_of_another(given, &records);
+    }
     if records.is_empty() {
         let uses = store.authority_uses(now.minus(settings.late_renewal)).await?;
         let orphans: u64 = uses.iter().map(|used| used.executors).sum();
@@ -158,6 +161,20 @@ pub async fn open(
         }
     }
     Ok(Authorities::of_store(keys, trust_domain, settings.replica_lease, &records, now)?)
+}
+
+/// Files are taken in once. One that was never in the store is not what signs, and somebody may think so.
+fn warn_of_another(given: &Given, records: &[AuthorityRecord]) {
+    let text = |text| Pem { origin: &given.origin, text };
+    let signer = Signer::read(text(&given.certificate), text(&given.key));
+    let known =
+        signer.is_ok_and(|signer| records.iter().any(|record| record.public_key_sha256 == signer.public_key_sha256()));
+    if !known {
+        tracing::warn!(
+            file = given.origin,
+            "this authority is not used: the store has others; `authority rotate --certificate` takes it in"
+        );
+    }
 }
 
 /// What is written of an authority that is given, or made anew.
