@@ -273,7 +273,8 @@ impl Cluster {
 
     fn psql(&self, database: &str, sql: &str) -> Result<String, Error> {
         let mut psql = Command::new("timeout");
-        psql.arg("60").arg(self.programs.join("psql"));
+        // Filling tables for a hundred thousand executors takes a minute where everything else runs beside it.
+        psql.arg("240").arg(self.programs.join("psql"));
         psql.arg("-h").arg(self.folder.path()).args(["-p", &self.port.to_string(), "-U", USER, "-d", database]);
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql]);
         finished("psql", psql.output())
@@ -349,7 +350,10 @@ fn finished(what: &'static str, output: io::Result<Output>) -> Result<String, Er
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
     }
-    Err(Error::Failed { what, said: String::from_utf8_lossy(&output.stderr).trim_end().to_owned() })
+    let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+    // Past its time limit a program says nothing.
+    let said = if said.is_empty() { output.status.to_string() } else { said };
+    Err(Error::Failed { what, said })
 }
 
 /// The newest installed version's programs, which Debian keeps off PATH.
