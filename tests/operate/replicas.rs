@@ -144,9 +144,9 @@ async fn stopped() -> Result {
         sleep(Duration::from_secs(1)).await;
     }
     replicas.daemons[1].signal(Signal::CONT)?;
-    // By the newer session's word, or because it finds that it has heard nothing for so long.
+    // By the newer session's word, or because it finds that it has heard nothing for so long (30 s, or its own connection's time).
     let why = closed(&mut frozen).await?;
-    ensure!(["SESSION_REPLACED", "UNAVAILABLE"].contains(&why.as_str()), "{why}");
+    ensure!(["SESSION_REPLACED", "UNAVAILABLE", "PROTOCOL_VIOLATION"].contains(&why.as_str()), "{why}");
     stream.ask_leave(&desired).await?;
     ensure!(replicas.executor(1, &executor).await?.online, "the newer session is the executor's");
     let seen = replicas.attempt(1, &attempt.name).await?;
