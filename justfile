@@ -64,10 +64,6 @@ doc:
 deny:
     cargo deny check bans licenses sources
 
-# Applies the manifests to a real kube-apiserver, which is built the first time; too long for CI.
-kubernetes-check:
-    deploy/dev/kubernetes-check
-
 # Known vulnerabilities; needs a network beyond the package registries, so CI leaves it to a person before a release.
 advisories:
     cargo deny check advisories
@@ -79,3 +75,7 @@ check-each:
 # Promise the API as it is now: from here on CI refuses to break it.
 api-promise:
     .ci/api promise
+
+# Render the charts with the values of tests/charts, and keep what comes out; read the difference.
+charts:
+    NOVACULA_UPDATE=1 NOVACULA_REQUIRE=all cargo test --package novacula-tests --test charts -- the_charts_render_what_is_kept

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Version;
-use executor_sdk::Journal;
 use executor_sdk::credentials::{self, CredentialStore, Credentials};
 use executor_sdk::download::{self, LocalAddresses};
 use executor_sdk::driver::{self, End, Options, Status};
@@ -101,7 +100,8 @@ fn options(layout: &Layout, config: &Config, credentials: CredentialStore, statu
     };
     let downloads =
         download::Policy { bytes_per_second: config.bytes_per_second, local_addresses, ..download::Policy::default() };
-    Options { journal: Journal::new(layout.state_dir()), credentials, downloads, status: Some(status) }
+    let credentials = Arc::new(credentials);
+    Options { credentials, downloads, status: Some(status), ..Options::new(layout.state_dir()) }
 }
 
 #[cfg(not(feature = "fault-points"))]

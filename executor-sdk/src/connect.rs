@@ -22,7 +22,7 @@ use rustls::client::Resumption;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -92,6 +92,16 @@ pub fn tls(credentials: &Credentials) -> Result<Arc<ClientConfig>, Error> {
     let config = builder().map_err(Error::Credentials)?.with_root_certificates(roots);
     let config = config.with_client_auth_cert(credentials.chain(), credentials.key()).map_err(Error::Credentials)?;
     Ok(finished(config))
+}
+
+/// The TLS client of enrolment by a cluster's word: no certificate yet, and these authorities only.
+pub(crate) fn tls_of(authorities: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, Error> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority.clone()).map_err(Error::Credentials)?;
+    }
+    let config = builder().map_err(Error::Credentials)?;
+    Ok(finished(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// The TLS client of enrolment: no certificate yet, and a verifier of its own.

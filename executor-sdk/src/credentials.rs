@@ -7,11 +7,11 @@
 //! A key is on disk (`pending-key.pem`) before the first request that names it is sent, and stays until a certificate for it
 //! is on disk as well. So when an answer is lost, the request is repeated with the same key and gets its certificate again.
 
-use std::fs;
+use std::fmt;
 use std::io;
 use std::mem;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::join::Endpoint;
@@ -23,14 +23,13 @@ use serde::{Deserialize, Serialize};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::disk::{self, Mode};
+use crate::disk;
 
-const FILE: &str = "credentials.json";
-const PENDING: &str = "pending-key.pem";
 const FORMAT: u32 = 1;
 
-/// Most bytes that are read: a key and a handful of certificates are under 20 KiB.
-const MAX_BYTES: u64 = 256 * 1024;
+mod store;
+
+pub use store::CredentialStore;
 
 /// A whole set. Cloning copies the key; clones are wiped like the original.
 #[derive(Clone)]
@@ -56,26 +55,51 @@ pub struct Validity {
     pub not_after: Timestamp,
 }
 
-/// A key that has no certificate yet; it is on disk already.
+/// A key that has no certificate yet; it is kept already.
 pub struct PendingKey {
     pair: KeyPair,
     pem: Zeroizing<String>,
 }
 
-/// Where the credentials are: a state directory.
-#[derive(Clone, Debug)]
-pub struct CredentialStore {
-    directory: PathBuf,
+/// Where credentials are kept: files ([`CredentialStore`]), or a place of the executor's own. Its methods block, and are called
+/// where that is allowed.
+pub trait Keeper: fmt::Debug + Send + Sync {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// [`Error::NotEnrolled`] when there are none; otherwise what is wrong with them.
+    fn load(&self) -> Result<Credentials, Error>;
+
+    /// Writes them, durable when it returns, and forgets the pending key.
+    ///
+    /// # Errors
+    /// [`Error`] when that is not certain.
+    fn save(&self, credentials: &Credentials) -> Result<(), Error>;
+
+    /// The key for the next request: the one that a lost answer left, or a new one, durable when it returns.
+    ///
+    /// # Errors
+    /// [`Error`] when it cannot be read, made or written. One that cannot be read is replaced.
+    fn pending_key(&self) -> Result<PendingKey, Error>;
 }
 
 /// Why credentials could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There are none: the executor is not enrolled.
-    #[error("no credentials in {directory}; enrol this host first", directory = directory.display())]
+    #[error("no credentials in {place}; enrol this executor first")]
     NotEnrolled {
         /// Where they would be.
-        directory: PathBuf,
+        place: String,
+    },
+    /// A place of the executor's own could not be read or written.
+    #[error("keep credentials in {place}")]
+    Elsewhere {
+        /// Where they are kept.
+        place: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// They could not be read.
     #[error("read {path}", path = path.display())]
@@ -214,7 +238,9 @@ impl Credentials {
         Ok(Self { uid, executor, endpoints, key, chain, trust, validity })
     }
 
-    fn print(&self) -> Zeroizing<Vec<u8>> {
+    /// The form that [`Credentials::parse`] reads. It holds the private key.
+    #[must_use]
+    pub fn print(&self) -> Zeroizing<Vec<u8>> {
         let document = Document {
             format: FORMAT,
             uid: self.uid.to_string(),
@@ -271,6 +297,29 @@ impl Validity {
 // === impl PendingKey ===
 
 impl PendingKey {
+    /// A new one; it is to be kept before it is used.
+    ///
+    /// # Errors
+    /// [`Error::Key`].
+    pub fn generate() -> Result<Self, Error> {
+        let pair = KeyPair::generate()?;
+        let pem = Zeroizing::new(pair.serialize_pem());
+        Ok(Self { pair, pem })
+    }
+
+    /// One that was kept; nothing when it is none.
+    #[must_use]
+    pub fn parse(pem: Zeroizing<String>) -> Option<Self> {
+        let pair = KeyPair::from_pem(&pem).ok()?;
+        Some(Self { pair, pem })
+    }
+
+    /// What is kept of it: PKCS#8 in PEM.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
     /// A certificate signing request in DER. It asks for nothing: subject and names are the control plane's to say.
     ///
     /// # Errors
@@ -287,68 +336,17 @@ impl std::fmt::Debug for PendingKey {
     }
 }
 
-// === impl CredentialStore ===
-
-impl CredentialStore {
-    /// The credentials in this state directory.
-    #[must_use]
-    pub fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+impl<K: Keeper + ?Sized> Keeper for Arc<K> {
+    fn load(&self) -> Result<Credentials, Error> {
+        self.as_ref().load()
     }
 
-    /// Reads them.
-    ///
-    /// # Errors
-    /// [`Error::NotEnrolled`] when there are none; otherwise what is wrong with them.
-    pub fn load(&self) -> Result<Credentials, Error> {
-        let path = self.directory.join(FILE);
-        let bytes = match disk::read(&path, MAX_BYTES) {
-            Ok(bytes) => Zeroizing::new(bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::NotEnrolled { directory: self.directory.clone() });
-            }
-            Err(source) => return Err(Error::Read { path, source }),
-        };
-        if let Ok(about) = fs::metadata(&path)
-            && about.permissions().mode() & 0o077 != 0
-        {
-            tracing::warn!(path = %path.display(), "others may read the private key of this executor; set mode 0600");
-        }
-        Credentials::parse(&bytes).map_err(|why| unusable(path.display(), why))
+    fn save(&self, credentials: &Credentials) -> Result<(), Error> {
+        self.as_ref().save(credentials)
     }
 
-    /// Writes them, durable when it returns, and forgets the pending key.
-    ///
-    /// # Errors
-    /// [`Error::Write`].
-    pub fn save(&self, credentials: &Credentials) -> Result<(), Error> {
-        disk::replace(&self.directory, FILE, &credentials.print(), Mode::Private)?;
-        let pending = self.directory.join(PENDING);
-        // A key that stays behind is used for the next request, which is harmless.
-        let _ = disk::remove_if_there(&pending);
-        Ok(())
-    }
-
-    /// The key for the next request: the one that a lost answer left, or a new one, durable when it returns.
-    ///
-    /// # Errors
-    /// [`Error`] when it cannot be read, made or written. One that cannot be read is replaced.
-    pub fn pending_key(&self) -> Result<PendingKey, Error> {
-        let path = self.directory.join(PENDING);
-        let left = match disk::read(&path, MAX_BYTES) {
-            Ok(bytes) => String::from_utf8(bytes).ok().map(Zeroizing::new),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(source) => return Err(Error::Read { path, source }),
-        };
-        if let Some(pem) = left
-            && let Ok(pair) = KeyPair::from_pem(&pem)
-        {
-            return Ok(PendingKey { pair, pem });
-        }
-        let pair = KeyPair::generate()?;
-        let pem = Zeroizing::new(pair.serialize_pem());
-        disk::replace(&self.directory, PENDING, pem.as_bytes(), Mode::Private)?;
-        Ok(PendingKey { pair, pem })
+    fn pending_key(&self) -> Result<PendingKey, Error> {
+        self.as_ref().pending_key()
     }
 }
 

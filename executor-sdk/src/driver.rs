@@ -1,4 +1,4 @@
-//! The loop around the [`machine`]: dials, reads, waits, and does what the machine says.
+//! The loop around the [`machine`](crate::machine): dials, reads, waits, and does what the machine says.
 //!
 //! ```text
 //!            ┌─ shutdown ─────────────┐
@@ -18,6 +18,8 @@
 //! It runs on a current-thread runtime with I/O and time enabled.
 
 mod carry;
+mod facts;
+mod inventory;
 mod jobs;
 mod link;
 mod renewal;
@@ -26,20 +28,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::InstanceId;
 use domain::join::Endpoint;
-use domain::sync::{AttemptReport, Hello, Inventory, Request, Response};
-use tokio::sync::{mpsc, watch};
+use domain::sync::{AttemptReport, Hello, Request, Response};
+use domain::{InstanceId, Version};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::credentials::{CredentialStore, Credentials};
+use crate::credentials::{self, CredentialStore, Credentials};
 use crate::download;
 use crate::executor::Executor;
-use crate::journal::{self, Journal, OpenAttempt, Step};
-use crate::machine::{self, Facts, Input, Machine};
+use crate::journal::{self, Journal, Step};
+use crate::machine::{Input, Machine};
 use crate::release_keys::ReleaseKeys;
 
+use facts::facts;
+use inventory::Machines;
 use jobs::{Jobs, News};
 use link::{Event, Link};
 use renewal::Renewal;
@@ -62,14 +67,16 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 /// Where an executor keeps what it needs, and its wishes.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The state directory's journal.
-    pub journal: Journal,
-    /// The state directory's credentials.
-    pub credentials: CredentialStore,
+    /// Where the journal is kept.
+    pub journal: Arc<dyn journal::Keeper>,
+    /// Where the credentials are kept.
+    pub credentials: Arc<dyn credentials::Keeper>,
     /// What the host says about downloads.
     pub downloads: download::Policy,
     /// Hears what the loop is doing, for `status` and a service manager.
     pub status: Option<watch::Sender<Status>>,
+    /// Notified when what [`Executor::describe`] says has changed: a new stream is opened to say so.
+    pub changed: Option<Arc<Notify>>,
 }
 
 impl Options {
@@ -77,10 +84,11 @@ impl Options {
     #[must_use]
     pub fn new(directory: &Path) -> Self {
         Self {
-            journal: Journal::new(directory),
-            credentials: CredentialStore::new(directory),
+            journal: Arc::new(Journal::new(directory)),
+            credentials: Arc::new(CredentialStore::new(directory)),
             downloads: download::Policy::default(),
             status: None,
+            changed: None,
         }
     }
 }
@@ -128,7 +136,7 @@ pub enum Error {
 /// [`Error`], before the first connection only.
 pub async fn run<E: Executor>(executor: Arc<E>, options: Options, shutdown: CancellationToken) -> Result<End, Error> {
     let (news, inbox) = mpsc::channel(NEWS);
-    let mut driver = Driver::begin(executor, options, news)?;
+    let mut driver = Driver::begin(executor, options, news).await?;
     Ok(driver.turn(inbox, shutdown).await)
 }
 
@@ -145,15 +153,26 @@ struct Driver<E> {
     ending: Option<End>,
     /// Whether the journal has yet to learn that the open attempt's target had its stream up.
     connect_unnoted: bool,
+    /// The floor that the journal holds.
+    floor: Option<Version>,
+    machines: Machines,
 }
 
 impl<E: Executor> Driver<E> {
-    fn begin(executor: Arc<E>, options: Options, news: mpsc::Sender<News>) -> Result<Self, Error> {
-        let credentials = options.credentials.load()?;
-        let state = options.journal.update(LOCK_PATIENCE, |state| {
-            state.belongs_to(credentials.uid);
-            state.clone()
+    async fn begin(executor: Arc<E>, options: Options, news: mpsc::Sender<News>) -> Result<Self, Error> {
+        let store = Arc::clone(&options.credentials);
+        let loaded = spawn_blocking(move || store.load()).await;
+        let credentials = loaded.unwrap_or_else(|error| {
+            let place = format!("{:?}", options.credentials);
+            Err(credentials::Error::Elsewhere { place, source: Box::new(error) })
         })?;
+        let uid = credentials.uid;
+        let taken_over = carry::update(&options.journal, move |state| {
+            state.belongs_to(uid);
+            state.clone()
+        });
+        let state = taken_over.await?;
+        let floor = state.floor.clone();
         let connect_unnoted = state.open.as_ref().is_some_and(|open| open.step < Step::Connected);
         let facts = facts(executor.as_ref(), state);
         let (machine, actions) = Machine::start(facts, clock::since_boot());
@@ -166,10 +185,12 @@ impl<E: Executor> Driver<E> {
             machine,
             link,
             credentials,
-            executor,
             options,
             ending: None,
             connect_unnoted,
+            floor,
+            machines: Machines::of(executor.as_ref()),
+            executor,
         };
         driver.jobs.later(actions);
         Ok(driver)
@@ -198,6 +219,10 @@ impl<E: Executor> Driver<E> {
                 event = self.link.next() => self.connection(event).await,
                 // The next certificate.
                 renewed = self.renewal.next() => self.renewed(renewed),
+                // Machines came or went; told once, so only where it will not fall.
+                word = self.machines.next(), if self.link.has_room() => self.link.say(Request::Inventory(word)),
+                // What this executor says of itself is different now.
+                () = changed(self.options.changed.as_deref()) => self.link.again_now(),
                 // Something is due.
                 () = tokio::time::sleep(wait) => {}
             }
@@ -248,8 +273,7 @@ impl<E: Executor> Driver<E> {
                 self.note_connected(probation).await;
                 let heartbeat_interval = welcome.heartbeat_interval.max(SHORTEST_HEARTBEAT);
                 self.handle(Input::Connected { heartbeat_interval, probation }).await;
-                let nodes = self.executor.inventory().await;
-                self.link.say(Request::Inventory(Inventory::Full(nodes)));
+                self.machines.begin(self.executor.as_ref()).await;
             }
             Event::Said(response) => self.said(response).await,
             Event::Rescheduled => {}
@@ -285,7 +309,6 @@ impl<E: Executor> Driver<E> {
 
     fn hello(&self) -> Hello {
         let about = self.executor.describe();
-        let floor = self.options.journal.read().ok().and_then(|state| state.floor);
         let introduction = self.machine.introduction();
         Hello {
             uid: self.credentials.uid,
@@ -304,7 +327,7 @@ impl<E: Executor> Driver<E> {
             pinned: about.pinned,
             channel: about.channel,
             channel_ceiling: about.channel_ceiling,
-            floor,
+            floor: self.floor.clone(),
         }
     }
 
@@ -348,32 +371,15 @@ impl<E: Executor> Driver<E> {
     }
 }
 
-/// What the machine has to know of the journal and the disk.
-fn facts<E: Executor>(executor: &E, state: journal::State) -> Facts {
-    let open = state.open.as_ref().map(|open| machine::Open {
-        attempt: open.attempt,
-        generation: open.generation,
-        from_version: open.from_version.clone(),
-        target_version: open.target_version.clone(),
-        live: executor.live(open),
-        swap: swap(open),
-        rollback: open.rollback.clone().map(Into::into),
-    });
-    Facts {
-        running: executor.describe().version,
-        generation: state.generation,
-        open,
-        unsent: state.unsent,
-        remembered: state.remembered,
-        finished: state.finished,
+/// The next time that the executor says something else of itself. Cancel safe: a notification that nobody waited for is kept.
+async fn changed(notify: Option<&Notify>) {
+    match notify {
+        Some(notify) => notify.notified().await,
+        None => std::future::pending().await,
     }
 }
 
 fn without_log(mut report: AttemptReport) -> AttemptReport {
     report.report.log_tail.clear();
     report
-}
-
-fn swap(open: &OpenAttempt) -> machine::Swap {
-    if open.step == Step::Applying { machine::Swap::Intended } else { machine::Swap::Made }
 }

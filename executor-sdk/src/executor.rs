@@ -18,10 +18,11 @@ use std::path::{Path, PathBuf};
 use domain::attempt::{ErrorCode, Outcome, Stage};
 use domain::sync::Node;
 use domain::{AttemptId, Channel, Generation, Kind, Manifest, Platform, Sha256, Spec, Version};
+use tokio::sync::watch;
 
 use crate::download::TemporaryFile;
 use crate::journal::OpenAttempt;
-use crate::machine::Live;
+use crate::machine::{Judgement, Live};
 
 /// A program that Novacula upgrades.
 pub trait Executor: Send + Sync + 'static {
@@ -53,6 +54,14 @@ pub trait Executor: Send + Sync + 'static {
     /// A [`Failure`] when nothing was changed and the present version runs on.
     fn roll_back(&self, attempt: AttemptId) -> impl Future<Output = Result<Applied, Failure>> + Send;
 
+    /// Watches over the version that takes over elsewhere, after [`Applied::Elsewhere`]; asked again by each process of the version
+    /// before it that finds the attempt open. Ends with a verdict; where none is to be had, it need not end. It is dropped when this
+    /// process ends, or when a person wants the old version back.
+    fn watch(&self, open: &OpenAttempt) -> impl Future<Output = Judgement> + Send {
+        let _ = open;
+        std::future::pending()
+    }
+
     /// What is live now, of an attempt that the journal holds open: asked when the process starts, answered from the disk (or
     /// the cluster), never from a marker. The default compares [`Description::binary_sha256`] with the journal's hashes, or
     /// where it holds none, the version of this process with the attempt's.
@@ -77,6 +86,11 @@ pub trait Executor: Send + Sync + 'static {
     /// The machines that this executor sees. An agent answers with its own host.
     fn inventory(&self) -> impl Future<Output = Vec<Node>> + Send {
         std::future::ready(Vec::new())
+    }
+
+    /// The same, for an executor whose machines come and go: what is new is told as it comes. None in it: not known yet.
+    fn nodes(&self) -> Option<watch::Receiver<Option<Vec<Node>>>> {
+        None
     }
 
     /// The last lines that the failing version logged, oldest first, from `cursor` on (the journal's
@@ -197,7 +211,7 @@ impl Description {
         Self {
             kind,
             version,
-            platform: if kind == Kind::Agent { built_for() } else { None },
+            platform: if kind == Kind::Agent { platform() } else { None },
             binary_sha256: None,
             pinned: None,
             channel: None,
@@ -207,8 +221,9 @@ impl Description {
     }
 }
 
-/// The platform of this build, by Go's and OCI's names.
-fn built_for() -> Option<Platform> {
+/// The platform of this build, by Go's and OCI's names; none where they have no name for it.
+#[must_use]
+pub fn platform() -> Option<Platform> {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -14,6 +14,7 @@
 mod document;
 pub mod state;
 
+use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -52,9 +53,35 @@ pub struct Locked {
     _lock: File,
 }
 
+/// Where a journal is kept: files ([`Journal`]), or a place of the executor's own. Its methods block, and are called where that is
+/// allowed.
+pub trait Keeper: fmt::Debug + Send + Sync {
+    /// What it says now; an empty [`State`] when it was never written.
+    ///
+    /// # Errors
+    /// [`Error`] when that cannot be said.
+    fn read(&self) -> Result<State, Error>;
+
+    /// Reads, changes and writes as one step that survives whatever comes after it; what `change` left as it was is not written.
+    /// `change` is called again when somebody else wrote in between.
+    ///
+    /// # Errors
+    /// [`Error`]; whether the old or the new state is kept may be open then: read it again.
+    fn update(&self, patience: Duration, change: &mut dyn FnMut(&mut State)) -> Result<(), Error>;
+}
+
 /// Why the journal could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A place of the executor's own could not be read or written.
+    #[error("keep the journal in {place}")]
+    Elsewhere {
+        /// Where it is kept.
+        place: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// It could not be read.
     #[error("read the journal {path}", path = path.display())]
     Read {
@@ -157,6 +184,16 @@ impl Journal {
     }
 }
 
+impl Keeper for Journal {
+    fn read(&self) -> Result<State, Error> {
+        Self::read(self)
+    }
+
+    fn update(&self, patience: Duration, change: &mut dyn FnMut(&mut State)) -> Result<(), Error> {
+        Self::update(self, patience, change)
+    }
+}
+
 impl Locked {
     /// What it says now.
     ///
@@ -212,6 +249,12 @@ impl Locked {
 /// A sentence that says what is wrong.
 pub fn parse(bytes: &[u8]) -> Result<State, String> {
     document::parse(bytes)
+}
+
+/// The bytes that [`parse`] reads, for a place of the executor's own.
+#[must_use]
+pub fn print(state: &State) -> Vec<u8> {
+    document::print(state)
 }
 
 fn read(directory: &Path) -> Result<State, Error> {

@@ -98,6 +98,15 @@ pub enum Applied {
     Elsewhere,
 }
 
+/// What became of a version that takes over elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Judgement {
+    /// It does not come up: what ran before is to be brought back.
+    Failed(Cause),
+    /// Somebody else changed what is live, and said so in these words for people: nothing is to be done any more.
+    Superseded(String),
+}
+
 /// How a job went.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Done {
@@ -119,6 +128,8 @@ pub enum Done {
     Swapped(Applied),
     /// Rollback: made. The outcome follows as [`Input::Finished`], from this process or the next one's journal.
     RolledBack(Applied),
+    /// Watch: what became of the version that takes over elsewhere.
+    Judged(Judgement),
     /// Any job: it came to nothing. For a confirmation: the journal could not be written.
     Failed(Failure),
 }
@@ -229,6 +240,13 @@ pub enum Action {
         attempt: AttemptId,
         /// Why.
         cause: Box<Cause>,
+    },
+    /// Job: watch over the version that takes over elsewhere, until it is known what becomes of it, or this process ends.
+    Watch {
+        /// Its number.
+        job: Job,
+        /// Which attempt.
+        attempt: AttemptId,
     },
     /// Journal an outcome; answer with [`Input::Finished`], the report completed by the log where it says so.
     Finish {

@@ -204,6 +204,8 @@ settings! {
     trust_domain = "NOVACULA_TRUST_DOMAIN", "NAME";
     /// minisign public keys; when given, publishing verifies signatures, too
     release_keys = "NOVACULA_SERVER_RELEASE_KEYS", "FILE";
+    /// TOML file of the Kubernetes clusters whose ServiceAccount tokens enrol their operators
+    trusted_clusters = "NOVACULA_TRUSTED_CLUSTERS", "FILE";
     /// Time for an upgrade to be picked up, in milliseconds, at most 24 h [default: 900000]
     pending_upgrade_ttl_ms = "PENDING_UPGRADE_TTL_MS", "MS";
     /// How long a new version runs before it is confirmed, in milliseconds [default: 120000]

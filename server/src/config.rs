@@ -54,6 +54,8 @@ pub struct Config {
     pub trust_domain: String,
     /// minisign public keys that publishing verifies by.
     pub release_keys: Option<PathBuf>,
+    /// Which clusters may enrol their operators.
+    pub trusted_clusters: Option<PathBuf>,
     /// How long a drain is spread.
     pub drain: Duration,
     /// How the use cases behave. `executor_endpoint` is filled in after binding when none is set.
@@ -144,6 +146,7 @@ impl Config {
             authority,
             trust_domain: judge.trust_domain().unwrap_or_else(|| TRUST_DOMAIN.to_owned()),
             release_keys: judge.path("release_keys"),
+            trusted_clusters: judge.path("trusted_clusters"),
             drain: judge.millis("drain_ms", Duration::ZERO, Duration::from_secs(600)).unwrap_or(DRAIN),
             settings: use_case_settings(judge, server_version),
             log,
@@ -164,6 +167,7 @@ impl Config {
             authority: Source::Own,
             trust_domain: TRUST_DOMAIN.to_owned(),
             release_keys: None,
+            trusted_clusters: None,
             drain: Duration::ZERO,
             settings: Settings::new(server_version),
             log: Log { level: tracing::Level::INFO, format: LogFormat::Automatic },

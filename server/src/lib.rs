@@ -28,4 +28,6 @@ pub mod tls;
 
 pub mod artifacts;
 
+pub mod clusters;
+
 pub mod observe;

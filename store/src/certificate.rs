@@ -5,6 +5,7 @@ use domain::{Event, Executor, ExecutorUid, JoinTokenId, Sha256, Timestamp};
 
 use crate::error::Error;
 use crate::executor::AttemptWrite;
+use crate::token::JoinTokenRecord;
 
 /// One issued certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct CertificateRecord {
 /// An enrolment, in one transaction: the join token's use, the executor's row, its certificate, the events.
 #[derive(Clone, Debug)]
 pub struct EnrolmentCommit {
+    /// A join token that is written with it: somebody other than a person vouches. [`Error::Exists`] when it is there already.
+    pub vouched: Option<JoinTokenRecord>,
     /// The join token, counted up by one if it may still be used at `time`; otherwise [`Error::Stale`].
     pub join_token: JoinTokenId,
     /// The new executor.

@@ -89,6 +89,7 @@ cases! {
     }
     enrolment {
         an_enrolment_writes_everything,
+        an_enrolment_may_bring_its_join_token,
         a_token_is_used_up,
         an_expired_or_revoked_token_enrols_nobody,
         a_token_for_one_name_enrols_no_other,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use domain::{
     Attempt, AttemptId, Event, Executor, ExecutorId, ExecutorName, ExecutorUid, OrganizationId, ReleaseId, RequestId,
-    Timestamp,
+    Revision, Timestamp,
 };
 
 use crate::change::ChangeNumber;
@@ -20,6 +20,14 @@ pub struct AttemptWrite {
     pub attempt: Attempt,
     /// When [`domain::attempt::Input::Tick`] would next change it; none: never.
     pub deadline: Option<Timestamp>,
+}
+
+impl AttemptWrite {
+    /// Whether it was never written.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.attempt.revision == Revision(0)
+    }
 }
 
 /// What becomes of the executor's row.

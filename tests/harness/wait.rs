@@ -14,6 +14,9 @@ use anyhow::{Result, bail};
 /// How often a condition is asked. Short against anything a person notices, long against the cost of asking.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How often, where asking is dear.
+const LEISURE: Duration = Duration::from_millis(400);
+
 /// Asks `look` until `wanted` holds for what it saw, and returns that.
 ///
 /// # Errors
@@ -21,6 +24,30 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// When `limit` passes first: the error names `what` was awaited and what was last seen. An error of `look` ends the wait
 /// at once.
 pub fn until<T: Debug>(
+    what: &str,
+    limit: Duration,
+    look: impl FnMut() -> Result<T>,
+    wanted: impl Fn(&T) -> bool,
+) -> Result<T> {
+    every(PAUSE, what, limit, look, wanted)
+}
+
+/// The same for a `look` that costs a process, where many trials wait at once.
+///
+/// # Errors
+///
+/// As [`until`].
+pub fn until_at_leisure<T: Debug>(
+    what: &str,
+    limit: Duration,
+    look: impl FnMut() -> Result<T>,
+    wanted: impl Fn(&T) -> bool,
+) -> Result<T> {
+    every(LEISURE, what, limit, look, wanted)
+}
+
+fn every<T: Debug>(
+    between: Duration,
     what: &str,
     limit: Duration,
     mut look: impl FnMut() -> Result<T>,
@@ -35,11 +62,15 @@ pub fn until<T: Debug>(
         if start.elapsed() >= limit {
             bail!("waited {limit:?} for {what}; last seen: {seen:?}");
         }
-        pause();
+        pause_for(between);
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place where tests pause between two looks at a condition")]
 pub(crate) fn pause() {
-    thread::sleep(PAUSE);
+    pause_for(PAUSE);
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place where tests pause between two looks at a condition")]
+fn pause_for(time: Duration) {
+    thread::sleep(time);
 }

@@ -34,6 +34,8 @@ mod logs;
 
 mod offers;
 
+mod operators;
+
 mod relay;
 
 mod replicas;
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
     trials.extend(restore::trials());
     trials.extend(replicas::trials());
     trials.extend(offers::trials());
+    trials.extend(operators::trials());
     trials.extend(import::trials());
     trials.extend(rotation::trials());
     trials.extend(watch::trials());

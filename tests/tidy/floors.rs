@@ -22,6 +22,8 @@ const FLOORS: &[(&str, Option<&[&str]>)] = &[
     ("tests", None),
     ("bench", None),
     ("demo", None),
+    // deploy/docker: images are made of files and know nothing of what is in them.
+    ("docker", Some(&[])),
     // demo/agents
     ("agents", None),
 ];

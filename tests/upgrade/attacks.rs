@@ -12,7 +12,6 @@ use anyhow::{Context as _, ensure};
 use domain::attempt::{ErrorCode, Outcome, Report};
 use domain::release::{Artifact, Location, Release, Status};
 use domain::{AttemptId, Channel, Kind, ReleaseId, Revision, Timestamp};
-use executor_sdk::credentials::CredentialStore;
 use executor_sdk::download;
 use executor_sdk::driver::{self, Options};
 use executor_sdk::executor::{Applied, Description, Executor, Failure, Leave, Plan, Prepared, Workplace};
@@ -123,7 +122,7 @@ impl Scene {
         std::fs::create_dir(&directory)?;
         let journal = Journal::new(folder.path());
         let host = Arc::new(Host { directory, journal: journal.clone(), calls: Mutex::default() });
-        let options = Options { journal, credentials: CredentialStore::new(folder.path()), downloads, status: None };
+        let options = Options { downloads, ..Options::new(folder.path()) };
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(driver::run(Arc::clone(&host), options, shutdown.clone()));
         let scene = Self { plane, host, shutdown, running, folder };

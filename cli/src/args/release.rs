@@ -23,7 +23,8 @@ pub(crate) enum Release {
         #[arg(long, value_name = "FILE")]
         notes_file: Option<PathBuf>,
     },
-    /// Print the line to sign: `minisign -S -m FILE -t "$(novacula release manifest …)"`
+    /// Print the line to sign: `minisign -S -m FILE -t "$(novacula release manifest …)"`; of an image FILE is its index or
+    /// manifest, byte for byte as the registry serves it
     Manifest(Manifest),
     /// Add a signed artifact to a draft
     Upload(Upload),

@@ -161,6 +161,28 @@ names! {
         Journal = "JOURNAL",
         /// systemd or the supervisor refused.
         ServiceManager = "SERVICE_MANAGER",
+        /// An image that does not exist (operators).
+        ImageNotFound = "IMAGE_NOT_FOUND",
+        /// The registry refuses the credentials that were given for it (operators).
+        RegistryUnauthorized = "REGISTRY_UNAUTHORIZED",
+        /// A node cannot pull the image (operators).
+        ImagePull = "IMAGE_PULL",
+        /// A container cannot be made: its configuration names what is not there, or the runtime refuses (operators).
+        ContainerConfig = "CONTAINER_CONFIG",
+        /// The new version was killed for its memory, again and again (operators).
+        OutOfMemory = "OUT_OF_MEMORY",
+        /// No node takes the new pod (operators).
+        Unschedulable = "UNSCHEDULABLE",
+        /// Quota or admission refuses the new pod (operators).
+        AdmissionRefused = "ADMISSION_REFUSED",
+        /// The new version runs and does not become ready, while the old one can reach the control plane (operators).
+        NeverReady = "NEVER_READY",
+        /// The Deployment made no progress for as long as it gives itself (operators).
+        ProgressDeadline = "PROGRESS_DEADLINE",
+        /// The Deployment is shaped so that a bad version could not be undone (operators).
+        UnsafeDeployment = "UNSAFE_DEPLOYMENT",
+        /// The cluster's API refused a change, or did not answer (operators).
+        Cluster = "CLUSTER",
         /// No word came.
         NoWord = "NO_WORD",
         /// A name this build does not know (kept as text in the message).
@@ -210,6 +232,10 @@ impl ErrorCode {
             Self::ByHand => Some(Reason::RolledBackByHand),
             Self::CrashLoop | Self::StartTimeout | Self::CleanExit | Self::Hang | Self::WrongVersion => None,
             Self::NoConnection | Self::TooManyStarts | Self::NoWord | Self::Other => None,
+            Self::ImageNotFound | Self::RegistryUnauthorized => Some(Reason::DownloadFailed),
+            Self::UnsafeDeployment | Self::Cluster => Some(Reason::HostNotSwappable),
+            Self::ImagePull | Self::ContainerConfig | Self::OutOfMemory | Self::Unschedulable => None,
+            Self::AdmissionRefused | Self::NeverReady | Self::ProgressDeadline => None,
         }
     }
 }

@@ -1,8 +1,12 @@
 //! Credentials survive crashes and lost answers, and are refused when they do not fit together.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
 use domain::join::Endpoint;
 use proptest::prelude::*;
 
+use super::store::{FILE, PENDING};
 use super::*;
 
 struct Authority {

@@ -16,8 +16,8 @@ use super::{Driver, LOCK_PATIENCE};
 use crate::download::{self, ControlPlane, TemporaryFile};
 use crate::executor::{Artifact, Executor, Failure, Leave, Plan, Workplace};
 use crate::fault;
-use crate::journal::{self, Journal, RollbackCause, State, Step};
-use crate::machine::{Action, Cause, Done, Input, Job, Log};
+use crate::journal::{self, Keeper, RollbackCause, State, Step};
+use crate::machine::{Action, Cause, Done, Input, Job, Judgement, Log};
 use crate::release_keys::ReleaseKeys;
 use crate::report;
 use crate::verify::{self, Proven};
@@ -47,6 +47,7 @@ impl<E: Executor> Driver<E> {
                 Action::Abort { .. } => self.jobs.abort(),
                 Action::Confirm { job, report } => self.confirm(job, *report),
                 Action::RollBack { job, attempt, cause } => self.roll_back(job, attempt, *cause),
+                Action::Watch { job, attempt } => self.watch(job, attempt),
                 Action::Finish { report, log } => self.finish(*report, log),
                 Action::Exit => self.ending = Some(super::End::Restart),
             }
@@ -63,7 +64,8 @@ impl<E: Executor> Driver<E> {
                     self.handle(Input::Job { job, done }).await;
                 }
             }
-            News::Finished(report) => {
+            News::Finished { report, floor } => {
+                self.floor = floor;
                 tracing::info!(attempt = %report.attempt, outcome = report.report.outcome.as_str(), "the attempt is over");
                 self.jobs.abort();
                 self.handle(Input::Finished(report)).await;
@@ -72,7 +74,7 @@ impl<E: Executor> Driver<E> {
     }
 
     /// A write that only helps: without it the same is learned again after a restart.
-    async fn note(&mut self, change: impl FnOnce(&mut State) + Send + 'static) {
+    async fn note(&mut self, change: impl FnMut(&mut State) + Send + 'static) {
         if let Err(error) = update(&self.options.journal, change).await {
             tracing::error!(error = %report::chain(&error), "the journal could not be written");
         }
@@ -102,7 +104,8 @@ impl<E: Executor> Driver<E> {
         let (executor, keys, journal) =
             (Arc::clone(&self.executor), Arc::clone(&self.keys), self.options.journal.clone());
         self.jobs.start(job, Droppable::Yes, async move {
-            let (plan, proven) = plan(executor.as_ref(), &keys, &journal, attempt, generation, spec)?;
+            let state = read(&journal).await.map_err(|error| not_written(Stage::Preflight, &error))?;
+            let (plan, proven) = plan(executor.as_ref(), &keys, &state, attempt, generation, spec)?;
             let workplace = executor.preflight(&plan).await?;
             if let (Workplace::Directory(directory), Some(size)) = (&workplace, proven.size()) {
                 download::check_space(directory, size)?;
@@ -160,7 +163,7 @@ impl<E: Executor> Driver<E> {
         self.jobs.start(job, Droppable::No, async move {
             let noted = update(&journal, move |state| {
                 if let Some(open) = state.open.as_mut().filter(|open| open.attempt == attempt) {
-                    open.rollback.get_or_insert(cause.into());
+                    open.rollback.get_or_insert(cause.clone().into());
                 }
             });
             noted.await.map_err(|error| not_written(Stage::Rollback, &error))?;
@@ -174,17 +177,39 @@ impl<E: Executor> Driver<E> {
         });
     }
 
+    fn watch(&mut self, job: Job, attempt: AttemptId) {
+        let (executor, journal) = (Arc::clone(&self.executor), Arc::clone(&self.options.journal));
+        self.jobs.start(job, Droppable::Yes, async move {
+            loop {
+                let open = read(&journal).await.map(|state| state.open.filter(|open| open.attempt == attempt));
+                match open {
+                    Ok(Some(open)) => return Ok(Product::Judged(executor.watch(&open).await)),
+                    Ok(None) => {
+                        let message = "the journal does not hold the attempt open any more";
+                        return Ok(Product::Judged(Judgement::Superseded(message.to_owned())));
+                    }
+                    Err(error) => {
+                        tracing::error!(error = %report::chain(&error), "the journal could not be read, trying again");
+                        tokio::time::sleep(WRITE_AGAIN).await;
+                    }
+                }
+            }
+        });
+    }
+
     /// Under the lock that a rollback takes too: whichever comes first decides, and the other one hears it.
     fn confirm(&mut self, job: Job, report: AttemptReport) {
         let (executor, journal) = (Arc::clone(&self.executor), self.options.journal.clone());
         self.jobs.write(async move {
             let attempt = report.attempt;
             fault::reach(fault::CONFIRM_BEGUN);
-            match update(&journal, move |state| confirm(state, report)).await {
-                Ok(Ok(report)) => {
+            match update(&journal, move |state| confirm(state, &report).map(|report| (report, state.floor.clone())))
+                .await
+            {
+                Ok(Ok((report, floor))) => {
                     fault::reach(fault::CONFIRM_JOURNALLED);
                     executor.confirmed(attempt).await;
-                    News::Finished(Box::new(report))
+                    News::Finished { report: Box::new(report), floor }
                 }
                 Ok(Err(failure)) => News::Job { job, product: Err(failure) },
                 Err(error) => News::Job { job, product: Err(not_written(Stage::Confirm, &error)) },
@@ -197,14 +222,14 @@ impl<E: Executor> Driver<E> {
         self.jobs.write(async move {
             let mut report = report;
             if log == Log::Tail {
-                let open = journal.read().ok().and_then(|state| state.open);
+                let open = read(&journal).await.ok().and_then(|state| state.open);
                 let cursor = open.filter(|open| open.attempt == report.attempt).and_then(|open| open.log_cursor);
                 report.report.log_tail = last_lines(executor.log_tail(cursor.as_deref()).await);
             }
             loop {
                 let outcome = report.clone();
-                match update(&journal, move |state| finish(state, outcome)).await {
-                    Ok(report) => return News::Finished(Box::new(report)),
+                match update(&journal, move |state| (finish(state, &outcome), state.floor.clone())).await {
+                    Ok((report, floor)) => return News::Finished { report: Box::new(report), floor },
                     Err(error) => tracing::error!(error = %report::chain(&error), "an outcome could not be journalled, trying again"),
                 }
                 tokio::time::sleep(WRITE_AGAIN).await;
@@ -217,7 +242,7 @@ impl<E: Executor> Driver<E> {
 fn plan<E: Executor>(
     executor: &E,
     keys: &ReleaseKeys,
-    journal: &Journal,
+    state: &State,
     attempt: AttemptId,
     generation: Generation,
     spec: Spec,
@@ -227,7 +252,6 @@ fn plan<E: Executor>(
         let message = format!("this executor is pinned on its host: {why}");
         return Err(Failure::refused(Stage::Preflight, ErrorCode::Pinned, message));
     }
-    let state = journal.read().map_err(|error| not_written(Stage::Preflight, &error))?;
     let expected = Expectation {
         kind: about.kind,
         platform: about.platform.as_ref(),
@@ -265,7 +289,7 @@ fn take_back(state: &mut State, attempt: AttemptId) {
 }
 
 /// Confirms the open attempt, unless its rollback was decided. What the journal then says is what counts.
-fn confirm(state: &mut State, report: AttemptReport) -> Result<AttemptReport, Failure> {
+fn confirm(state: &mut State, report: &AttemptReport) -> Result<AttemptReport, Failure> {
     if let Some(open) = state.open.as_ref().filter(|open| open.attempt == report.attempt)
         && let Some(rollback) = &open.rollback
     {
@@ -276,14 +300,14 @@ fn confirm(state: &mut State, report: AttemptReport) -> Result<AttemptReport, Fa
         return Ok(known);
     }
     state.confirm(report.clone());
-    Ok(report)
+    Ok(report.clone())
 }
 
 /// Journals an outcome; another process's earlier word about the same attempt counts.
-fn finish(state: &mut State, report: AttemptReport) -> AttemptReport {
+fn finish(state: &mut State, report: &AttemptReport) -> AttemptReport {
     let known = known(state, report.attempt);
     state.finish(report.clone());
-    known.unwrap_or(report)
+    known.unwrap_or_else(|| report.clone())
 }
 
 fn known(state: &State, attempt: AttemptId) -> Option<AttemptReport> {
@@ -291,19 +315,31 @@ fn known(state: &State, attempt: AttemptId) -> Option<AttemptReport> {
     state.unsent.iter().find(about).or_else(|| state.remembered.iter().find(about)).cloned()
 }
 
-/// The journal is written on the blocking pool: its syncs take as long as the disk does.
-async fn update<T: Send + 'static>(
-    journal: &Journal,
-    change: impl FnOnce(&mut State) -> T + Send + 'static,
+/// The journal is written on the blocking pool: it takes as long as the disk, or the cluster, does.
+pub(super) async fn update<T: Send + 'static>(
+    journal: &Arc<dyn Keeper>,
+    mut change: impl FnMut(&mut State) -> T + Send + 'static,
 ) -> Result<T, journal::Error> {
-    let journal = journal.clone();
-    let directory = journal.directory().to_owned();
-    let written = spawn_blocking(move || journal.update(LOCK_PATIENCE, change)).await;
-    written.unwrap_or_else(|error| {
-        let source =
-            crate::disk::Error { step: "write in", path: directory.clone(), source: std::io::Error::other(error) };
-        Err(journal::Error::Write { directory, source })
+    blocking(journal, move |journal| {
+        let mut answer = None;
+        journal.update(LOCK_PATIENCE, &mut |state| answer = Some(change(state)))?;
+        Ok(answer.expect("whoever keeps a journal calls the change"))
     })
+    .await
+}
+
+async fn read(journal: &Arc<dyn Keeper>) -> Result<State, journal::Error> {
+    blocking(journal, |journal| journal.read()).await
+}
+
+async fn blocking<T: Send + 'static>(
+    journal: &Arc<dyn Keeper>,
+    work: impl FnOnce(&dyn Keeper) -> Result<T, journal::Error> + Send + 'static,
+) -> Result<T, journal::Error> {
+    let (journal, place) = (Arc::clone(journal), format!("{journal:?}"));
+    spawn_blocking(move || work(journal.as_ref()))
+        .await
+        .unwrap_or_else(|error| Err(journal::Error::Elsewhere { place, source: Box::new(error) }))
 }
 
 fn not_written(stage: Stage, error: &journal::Error) -> Failure {

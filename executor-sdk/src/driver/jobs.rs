@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
+use domain::Version;
 use domain::attempt::{ErrorCode, Stage};
 use domain::sync::AttemptReport;
 use futures_util::FutureExt as _;
@@ -11,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::download::TemporaryFile;
 use crate::executor::{Applied, Artifact, Failure, Plan, Prepared, Workplace};
-use crate::machine::{self, Action, Done, Job};
+use crate::machine::{self, Action, Done, Job, Judgement};
 use crate::verify::Proven;
 
 /// What a task tells the loop.
@@ -23,8 +24,8 @@ pub(super) enum News {
         /// With what.
         product: Result<Product, Failure>,
     },
-    /// An outcome is in the journal.
-    Finished(Box<AttemptReport>),
+    /// An outcome is in the journal, and with it the floor.
+    Finished { report: Box<AttemptReport>, floor: Option<Version> },
 }
 
 /// What jobs make.
@@ -41,6 +42,8 @@ pub(super) enum Product {
     Swapped(Applied),
     /// Rollback.
     RolledBack(Applied),
+    /// Watch.
+    Judged(Judgement),
 }
 
 /// What passed preflight.
@@ -160,6 +163,7 @@ impl Jobs {
             }
             Product::Swapped(applied) => Done::Swapped(applied.into()),
             Product::RolledBack(applied) => Done::RolledBack(applied.into()),
+            Product::Judged(judgement) => Done::Judged(judgement),
         }
     }
 

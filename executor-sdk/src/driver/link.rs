@@ -119,6 +119,11 @@ impl Link {
         self.session.is_some()
     }
 
+    /// Whether the stream is up and the control plane reads: what is said now does not fall, and leaves room for what is urgent.
+    pub(super) fn has_room(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.has_room())
+    }
+
     /// Where the stream is up, or will be tried next.
     pub(super) fn endpoint(&self) -> &Endpoint {
         self.session.as_ref().map_or_else(|| &self.endpoints[self.at], |session| session.connection.endpoint())
@@ -147,14 +152,8 @@ impl Link {
 
     /// Says it on the stream. Without one, or when the control plane does not read, it falls: whatever matters is said again.
     pub(super) fn say(&mut self, request: Request) {
-        let Some(session) = &mut self.session else {
-            return;
-        };
-        if matches!(request, Request::Heartbeat { .. }) {
-            session.unanswered.get_or_insert_with(Instant::now);
-        }
-        if session.outbox.try_send(request.into()).is_err() {
-            tracing::debug!("the control plane does not read; a message was dropped");
+        if let Some(session) = &mut self.session {
+            session.say(request);
         }
     }
 
@@ -274,6 +273,13 @@ impl Link {
                 self.offer = None;
                 Next::Nothing
             }
+        }
+    }
+
+    /// What is to be said in a hello is different now: a new stream says it, the present one is used meanwhile.
+    pub(super) fn again_now(&mut self) {
+        if matches!(self.next, Next::Nothing) {
+            self.next = Next::At(Instant::now());
         }
     }
 

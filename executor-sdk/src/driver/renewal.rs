@@ -5,6 +5,7 @@
 
 use std::future::{Future, pending};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use super::link::Certificate;
 use crate::clock;
 use crate::connect::Connection;
-use crate::credentials::{CredentialStore, Credentials};
+use crate::credentials::{Credentials, Keeper};
 use crate::enrol;
 
 /// A renewal that failed is tried again after this long, and up to ten times that: there are weeks left.
@@ -78,8 +79,8 @@ impl Renewal {
         }
     }
 
-    pub(super) fn start(&mut self, connection: Connection, credentials: &Credentials, store: &CredentialStore) {
-        let (credentials, store) = (credentials.clone(), store.clone());
+    pub(super) fn start(&mut self, connection: Connection, credentials: &Credentials, store: &Arc<dyn Keeper>) {
+        let (credentials, store) = (credentials.clone(), Arc::clone(store));
         self.running = Some(Box::pin(async move { enrol::renew(&connection, &credentials, &store).await }));
     }
 

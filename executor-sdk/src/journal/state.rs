@@ -199,7 +199,7 @@ impl State {
     }
 
     /// Forgets the oldest of what only grows.
-    pub(super) fn bound(&mut self) {
+    pub fn bound(&mut self) {
         forget_oldest(&mut self.finished, FINISHED_MAX);
         forget_oldest(&mut self.remembered, FINISHED_MAX);
         forget_oldest(&mut self.unsent, UNSENT_MAX);

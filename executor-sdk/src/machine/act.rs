@@ -8,7 +8,7 @@ use domain::sync::{Progress, Request};
 use super::end::{Verdict, report};
 use super::stage::{Confirming, Stage, Step, Trial, Work};
 use super::start::by_hand;
-use super::{Action, Applied, CONFIRM_AGAIN, Cause, Done, Failure, Job, Log, Machine, PROGRESS_EVERY};
+use super::{Action, Applied, CONFIRM_AGAIN, Cause, Done, Failure, Job, Judgement, Log, Machine, PROGRESS_EVERY};
 
 // === impl Machine ===
 
@@ -24,15 +24,31 @@ impl Machine {
                 }
                 _ => self.stage = Stage::Swapping { trial, job },
             },
-            Stage::RollingBack { trial, job: own, why } if own == job => match done {
+            Stage::RollingBack { trial, job: own, cause } if own == job => match done {
+                // This process is what was brought back: it never went.
+                Done::RolledBack(Applied::Elsewhere) if self.running == trial.from_version => {
+                    self.came_back(&trial, *cause, actions);
+                }
                 Done::RolledBack(applied) => {
-                    self.stage = Stage::Restarting(trial);
+                    self.stage = Stage::Restarting { trial, watch: None };
                     if applied == Applied::Restart {
                         actions.push(Action::Exit);
                     }
                 }
-                Done::Failed(failure) => self.not_rolled_back(trial, why, failure, now, actions),
-                _ => self.stage = Stage::RollingBack { trial, job, why },
+                Done::Failed(failure) => self.not_rolled_back(trial, cause.code, failure, now, actions),
+                _ => self.stage = Stage::RollingBack { trial, job, cause },
+            },
+            Stage::Restarting { trial, watch: Some(own) } if own == job => match done {
+                Done::Judged(Judgement::Failed(cause)) => self.roll_back(trial, cause, actions),
+                Done::Judged(Judgement::Superseded(message)) => {
+                    let verdict =
+                        Verdict::new(Outcome::Superseded, ErrorStage::Start, ErrorCode::Other).saying(message);
+                    let report = report(&trial, &self.running, verdict);
+                    self.finish(report, Log::None, actions);
+                }
+                // The watch itself broke: nothing is known, so it begins anew.
+                Done::Failed(_) => self.watch(trial, actions),
+                _ => self.stage = Stage::Restarting { trial, watch: Some(own) },
             },
             Stage::Confirming { trial, lived, counted, confirming: Confirming::Under(own) } if own == job => {
                 // It is done when the journal says so, which comes as `Finished`; this is that it could not be written.
@@ -85,7 +101,7 @@ impl Machine {
             }
             // A step answers only for itself.
             (_, Done::Fit { .. } | Done::Fetched { .. } | Done::Downloaded | Done::Verified) => {}
-            (_, Done::Swapped(_) | Done::RolledBack(_)) => {}
+            (_, Done::Swapped(_) | Done::RolledBack(_) | Done::Judged(_)) => {}
         }
         work.said = now;
         if !matches!(work.step, Step::Ready { .. }) {
@@ -96,10 +112,15 @@ impl Machine {
 
     fn swapped(&mut self, trial: Trial, applied: Applied, actions: &mut Vec<Action>) {
         actions.push(restarting(&trial));
-        self.stage = Stage::Restarting(trial);
         match applied {
-            Applied::Restart => actions.push(Action::Exit),
-            Applied::Elsewhere => self.look_back(actions),
+            Applied::Restart => {
+                self.stage = Stage::Restarting { trial, watch: None };
+                actions.push(Action::Exit);
+            }
+            Applied::Elsewhere => {
+                self.watch(trial, actions);
+                self.look_back(actions);
+            }
         }
     }
 
@@ -113,7 +134,7 @@ impl Machine {
         actions: &mut Vec<Action>,
     ) {
         if self.running == trial.from_version {
-            self.stage = Stage::Restarting(trial);
+            self.watch(trial, actions);
         } else if self.running == trial.target_version && why == ErrorCode::ByHand {
             // Probation goes on from its beginning: the journal holds no decision against it any more. The way back is tried again
             // when it is desired on the next stream.
@@ -135,7 +156,7 @@ impl Machine {
             return;
         }
         match std::mem::replace(&mut self.stage, Stage::Idle) {
-            Stage::Restarting(trial) | Stage::Confirming { trial, confirming: Confirming::From(_), .. } => {
+            Stage::Restarting { trial, .. } | Stage::Confirming { trial, confirming: Confirming::From(_), .. } => {
                 let message = "the version that ran before was asked for";
                 self.roll_back(trial, by_hand(ErrorStage::Confirm, message), actions);
             }
@@ -144,9 +165,16 @@ impl Machine {
     }
 
     pub(super) fn roll_back(&mut self, trial: Trial, cause: Cause, actions: &mut Vec<Action>) {
-        let (job, attempt, why) = (self.next_job(), trial.attempt, cause.code);
-        self.stage = Stage::RollingBack { trial, job, why };
-        actions.push(Action::RollBack { job, attempt, cause: Box::new(cause) });
+        let (job, attempt, cause) = (self.next_job(), trial.attempt, Box::new(cause));
+        self.stage = Stage::RollingBack { trial, job, cause: cause.clone() };
+        actions.push(Action::RollBack { job, attempt, cause });
+    }
+
+    /// Another version takes over elsewhere, and this process sees to it.
+    pub(super) fn watch(&mut self, trial: Trial, actions: &mut Vec<Action>) {
+        let (job, attempt) = (self.next_job(), trial.attempt);
+        self.stage = Stage::Restarting { trial, watch: Some(job) };
+        actions.push(Action::Watch { job, attempt });
     }
 
     pub(super) fn next_job(&mut self) -> Job {

@@ -92,7 +92,7 @@ impl Machine {
                 self.begin(order, now, actions);
             }
             Stage::Swapping { .. }
-            | Stage::Restarting(_)
+            | Stage::Restarting { .. }
             | Stage::Confirming { .. }
             | Stage::RollingBack { .. }
             | Stage::Finishing { .. } => {
@@ -147,7 +147,7 @@ impl Machine {
                 Trial { attempt, generation, from_version: version.clone(), target_version: version }
             }
             Stage::Swapping { .. }
-            | Stage::Restarting(_)
+            | Stage::Restarting { .. }
             | Stage::Confirming { .. }
             | Stage::RollingBack { .. }
             | Stage::Finishing { .. } => {

@@ -101,13 +101,13 @@ impl Machine {
             match std::mem::replace(&mut self.stage, Stage::Idle) {
                 Stage::Working(_) => actions.push(Action::Abort { attempt }),
                 // This process is over: another version takes its place, and begins what comes next.
-                Stage::Restarting(trial)
+                Stage::Restarting { trial, .. }
                 | Stage::Swapping { trial, .. }
                 | Stage::Confirming { trial, .. }
                 | Stage::RollingBack { trial, .. }
                     if !still_runs =>
                 {
-                    self.stage = Stage::Restarting(trial);
+                    self.stage = Stage::Restarting { trial, watch: None };
                 }
                 _ => {}
             }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use domain::attempt::{ErrorCode, Phase};
+use domain::attempt::Phase;
 use domain::sync::AttemptReport;
 use domain::{AttemptId, Generation, Spec, Version};
 
-use super::Job;
+use super::{Cause, Job};
 
 /// The one attempt that this process deals with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,7 +18,11 @@ pub(super) enum Stage {
     /// Leave is in hand and being used.
     Swapping { trial: Trial, job: Job },
     /// The swap (or the way back) was made; another version takes over.
-    Restarting(Trial),
+    Restarting {
+        trial: Trial,
+        /// The watch over the version that takes over elsewhere.
+        watch: Option<Job>,
+    },
     /// The target runs, this process, on probation.
     Confirming {
         trial: Trial,
@@ -28,7 +32,7 @@ pub(super) enum Stage {
         confirming: Confirming,
     },
     /// What ran before is being brought back.
-    RollingBack { trial: Trial, job: Job, why: ErrorCode },
+    RollingBack { trial: Trial, job: Job, cause: Box<Cause> },
     /// The outcome is on its way into the journal.
     Finishing { attempt: AttemptId },
 }
@@ -119,7 +123,7 @@ impl Stage {
         match self {
             Self::Idle => None,
             Self::Working(work) => Some(work.order.attempt),
-            Self::Restarting(trial)
+            Self::Restarting { trial, .. }
             | Self::Swapping { trial, .. }
             | Self::Confirming { trial, .. }
             | Self::RollingBack { trial, .. } => Some(trial.attempt),
@@ -132,7 +136,7 @@ impl Stage {
         match self {
             Self::Idle | Self::Working(_) => None,
             Self::Swapping { .. }
-            | Self::Restarting(_)
+            | Self::Restarting { .. }
             | Self::Confirming { .. }
             | Self::RollingBack { .. }
             | Self::Finishing { .. } => self.attempt(),
@@ -149,7 +153,7 @@ impl Stage {
                 Step::Ready { .. } => Phase::ReadyToSwap,
             }),
             Self::Swapping { .. } => Some(Phase::Applying),
-            Self::Restarting(_) | Self::RollingBack { .. } => Some(Phase::Restarting),
+            Self::Restarting { .. } | Self::RollingBack { .. } => Some(Phase::Restarting),
             Self::Confirming { .. } => Some(Phase::Confirming),
         }
     }

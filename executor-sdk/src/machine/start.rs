@@ -6,7 +6,7 @@
 //! | old | swap made | | rolled back, by hand |
 //! | old | rollback decided | | rolled back, for its cause |
 //! | new | | the target | probation |
-//! | new | | what ran before | another process takes over: wait |
+//! | new | | what ran before | another process takes over: watch over it |
 //! | new | | another version | rolled back: wrong version |
 //! | new | rollback decided | | the rollback goes on |
 //! | other | | | superseded: somebody else was here |
@@ -70,7 +70,7 @@ impl Machine {
                 let confirming = Confirming::From(now);
                 self.stage = Stage::Confirming { trial, lived: Duration::ZERO, counted: None, confirming };
             }
-            (Live::New, None) if self.running == trial.from_version => self.stage = Stage::Restarting(trial),
+            (Live::New, None) if self.running == trial.from_version => self.watch(trial, actions),
             (Live::New, None) => {
                 let message = format!(
                     "{} was asked for, and the new binary says that it is {}",
@@ -87,7 +87,7 @@ impl Machine {
         }
     }
 
-    fn came_back(&mut self, trial: &Trial, cause: Cause, actions: &mut Vec<Action>) {
+    pub(super) fn came_back(&mut self, trial: &Trial, cause: Cause, actions: &mut Vec<Action>) {
         let verdict = Verdict::new(Outcome::RolledBack, cause.stage, cause.code).saying(cause.message);
         let mut report = report(trial, &self.running, verdict);
         report.report.rolled_back_to = Some(trial.from_version.clone());

@@ -150,6 +150,7 @@ fn in_short(action: &Action) -> Option<String> {
             let code = report.report.error_code.map_or("", ErrorCode::as_str);
             format!("finish {} {} {code}", n(&report.attempt), report.report.outcome.as_str())
         }
+        Action::Watch { attempt, .. } => format!("watch {}", n(attempt)),
         Action::Forget { attempt } => format!("forget {}", n(attempt)),
         Action::Exit => "exit".to_owned(),
     })

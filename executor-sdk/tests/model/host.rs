@@ -155,6 +155,8 @@ impl Host {
                     self.process.job.take_if(|job| matches!(job, Action::Download { .. }));
                 }
                 Action::Forget { attempt } => self.journal.unsent.retain(|report| report.attempt != attempt),
+                // An agent's place is taken by its next process; nobody is left to watch.
+                Action::Watch { .. } => {}
                 Action::Exit => return self.restart(now),
                 // Steps that leave nothing behind, next to a download that takes its time: done at once.
                 Action::Preflight { job, spec, .. } => {

@@ -4,7 +4,7 @@ use domain::join::Endpoint;
 use domain::{JoinSecret, JoinTokenId, Sha256};
 use novacula_executor_sdk::connect::{self, Cause};
 use novacula_executor_sdk::credentials::{self, CredentialStore};
-use novacula_executor_sdk::enrol::{Error, enrol, once, renew};
+use novacula_executor_sdk::enrol::{ClusterWord, Error, enrol, enrol_by_cluster, once, renew};
 use novacula_executor_sdk::probe::probe;
 
 use crate::authority::{Authority, UID};
@@ -57,6 +57,39 @@ async fn a_man_in_the_middle_at_enrolment() {
     let store = CredentialStore::new(home.path());
     let error = enrol(&join(authority.pin(), &middle.endpoint), None, &store).await.expect_err("refused");
     assert!(matches!(error, Error::NotPinned { .. }), "{error:?}");
+    assert!(middle.office.asked.lock().expect("not poisoned").is_empty(), "it got neither token nor request");
+    assert!(store.load().is_err());
+}
+
+fn word(authorities: String, endpoint: &Endpoint) -> ClusterWord {
+    ClusterWord { token: "a.b.c\n".to_owned().into(), endpoint: endpoint.clone(), authorities }
+}
+
+#[tokio::test]
+async fn a_cluster_s_word_gets_credentials_from_the_authority_that_was_given_beside_it() {
+    let (authority, home) = (Authority::new(), tempfile::tempdir().expect("a directory"));
+    let control_plane = ControlPlane::new(&authority).await;
+    let store = CredentialStore::new(home.path());
+    let word = word(authority.pem(), &control_plane.endpoint);
+    *control_plane.office.lose.lock().expect("not poisoned") = 1;
+    enrol_by_cluster(&word, None, &store).await.expect_err("the answer is lost");
+    enrol_by_cluster(&word, None, &store).await.expect("enrolled");
+    probe(&store.load().expect("kept")).await.expect("let in");
+}
+
+#[tokio::test]
+async fn a_cluster_s_word_is_shown_to_no_other_authority() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let home = tempfile::tempdir().expect("a directory");
+    let middle = ControlPlane::new(&stranger).await;
+    let store = CredentialStore::new(home.path());
+    for authorities in [authority.pem(), String::new()] {
+        let error = enrol_by_cluster(&word(authorities, &middle.endpoint), None, &store).await.expect_err("refused");
+        assert!(matches!(error, Error::NotPinned { .. }), "{error:?}");
+    }
+    let garbled = word("-----BEGIN CERTIFICATE-----\n!".to_owned(), &middle.endpoint);
+    let error = enrol_by_cluster(&garbled, None, &store).await.expect_err("refused");
+    assert!(matches!(error, Error::Answer { field: "authorities", .. }), "{error:?}");
     assert!(middle.office.asked.lock().expect("not poisoned").is_empty(), "it got neither token nor request");
     assert!(store.load().is_err());
 }

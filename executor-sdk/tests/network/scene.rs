@@ -162,7 +162,7 @@ impl Scene {
         });
         let downloads = downloads(&authority);
         let (status, seen) = watch::channel(driver::Status::default());
-        let options = Options { journal: own, credentials, downloads, status: Some(status) };
+        let options = Options { downloads, status: Some(status), ..Options::new(home.path()) };
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(driver::run(Arc::clone(&host), options, shutdown.clone()));
         Self { authority, control_plane, web, home, host, shutdown, status: seen, running }

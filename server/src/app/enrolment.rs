@@ -9,6 +9,8 @@
 
 mod belief;
 
+mod cluster;
+
 mod rules;
 
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use domain::{
 use rustls_pki_types::CertificateDer;
 use store::{AttemptWrite, CertificateRecord, EnrolmentCommit, JoinTokenRecord};
 use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::app::commit::Patience;
@@ -56,6 +59,25 @@ pub struct Issued {
     pub not_after: Timestamp,
 }
 
+/// What lets an executor join.
+#[derive(Debug)]
+pub enum Word {
+    /// A join token, whole.
+    JoinToken(Zeroizing<String>),
+    /// A ServiceAccount token of a cluster that is trusted.
+    ServiceAccount(Zeroizing<String>),
+}
+
+/// The right to one enrolment.
+#[derive(Debug)]
+struct Grant {
+    token: JoinTokenRecord,
+    /// Whether it is written with the enrolment: nobody made it before.
+    is_new: bool,
+    /// For the audit.
+    facts: Vec<(&'static str, String)>,
+}
+
 // === impl Enrolment ===
 
 impl Enrolment {
@@ -71,24 +93,32 @@ impl Enrolment {
         &self.app
     }
 
-    /// Exchanges a join token (the whole word) and a CSR (DER) for an identity. `executor` is the name asked for; empty: the one
-    /// that the token names.
+    /// Exchanges a word and a CSR (DER) for an identity. `executor` is the name asked for; empty: the one that the word names.
     ///
     /// # Errors
     /// [`Reason::JoinTokenInvalid`], [`Reason::NameTaken`], or invalid fields.
-    pub async fn enrol(&self, join_token: &str, csr: &[u8], executor: &str) -> Result<Issued, Error> {
-        let secret: JoinSecret = join_token.parse().map_err(|_| unknown_token())?;
+    pub async fn enrol(&self, word: &Word, csr: &[u8], executor: &str) -> Result<Issued, Error> {
         let request = key_request(csr)?;
         let asked = match executor {
             "" => None,
             name => Some(ExecutorId::new(name).map_err(|error| invalid("executor_id", error.to_string()))?),
         };
+        let vouched = match word {
+            Word::JoinToken(_) => None,
+            Word::ServiceAccount(token) => Some(self.vouched(token).await?),
+        };
         let mut patience = Patience::new();
         loop {
-            let token = self.token(&secret).await?;
-            let done = match self.earlier(&token, &request, asked.as_ref()).await? {
+            let grant = match (&vouched, word) {
+                (Some(vouched), _) => self.granted(vouched, &request).await?,
+                (None, Word::JoinToken(text) | Word::ServiceAccount(text)) => {
+                    let secret: JoinSecret = text.parse().map_err(|_| unknown_token())?;
+                    Grant { token: self.token(&secret).await?, is_new: false, facts: Vec::new() }
+                }
+            };
+            let done = match self.earlier(&grant.token, &request, asked.as_ref()).await? {
                 Some(issued) => return Ok(issued),
-                None => self.enrol_once(&token, &request, asked.clone()).await,
+                None => self.enrol_once(&grant, &request, asked.clone()).await,
             };
             match done {
                 // Somebody used the token, took the name, or wrote to the replaced executor since: read and decide again.
@@ -205,10 +235,11 @@ impl Enrolment {
 
     async fn enrol_once(
         &self,
-        token: &JoinTokenRecord,
+        grant: &Grant,
         request: &KeyRequest,
         asked: Option<ExecutorId>,
     ) -> Result<Issued, Error> {
+        let token = &grant.token;
         let now = self.app.now().await?;
         usable(token, now)?;
         let name = ExecutorName { organization: token.organization.clone(), executor: name(token, asked)? };
@@ -223,6 +254,7 @@ impl Enrolment {
         let certificate = self.issue(request, &executor, now)?;
         let mut details = facts(&certificate);
         details.push(("join_token", token.id.to_string()));
+        details.extend(grant.facts.iter().cloned());
         let actor = Actor::Executor(executor.uid);
         let (replaced_attempts, mut events) = self.end(older.as_ref(), &actor, executor.uid).await?;
         events.push(Event {
@@ -234,6 +266,7 @@ impl Enrolment {
             details,
         });
         let commit = EnrolmentCommit {
+            vouched: grant.is_new.then(|| token.clone()),
             join_token: token.id.clone(),
             executor: executor.clone(),
             replaces: older.map(|older| older.uid),

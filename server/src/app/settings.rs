@@ -1,10 +1,13 @@
 //! How the use cases behave where operators may choose. Everything has a default; `config.rs` and tests set the rest.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Version;
 use domain::attempt::Policy;
 use domain::join::Endpoint;
+
+use crate::clusters::Clusters;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -36,6 +39,8 @@ pub struct Settings {
     pub replica_lease: Duration,
     /// What is forgotten, and when.
     pub retention: Retention,
+    /// Clusters whose word enrols their operators. Default: none.
+    pub trusted_clusters: Arc<Clusters>,
     /// Largest artifact taken into storage, in bytes. Default 1 GiB.
     pub max_artifact_bytes: u64,
 }
@@ -72,6 +77,7 @@ impl Settings {
             executor_endpoint: None,
             replica_lease: Duration::from_secs(15),
             retention: Retention::default(),
+            trusted_clusters: Arc::default(),
             max_artifact_bytes: 1 << 30,
         }
     }

@@ -4,6 +4,8 @@ pub mod attempt;
 
 pub mod batch;
 
+mod pinned;
+
 pub mod request;
 
 pub(crate) mod warning;

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fs;
 
 use crate::app::minisign::ReleaseKey;
+use crate::clusters::Clusters;
 use crate::config::Config;
 use crate::observe;
 use crate::tls::authority::{Authority, Source};
@@ -30,6 +31,11 @@ pub(super) fn mistakes(config: &Config) -> Vec<String> {
         && let Err(error) = keys.read()
     {
         note("authority_encryption_key_file", &error);
+    }
+    if let Some(path) = &config.trusted_clusters
+        && let Err(wrong) = Clusters::read(path)
+    {
+        mistakes.extend(wrong.into_iter().map(|wrong| format!("trusted_clusters: {wrong}")));
     }
     if let Some(path) = &config.release_keys {
         match fs::read_to_string(path) {

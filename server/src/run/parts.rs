@@ -17,6 +17,7 @@ use crate::app::authority::Given;
 use crate::app::minisign::ReleaseKey;
 use crate::app::{self, App, Parts};
 use crate::artifacts::ArtifactStorage;
+use crate::clusters::Clusters;
 use crate::config::Config;
 use crate::observe::metrics::{self, Metric};
 use crate::run::World;
@@ -120,6 +121,7 @@ fn open_blocking(
         }
     };
     let authorities = Arc::new(authorities);
+    config.settings.trusted_clusters = Arc::new(trusted_clusters(config.trusted_clusters.as_deref())?);
     let artifacts = ArtifactStorage::open(&data_dir.join("artifacts")).context("open the artifact storage")?;
     let endpoint = config.settings.executor_endpoint.get_or_insert(endpoint(executor_addr)?);
     let mut names = server_names(&config.server_names);
@@ -159,6 +161,13 @@ fn server_names(names: &[String]) -> Vec<ServerName> {
 
 fn server_name(name: &str) -> ServerName {
     name.parse().map_or_else(|_| ServerName::Dns(name.to_owned()), ServerName::Ip)
+}
+
+fn trusted_clusters(path: Option<&Path>) -> anyhow::Result<Clusters> {
+    let Some(path) = path else {
+        return Ok(Clusters::default());
+    };
+    Clusters::read(path).map_err(|mistakes| anyhow::anyhow!("read the trusted clusters: {}", mistakes.join("; ")))
 }
 
 fn release_keys(path: Option<&Path>) -> anyhow::Result<Vec<ReleaseKey>> {

@@ -2,6 +2,8 @@
 
 mod client;
 
+mod cluster;
+
 mod harness;
 
 mod api;

@@ -44,6 +44,23 @@ pub(super) async fn a_token_is_used_up(subject: &dyn Subject) {
     assert_eq!(world.events().await.len(), 2);
 }
 
+pub(super) async fn an_enrolment_may_bring_its_join_token(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    let brings = |n, executor: &str, token: &str| {
+        let vouched = Some(join_token(token, 1));
+        EnrolmentCommit { vouched, ..enrolment(n, name(executor), token) }
+    };
+    world.store.enrolment_commit(brings(1, "web-1", "k8s-1")).await.expect("an enrolment");
+    assert_eq!(uses(&world, "k8s-1").await, 1);
+    let again = world.store.enrolment_commit(brings(2, "web-2", "k8s-1")).await;
+    assert_eq!(refusal(again), "exists join token");
+    // Nothing of an enrolment that is refused stays.
+    let taken = world.store.enrolment_commit(brings(3, "web-1", "k8s-3")).await;
+    assert_eq!(refusal(taken), "exists executor");
+    assert_eq!(world.store.join_token_get(&join_token_id("k8s-3")).await.expect("a read"), None);
+    assert_eq!(uses(&world, "k8s-1").await, 1);
+}
+
 pub(super) async fn an_expired_or_revoked_token_enrols_nobody(subject: &dyn Subject) {
     let world = World::new(subject).await;
     let late = EnrolmentCommit { time: at(3600), ..enrolment(1, name("web-1"), "many") };

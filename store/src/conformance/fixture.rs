@@ -141,6 +141,7 @@ pub(super) fn join_token(id: &str, max_uses: u32) -> JoinTokenRecord {
 /// The enrolment of executor `n` under `name` with the token `token`.
 pub(super) fn enrolment(n: u128, name: ExecutorName, token: &str) -> EnrolmentCommit {
     EnrolmentCommit {
+        vouched: None,
         join_token: join_token_id(token),
         executor: executor(n, name),
         replaces: None,

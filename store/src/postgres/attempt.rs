@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::row::RowColumns;
-use super::statement::{Json, Value, columns, params};
+use super::statement::{Json, Value, params};
 use super::{PostgresStore, request, transact};
 use crate::column::{EndingShape, ReportShape, actor_text, integer, limit};
 use crate::error::Error;
@@ -184,10 +184,7 @@ pub(super) async fn put(
     attempts: &[&AttemptWrite],
 ) -> Result<usize, Failure> {
     let rows = attempts.iter().map(|attempt| row(attempt)).collect::<Result<Vec<_>, Error>>()?;
-    if rows.is_empty() {
-        return Ok(0);
-    }
-    Ok(connection.all(sql, &columns(rows), |_| Ok(())).await?.len())
+    connection.write_set(sql, rows).await
 }
 
 /// Whose these attempts are, and at which revision each is.

@@ -40,8 +40,10 @@ SET sealed_key = :sealed_key
 WHERE number = :number
 AND sealed_key = :before";
 
-const USES: &str = "
-SELECT held.authority, count(*) AS executors
+/// Executors with the certificate that each has in hand ([`AuthorityStore`]).
+macro_rules! held {
+    () => {
+        "
 FROM novacula.executors
 CROSS JOIN LATERAL (
     SELECT authority
@@ -53,24 +55,25 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) AS held
 WHERE executors.delete_time IS NULL
-GROUP BY held.authority";
+"
+    };
+}
 
-const DEPENDENTS: &str = "
-SELECT executors.organization, executors.name
-FROM novacula.executors
-CROSS JOIN LATERAL (
-    SELECT authority
-    FROM novacula.certificates
-    WHERE certificates.executor = executors.uid
-    AND revoke_time IS NULL
-    AND not_after > :ended_after
-    ORDER BY use_time IS NULL, not_before DESC, fingerprint
-    LIMIT 1
-) AS held
-WHERE executors.delete_time IS NULL
-AND held.authority IS NOT DISTINCT FROM :authority
+const USES: &str = concat!(
+    "
+SELECT held.authority, count(*) AS executors",
+    held!(),
+    "GROUP BY held.authority"
+);
+
+const DEPENDENTS: &str = concat!(
+    "
+SELECT executors.organization, executors.name",
+    held!(),
+    "AND held.authority IS NOT DISTINCT FROM :authority
 ORDER BY executors.organization, executors.name
-LIMIT :limit";
+LIMIT :limit"
+);
 
 fn read(row: &Row) -> Result<AuthorityRecord, Error> {
     mapping::authority(RowColumns::of("authority", row))

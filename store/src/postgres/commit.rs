@@ -75,7 +75,7 @@ pub(super) async fn write_attempt(tx: &Tx, executor: ExecutorUid, write: &Attemp
     if new.executor != executor {
         return Err(Failure::corrupt("attempt", new.id, "it is another executor's"));
     }
-    if new.revision.0 > 0 {
+    if !write.is_new() {
         if attempt::put(connection, attempt::UPDATE, &[write]).await? > 0 {
             return Ok(());
         }

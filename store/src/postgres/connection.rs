@@ -21,7 +21,7 @@ use tokio_postgres::error::Severity;
 use uuid::Uuid;
 
 use super::failure::{Away, Engine, Failure};
-use super::statement::{Json, Statements, Value, params};
+use super::statement::{Json, Statements, Value, columns, params};
 use crate::change::{Change, ChangeNumber};
 use crate::column::{actor_text, details};
 use crate::error::Error;
@@ -105,6 +105,18 @@ impl Connection {
     /// Runs a statement that writes; how many rows it wrote.
     pub(super) async fn write(&self, sql: &'static str, params: &[(&'static str, Value)]) -> Result<u64, Failure> {
         self.run(sql, params).await.map(|(_, n_rows)| n_rows)
+    }
+
+    /// Runs a statement that writes a set of rows with `unnest` and returns each that it wrote; how many. Nothing is said of none.
+    pub(super) async fn write_set<const N: usize>(
+        &self,
+        sql: &'static str,
+        rows: Vec<[(&'static str, Value); N]>,
+    ) -> Result<usize, Failure> {
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        Ok(self.run(sql, &columns(rows)).await?.0.len())
     }
 
     async fn run(&self, sql: &'static str, params: &[(&'static str, Value)]) -> Result<(Vec<Row>, u64), Failure> {

@@ -29,6 +29,9 @@ LIMIT 1";
 /// Writes one enrolment.
 pub(super) async fn commit_in_tx(tx: &mut Tx, commit: &EnrolmentCommit) -> Result<(), Failure> {
     let EnrolmentCommit { executor, .. } = commit;
+    if let Some(token) = &commit.vouched {
+        join_token::insert(tx, token, &[]).await?;
+    }
     join_token::use_in_tx(tx, &commit.join_token, &executor.name, commit.time).await?;
     let holder = executor::lock_by_name(tx.connection(), &executor.name).await?;
     match (holder, commit.replaces) {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::row::RowColumns;
-use super::statement::{Json, Value, columns, params};
+use super::statement::{Json, Value, params};
 use super::{PostgresStore, commit, transact};
 use crate::column::{HoldShape, integer, limit, state_word};
 use crate::error::Error;
@@ -198,10 +198,7 @@ pub(super) fn read(row: &Row) -> Result<Executor, Error> {
 /// Runs `sql` with all columns of executors, each under its next revision; how many rows it wrote.
 pub(super) async fn put(connection: &Connection, sql: &'static str, executors: &[&Executor]) -> Result<usize, Failure> {
     let rows = executors.iter().map(|executor| row(executor)).collect::<Result<Vec<_>, Error>>()?;
-    if rows.is_empty() {
-        return Ok(0);
-    }
-    Ok(connection.all(sql, &columns(rows), |_| Ok(())).await?.len())
+    connection.write_set(sql, rows).await
 }
 
 fn row(executor: &Executor) -> Result<[(&'static str, Value); 20], Error> {

@@ -57,7 +57,7 @@ fn read(row: &Row) -> Result<JoinTokenRecord, Error> {
     mapping::join_token(RowColumns::of("join token", row))
 }
 
-async fn insert(tx: &mut Tx, token: &JoinTokenRecord, events: &[Event]) -> Result<(), Failure> {
+pub(super) async fn insert(tx: &mut Tx, token: &JoinTokenRecord, events: &[Event]) -> Result<(), Failure> {
     let params = params! {
         "id": token.id.as_str(),
         "organization": token.organization.as_str(),

@@ -10,7 +10,7 @@ use super::attempt;
 use super::connection::{Connection, Tx};
 use super::failure::Failure;
 use super::row::RowColumns;
-use super::statement::{columns, params};
+use super::statement::params;
 use crate::error::Error;
 use crate::mapping::Columns as _;
 
@@ -49,9 +49,6 @@ pub(super) async fn claim(
     connection: &Connection,
     claims: &[(&OrganizationId, &RequestId, AttemptId)],
 ) -> Result<usize, Failure> {
-    if claims.is_empty() {
-        return Ok(0);
-    }
     let rows = claims.iter().map(|(organization, request_id, attempt)| {
         params! {
             "organization": organization.as_str(),
@@ -59,7 +56,7 @@ pub(super) async fn claim(
             "attempt": attempt.as_uuid(),
         }
     });
-    Ok(connection.all(CLAIM, &columns(rows.collect()), |_| Ok(())).await?.len())
+    connection.write_set(CLAIM, rows.collect()).await
 }
 
 /// Notes that requests of these ids were answered with these attempts of one organization.

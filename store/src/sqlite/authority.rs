@@ -37,8 +37,10 @@ SET sealed_key = :sealed_key
 WHERE number = :number
 AND sealed_key = :before";
 
-const USES: &str = "
-SELECT authority, count(*) AS executors
+/// Executors with the certificate that each has in hand ([`AuthorityStore`]).
+macro_rules! held {
+    () => {
+        "
 FROM executors
 JOIN certificates ON certificates.fingerprint = (
     SELECT fingerprint
@@ -50,24 +52,25 @@ JOIN certificates ON certificates.fingerprint = (
     LIMIT 1
 )
 WHERE delete_time IS NULL
-GROUP BY authority";
+"
+    };
+}
 
-const DEPENDENTS: &str = "
-SELECT organization, name
-FROM executors
-JOIN certificates ON certificates.fingerprint = (
-    SELECT fingerprint
-    FROM certificates
-    WHERE executor = executors.uid
-    AND revoke_time IS NULL
-    AND not_after > :ended_after
-    ORDER BY use_time IS NULL, not_before DESC, fingerprint
-    LIMIT 1
-)
-WHERE delete_time IS NULL
-AND authority IS :authority
+const USES: &str = concat!(
+    "
+SELECT authority, count(*) AS executors",
+    held!(),
+    "GROUP BY authority"
+);
+
+const DEPENDENTS: &str = concat!(
+    "
+SELECT organization, name",
+    held!(),
+    "AND authority IS :authority
 ORDER BY organization, name
-LIMIT :limit";
+LIMIT :limit"
+);
 
 fn read(row: &Row<'_>) -> Result<AuthorityRecord, Failure> {
     Ok(mapping::authority(RowColumns::of("authority", row))?)

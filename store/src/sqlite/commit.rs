@@ -58,7 +58,7 @@ pub(super) fn write_attempt(tx: &WriteTx<'_>, executor: ExecutorUid, write: &Att
     if new.executor != executor {
         return Err(Failure::corrupt("attempt", new.id, "it is another executor's"));
     }
-    if new.revision.0 > 0 {
+    if !write.is_new() {
         if attempt::put(tx.connection(), attempt::UPDATE, write)? > 0 {
             return Ok(());
         }

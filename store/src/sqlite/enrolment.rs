@@ -34,6 +34,9 @@ WHERE uid = :uid";
 /// Writes one enrolment.
 pub(super) fn commit_in_tx(tx: &WriteTx<'_>, commit: &EnrolmentCommit) -> Result<(), Failure> {
     let EnrolmentCommit { executor, .. } = commit;
+    if let Some(token) = &commit.vouched {
+        join_token::insert(tx.connection(), token)?;
+    }
     join_token::use_in_tx(tx.connection(), &commit.join_token, &executor.name, commit.time)?;
     let holder = executor::get(tx.connection(), &executor.name)?.map(|holder| holder.uid);
     match (holder, commit.replaces) {

@@ -55,7 +55,7 @@ fn get(connection: &Connection, id: &JoinTokenId) -> Result<Option<JoinTokenReco
     first(connection, GET, named_params! { ":id": id.as_str() }, read)
 }
 
-fn insert(connection: &Connection, token: &JoinTokenRecord) -> Result<(), Failure> {
+pub(super) fn insert(connection: &Connection, token: &JoinTokenRecord) -> Result<(), Failure> {
     let params = named_params! {
         ":id": token.id.as_str(),
         ":organization": token.organization.as_str(),

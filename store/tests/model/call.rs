@@ -195,6 +195,7 @@ fn done<T>(_: T) -> String {
 
 fn enrolment(executor: u8, name: u8, token: u8, replaces: Option<u8>) -> EnrolmentCommit {
     EnrolmentCommit {
+        vouched: None,
         join_token: row::token(token),
         executor: row::executor(executor, row::name(name)),
         replaces: replaces.map(row::uid),

@@ -116,6 +116,7 @@ pub(crate) fn digest(n: u32) -> Sha256 {
 pub(crate) fn enrolment(n: u32, name: ExecutorName, token: &str) -> EnrolmentCommit {
     let token = JoinTokenId::new(token).expect("a label");
     EnrolmentCommit {
+        vouched: None,
         join_token: token.clone(),
         executor: Executor::new(uid(n), name, Timestamp::EPOCH),
         replaces: None,

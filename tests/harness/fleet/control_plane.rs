@@ -1,6 +1,6 @@
 //! `novacula-server` as a process that can be killed and started again, asked as people ask it: through `novacula`.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -41,14 +41,22 @@ pub struct ControlPlane {
 // === impl ControlPlane ===
 
 impl ControlPlane {
-    /// Bootstraps a control plane in `folder` and starts it.
+    /// Bootstraps a control plane in `folder` and starts it, on loopback.
     pub(super) fn start(programs: &Programs, folder: &Path, probation: Duration) -> Result<Self> {
+        Self::start_at(programs, folder, probation, Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// The same, where executors come to another address of this machine.
+    ///
+    /// # Errors
+    /// With what did not come up.
+    pub fn start_at(programs: &Programs, folder: &Path, probation: Duration, executors: IpAddr) -> Result<Self> {
         let mut control = Self {
             process: None,
             programs: programs.clone(),
             folder: folder.to_owned(),
-            api: free_address()?,
-            executors: free_address()?,
+            api: free_address(Ipv4Addr::LOCALHOST.into())?,
+            executors: free_address(executors)?,
             probation,
         };
         let made = Command::new(&programs.server)
@@ -209,13 +217,13 @@ impl ControlPlane {
 }
 
 /// An address that stays free: no two tests of this process get one port, and those of other processes begin elsewhere.
-fn free_address() -> Result<SocketAddr> {
+fn free_address(host: IpAddr) -> Result<SocketAddr> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let size = PORTS.end - PORTS.start;
     let first = u16::try_from(std::process::id() * 97 % u32::from(size))?;
     for _ in 0..size {
         let offset = (first + NEXT.fetch_add(1, Ordering::Relaxed) % size) % size;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORTS.start + offset));
+        let address = SocketAddr::from((host, PORTS.start + offset));
         if TcpListener::bind(address).is_ok() {
             return Ok(address);
         }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use image::manifest::Image;
 use minisign::SecretKeyBox;
 
 use super::control_plane::{As, ControlPlane};
@@ -24,6 +25,32 @@ pub fn publish(control: &ControlPlane, binary: &Path, version: &str, folder: &Pa
     let line = publisher(&["release", "manifest", path, "--version", version])?;
     sign(binary, line.trim_end())?;
     publisher(&["release", "upload", &name, path])?;
+    publisher(&["release", "publish", &name])?;
+    Ok(())
+}
+
+/// Creates, signs, uploads and publishes an operator's release: an image by digest. What is signed is the image's manifest, as the
+/// registry holds it.
+///
+/// # Errors
+/// With what the control plane said.
+pub fn publish_image(
+    control: &ControlPlane,
+    repository: &str,
+    image: &Image,
+    version: &str,
+    folder: &Path,
+) -> Result<()> {
+    let file = folder.join(format!("operator-{version}.json"));
+    fs::write(&file, image.manifest().content())?;
+    let signature = format!("{}.minisig", file.to_str().context("a path of text")?);
+    let name = format!("operator-{version}");
+    let named = ["--image", repository, "--digest", image.digest().as_str()];
+    let publisher = |words: &[&str]| control.succeed(As::Publisher, words);
+    publisher(&["release", "create", "operator", version])?;
+    let line = publisher(&[&["release", "manifest", "--version", version][..], &named].concat())?;
+    sign(&file, line.trim_end())?;
+    publisher(&[&["release", "upload", &name, "--signature", &signature][..], &named].concat())?;
     publisher(&["release", "publish", &name])?;
     Ok(())
 }

@@ -21,6 +21,13 @@ pub(super) struct Measured {
     pub(super) sha256: Sha256,
 }
 
+/// Reads `sha256:…` of a flag.
+pub(super) fn digest(text: &str) -> Result<Sha256, Error> {
+    let hex =
+        text.strip_prefix("sha256:").ok_or_else(|| Error::Config(format!("--digest: {text:?} is not sha256:…")))?;
+    hex.parse().map_err(|error: domain::digest::Error| Error::Config(format!("--digest: {error}")))
+}
+
 /// Reads a file once for its size and digest.
 pub(super) fn measure(path: &Path) -> Result<Measured, Error> {
     let mut file = fs::File::open(path).map_err(|error| Error::file("read", path, error))?;
@@ -64,13 +71,17 @@ pub(super) fn manifest(path: &Path, signature: &str) -> Result<Manifest, Error> 
     })
 }
 
-/// Whether a manifest says what the release and the bytes are.
-pub(super) fn agrees(
-    path: &Path,
-    manifest: &Manifest,
-    release: &ReleaseId,
-    measured: Option<Measured>,
-) -> Result<(), Error> {
+/// What is about to be uploaded.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Upload<'a> {
+    /// A binary.
+    Binary(Measured),
+    /// An image.
+    Image { image: &'a str, digest: Sha256 },
+}
+
+/// Whether a manifest says what the release and the bytes or the image are.
+pub(super) fn agrees(path: &Path, manifest: &Manifest, release: &ReleaseId, upload: Upload<'_>) -> Result<(), Error> {
     let refuse = |what: &str, signed: String, given: String| {
         Err(Error::Refused(format!("{}: signed for {what} {signed}, but it is {given}", path.display())))
     };
@@ -80,13 +91,21 @@ pub(super) fn agrees(
     if manifest.version != release.version {
         return refuse("version", manifest.version.to_string(), release.version.to_string());
     }
-    if let (Subject::Agent { size, sha256, .. }, Some(measured)) = (&manifest.subject, measured) {
-        if *size != measured.size {
-            return refuse("size", size.to_string(), measured.size.to_string());
+    match (&manifest.subject, upload) {
+        (Subject::Agent { size, .. }, Upload::Binary(given)) if *size != given.size => {
+            refuse("size", size.to_string(), given.size.to_string())
         }
-        if *sha256 != measured.sha256 {
-            return refuse("sha256", sha256.to_string(), measured.sha256.to_string());
+        (Subject::Agent { sha256, .. }, Upload::Binary(given)) if *sha256 != given.sha256 => {
+            refuse("sha256", sha256.to_string(), given.sha256.to_string())
         }
+        (Subject::Operator { image, .. }, Upload::Image { image: given, .. }) if image != given => {
+            refuse("image", image.clone(), given.to_owned())
+        }
+        (Subject::Operator { digest, .. }, Upload::Image { digest: given, .. }) if *digest != given => {
+            refuse("digest", digest.to_string(), given.to_string())
+        }
+        (Subject::Agent { .. }, Upload::Image { .. }) => refuse("kind", "agent".to_owned(), "an image".to_owned()),
+        (Subject::Operator { .. }, Upload::Binary(_)) => refuse("kind", "operator".to_owned(), "a file".to_owned()),
+        (Subject::Agent { .. }, Upload::Binary(_)) | (Subject::Operator { .. }, Upload::Image { .. }) => Ok(()),
     }
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use domain::manifest::Subject;
-use domain::{Channel, Manifest, Platform, Sha256, Version};
+use domain::{Channel, Manifest, Platform, Version};
 
 use crate::args;
 use crate::command::Session;
@@ -55,11 +55,7 @@ fn agent(asked: &args::release::Manifest, file: &Path) -> Result<Subject, Error>
 }
 
 fn operator(image: &str, digest: &str) -> Result<Subject, Error> {
-    let hex =
-        digest.strip_prefix("sha256:").ok_or_else(|| Error::Config(format!("--digest: {digest:?} is not sha256:…")))?;
-    let digest: Sha256 =
-        hex.parse().map_err(|error: domain::digest::Error| Error::Config(format!("--digest: {error}")))?;
-    Ok(Subject::Operator { image: image.to_owned(), digest })
+    Ok(Subject::Operator { image: image.to_owned(), digest: check::digest(digest)? })
 }
 
 fn version(flag: &str, text: &str) -> Result<Version, Error> {

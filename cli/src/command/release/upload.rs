@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::args;
 use crate::command::Session;
-use crate::command::release::check;
+use crate::command::release::check::{self, Upload};
 use crate::error::Error;
 use crate::names::Names;
 
@@ -51,7 +51,7 @@ fn agent(asked: &args::release::Upload, file: &Path, release: &ReleaseId) -> Res
     let measured = check::measure(file)?;
     let default = || vec![PathBuf::from(format!("{}.minisig", file.display()))];
     let paths = if asked.signatures.is_empty() { default() } else { asked.signatures.clone() };
-    let signed = signatures(&paths, release, Some(measured))?;
+    let signed = signatures(&paths, release, Upload::Binary(measured))?;
     let Some((first, _)) = signed.first() else {
         return Err(Error::Config("no signature".to_owned()));
     };
@@ -80,7 +80,8 @@ fn operator(
     if asked.signatures.is_empty() {
         return Err(Error::Config("give --signature FILE: an image has no file beside which one could lie".to_owned()));
     }
-    let signed = signatures(&asked.signatures, release, None)?;
+    let upload = Upload::Image { image, digest: check::digest(digest)? };
+    let signed = signatures(&asked.signatures, release, upload)?;
     let operator = v1::OperatorArtifact { image: image.to_owned(), digest: digest.to_owned() };
     Ok(v1::Artifact {
         artifact: Some(v1::artifact::Artifact::Operator(operator)),
@@ -88,15 +89,11 @@ fn operator(
     })
 }
 
-fn signatures(
-    paths: &[PathBuf],
-    release: &ReleaseId,
-    measured: Option<check::Measured>,
-) -> Result<Vec<(Manifest, String)>, Error> {
+fn signatures(paths: &[PathBuf], release: &ReleaseId, upload: Upload<'_>) -> Result<Vec<(Manifest, String)>, Error> {
     let one = |path: &PathBuf| {
         let text = check::read_signature(path)?;
         let manifest = check::manifest(path, &text)?;
-        check::agrees(path, &manifest, release, measured)?;
+        check::agrees(path, &manifest, release, upload)?;
         Ok((manifest, text))
     };
     paths.iter().map(one).collect()

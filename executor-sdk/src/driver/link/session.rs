@@ -38,6 +38,23 @@ pub(super) enum Answer {
     Later(Duration),
 }
 
+impl Session {
+    /// What the control plane does not read in time falls.
+    pub(super) fn say(&mut self, request: Request) {
+        if matches!(request, Request::Heartbeat { .. }) {
+            self.unanswered.get_or_insert_with(Instant::now);
+        }
+        if self.outbox.try_send(request.into()).is_err() {
+            tracing::debug!("the control plane does not read; a message was dropped");
+        }
+    }
+
+    /// Whether what is said now does not fall, and leaves room for what is urgent.
+    pub(super) fn has_room(&self) -> bool {
+        self.outbox.capacity() > OUTBOX / 2
+    }
+}
+
 /// Says hello, and waits for the answer.
 pub(super) async fn open(connection: Connection, hello: Hello) -> Result<Answer, Error> {
     let (outbox, messages) = mpsc::channel(OUTBOX);

@@ -42,10 +42,57 @@ fn the_live_binary_tells_what_became_of_the_swap() {
     );
     check("1.2.0", |_| {}, &[]);
     check("1.2.0", |open| open.swap = Swap::Intended, &[]);
-    check("1.1.0", |_| {}, &[]);
+    check("1.1.0", |_| {}, &["watch 1"]);
     check("1.1.9", |_| {}, &["roll back 1 WRONG_VERSION"]);
     check("1.2.0", |open| open.rollback = Some(crash()), &["roll back 1 CRASH_LOOP"]);
     check("1.1.5", |open| open.live = Live::Other, &["finish 1 superseded OTHER"]);
+}
+
+/// An operator's old pod, after it changed the image.
+fn watching() -> Bench {
+    let mut bench = started("1.1.0", open(Live::New));
+    bench.connect();
+    assert_eq!(bench.machine.current(), Some((id(1), Phase::Restarting)));
+    bench
+}
+
+#[test]
+fn a_version_that_does_not_come_up_elsewhere_is_rolled_back_and_reported_by_the_one_before() {
+    let mut bench = watching();
+    bench.done(Done::Judged(Judgement::Failed(crash())));
+    assert_eq!(bench.told(), ["roll back 1 CRASH_LOOP"]);
+    bench.done(Done::RolledBack(Applied::Elsewhere));
+    assert_eq!(bench.told(), ["finish 1 rolled_back CRASH_LOOP"]);
+    assert_eq!(bench.journalled(), Outcome::RolledBack);
+    assert_eq!(bench.told(), ["report 1 rolled_back"]);
+    assert_eq!(bench.machine.current(), None, "another upgrade may begin");
+}
+
+#[test]
+fn what_somebody_else_changed_is_not_fought() {
+    let mut bench = watching();
+    bench.done(Done::Judged(Judgement::Superseded("kubectl-edit set the image".to_owned())));
+    assert_eq!(bench.told(), ["finish 1 superseded OTHER"]);
+}
+
+#[test]
+fn a_rollback_that_was_refused_is_watched_again() {
+    let mut bench = watching();
+    bench.done(Done::Judged(Judgement::Failed(crash())));
+    bench.done(Done::Failed(Failure {
+        outcome: Outcome::Failed,
+        stage: ErrorStage::Rollback,
+        code: ErrorCode::Cluster,
+        message: String::new(),
+    }));
+    assert_eq!(bench.told(), ["watch 1"]);
+}
+
+#[test]
+fn a_person_who_wants_the_old_version_back_need_not_wait_for_a_verdict() {
+    let mut bench = watching();
+    bench.want(3, Want::RollBack { attempt: id(1) });
+    assert_eq!(bench.told(), ["note 3", "roll back 1 BY_HAND"]);
 }
 
 fn crash() -> Cause {
@@ -183,7 +230,11 @@ fn the_way_back_is_gone_wherever_the_attempt_is() {
     back(&mut bench);
     assert_eq!(bench.told(), ["note 9"]);
     bench.done(Done::Swapped(Applied::Elsewhere));
-    assert_eq!(bench.told(), ["say restarting 0", "roll back 1 BY_HAND"], "an operator's old pod undoes it at once");
+    assert_eq!(
+        bench.told(),
+        ["say restarting 0", "watch 1", "roll back 1 BY_HAND"],
+        "an operator's old pod undoes it at once"
+    );
 
     let mut bench = on_trial();
     bench.wait(MINUTE * 2);

@@ -3,7 +3,7 @@
 use domain::attempt::ErrorCode;
 use domain::executor::State;
 use domain::warning::Code;
-use domain::{Reason, Timestamp};
+use domain::{Kind, Reason, Timestamp};
 
 use super::Facts;
 
@@ -96,10 +96,13 @@ pub(super) fn of_executor(facts: &Facts) -> Vec<Finding> {
         );
     }
     if let Some(why) = &executor.pinned {
-        findings.push(
-            Finding::blocking(Reason::ExecutorPinned, format!("it is pinned on its host: {why}"))
-                .remedy("on the host: `novacula-agent unpin`, or upgrade it with the package manager that owns it"),
-        );
+        findings.push(Finding::blocking(Reason::ExecutorPinned, format!("it is pinned on its host: {why}")).remedy(
+            if executor.kind == Some(Kind::Operator) {
+                "set the image where the pin says; `novacula upgrade request` names the value, and upgrades nothing"
+            } else {
+                "on the host: `novacula-agent unpin`, or upgrade it with the package manager that owns it"
+            },
+        ));
     }
     findings.extend(of_presence(facts));
     findings.extend(of_version(facts));
@@ -119,8 +122,13 @@ fn of_presence(facts: &Facts) -> Option<Finding> {
             || "it is offline, and no session of it is on record".to_owned(),
             |ago| format!("it is offline: last seen {} ago", words(ago)),
         );
+        let look = if facts.executor.kind == Some(Kind::Operator) {
+            "in the cluster, in the operator's namespace: `kubectl get deployments,pods`, `kubectl logs deployment/novacula-operator`"
+        } else {
+            "on the host: `systemctl status novacula-agent`, `journalctl -u novacula-agent -n 50`, `novacula-agent doctor`"
+        };
         Finding::blocking(Reason::ExecutorOffline, message).remedy(format!(
-            "on the host: `systemctl status novacula-agent`, `journalctl -u novacula-agent -n 50`, `novacula-agent doctor`; is the executor listener reachable from there? `novacula event list --target {}` shows when it went",
+            "{look}; is the executor listener reachable from there? `novacula event list --target {}` shows when it went",
             facts.executor.name
         ))
     };

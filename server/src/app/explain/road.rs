@@ -196,8 +196,60 @@ fn remedy(code: Option<ErrorCode>) -> &'static str {
             "on the host: `novacula-agent doctor`; the old binary is gone or was written on, and an upgrade would have no way back"
         }
         ErrorCode::ServiceManager => "on the host: `systemctl status` and `novacula-agent doctor` say what refused",
+        ErrorCode::ImageNotFound
+        | ErrorCode::RegistryUnauthorized
+        | ErrorCode::ImagePull
+        | ErrorCode::ContainerConfig
+        | ErrorCode::OutOfMemory
+        | ErrorCode::Unschedulable
+        | ErrorCode::AdmissionRefused
+        | ErrorCode::NeverReady
+        | ErrorCode::ProgressDeadline
+        | ErrorCode::UnsafeDeployment
+        | ErrorCode::Cluster => remedy_in_cluster(code),
         ErrorCode::NoWord => "the executor fell silent: look at the host; the truth is told when it comes back",
         ErrorCode::Other => "the message says what a newer version meant; upgrade the control plane to read it better",
+    }
+}
+
+/// The same, where the executor is an operator.
+fn remedy_in_cluster(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::ImageNotFound => {
+            "the registry has no such image: see that it was pushed, by that digest, to the repository that the release names"
+        }
+        ErrorCode::RegistryUnauthorized => {
+            "the registry refuses the cluster's pull secret: renew it in the operator's namespace, then ask again"
+        }
+        ErrorCode::ImagePull => {
+            "the cluster's nodes cannot pull the image, while the operator could see it: compare their credentials, mirrors and network"
+        }
+        ErrorCode::ContainerConfig => {
+            "the new container cannot be made: the message names what its pod template asks for and the cluster lacks"
+        }
+        ErrorCode::OutOfMemory => {
+            "the new version needs more memory than its limit: raise `resources.limits.memory` in the chart's values, then ask again"
+        }
+        ErrorCode::Unschedulable => {
+            "no node has room for one more pod beside the old one: the message says what they lack"
+        }
+        ErrorCode::AdmissionRefused => {
+            "a quota or an admission policy refuses the new pod: the message is theirs; change it, or the chart's values"
+        }
+        ErrorCode::NeverReady => {
+            "the new version could not reach the control plane where the old one could: read its last lines in the attempt, and compare network policies"
+        }
+        ErrorCode::ProgressDeadline => {
+            "the rollout stood still for longer than the Deployment allows: the message says in which state its pod was"
+        }
+        ErrorCode::UnsafeDeployment => {
+            "the Deployment could not come back from a bad version: the message names the field and the value that the chart sets; set it, then ask again"
+        }
+        ErrorCode::Cluster => {
+            "the cluster's API refused: the message names the verb and the resource that the operator's Role lacks"
+        }
+        // Only those above are asked.
+        _ => "look at the operator's namespace: `kubectl get deployments,pods,events`",
     }
 }
 

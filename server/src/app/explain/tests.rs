@@ -112,6 +112,18 @@ fn an_offline_executor_is_told_since_when() {
 }
 
 #[test]
+fn an_operator_is_looked_for_in_its_cluster() {
+    let operator = Executor { kind: Some(Kind::Operator), platform: None, ..executor() };
+    let presence = Presence { online: false, connected: false, last_seen: None };
+    let away = Facts { presence, ..facts(operator.clone(), None) };
+    let pinned = facts(Executor { pinned: Some("argocd owns it".to_owned()), ..operator }, None);
+    for (facts, word) in [(away, "kubectl logs"), (pinned, "set the image")] {
+        let remedy = &judge(&facts).findings[0].remedy;
+        assert!(remedy.contains(word) && !remedy.contains("systemctl") && !remedy.contains("unpin"), "{remedy}");
+    }
+}
+
+#[test]
 fn a_held_version_is_worth_knowing_and_blocks_nothing() {
     let hold = Hold {
         version: "1.1.0".parse().expect("a version"),

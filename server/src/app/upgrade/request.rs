@@ -21,6 +21,7 @@ use crate::app::caller::Caller;
 use crate::app::commit::{Answer, Draft, Patience};
 use crate::app::error::Error;
 use crate::app::spec::bytes_total;
+use crate::app::upgrade::pinned::with_image;
 use crate::app::upgrade::warning::{Reach, Records};
 use crate::app::upgrade::{Ask, Mode, Requested};
 use crate::observe::metrics::{self, Metric};
@@ -143,7 +144,9 @@ impl App {
             request_id: ask.request_id.clone(),
         };
         let situation = Situation { executor: draft.executor(), open: open.as_ref(), online, catalog };
-        match (request(&question, situation)?, open) {
+        let decision = request(&question, situation)
+            .map_err(|refusal| with_image(refusal, situation.executor, catalog, &ask.target_version))?;
+        match (decision, open) {
             (Decision::Begin { from_version, instead_of, clears_hold }, open) => {
                 if let Some(attempt) = open.filter(|attempt| instead_of == Some(attempt.id)) {
                     let answers = self.decide(&mut draft, &attempt, &Input::Replace).await?;

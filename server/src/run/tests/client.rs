@@ -106,12 +106,17 @@ pub(super) async fn executor_channel(
 }
 
 pub(super) async fn enroll(server: &Server, word: &str, csr: &[u8], name: &str) -> Result<v1::EnrollResponse, Status> {
-    let channel = executor_channel(server, None).await.unwrap();
     let request = v1::EnrollRequest {
         join_token: word.to_owned(),
         certificate_signing_request: csr.to_vec(),
         executor_id: name.to_owned(),
+        service_account_token: String::new(),
     };
+    enroll_by(server, request).await
+}
+
+pub(super) async fn enroll_by(server: &Server, request: v1::EnrollRequest) -> Result<v1::EnrollResponse, Status> {
+    let channel = executor_channel(server, None).await.unwrap();
     let mut client = EnrollmentServiceClient::with_origin(channel, origin());
     client.enroll(request).await.map(tonic::Response::into_inner)
 }

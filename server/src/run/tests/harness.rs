@@ -1,5 +1,6 @@
 //! A server to test, and what one would otherwise have to ask its API for.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -71,10 +72,16 @@ impl Server {
     }
 
     pub(super) async fn start_in(world: World) -> Self {
+        Self::start_with(world, |_, _| {}).await
+    }
+
+    /// After `change` had its way with the folder and the configuration.
+    pub(super) async fn start_with(world: World, change: impl FnOnce(&Path, &mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(MovedClock::default());
         let world = World { clock: Arc::<MovedClock>::clone(&clock), ..world };
-        let config = Config::for_tests(folder.path(), "1.0.0".parse().unwrap());
+        let mut config = Config::for_tests(folder.path(), "1.0.0".parse().unwrap());
+        change(folder.path(), &mut config);
         let sockets = Sockets::bind(&config).unwrap();
         let bound = sockets.bound().unwrap();
         let opened = parts::open(&config, &world, bound.executor_addr).await.unwrap();

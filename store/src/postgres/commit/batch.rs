@@ -97,7 +97,8 @@ async fn answer(tx: &mut Tx, commits: &[ExecutorCommit], judged: Vec<Judged>) ->
 /// Whether every row was written.
 async fn write_accepted(connection: &Connection, accepted: &[&ExecutorCommit]) -> Result<bool, Failure> {
     let executors: Vec<_> = accepted.iter().map(|commit| &commit.executor).collect();
-    let (new, old): (Vec<&AttemptWrite>, Vec<&AttemptWrite>) = attempts(accepted).partition(|write| is_new(write));
+    let (new, old): (Vec<&AttemptWrite>, Vec<&AttemptWrite>) =
+        attempts(accepted.iter().copied()).partition(|write| write.is_new());
     let claims: Vec<_> = new
         .iter()
         .filter_map(|AttemptWrite { attempt, .. }| {
@@ -110,12 +111,8 @@ async fn write_accepted(connection: &Connection, accepted: &[&ExecutorCommit]) -
         && request::claim(connection, &claims).await? == claims.len())
 }
 
-fn attempts<'c>(commits: &'c [&ExecutorCommit]) -> impl Iterator<Item = &'c AttemptWrite> {
-    commits.iter().flat_map(|commit| &commit.attempts)
-}
-
-fn is_new(write: &AttemptWrite) -> bool {
-    write.attempt.revision == Revision(0)
+fn attempts<'c>(commits: impl IntoIterator<Item = &'c ExecutorCommit>) -> impl Iterator<Item = &'c AttemptWrite> {
+    commits.into_iter().flat_map(|commit| &commit.attempts)
 }
 
 // === impl Standing ===
@@ -127,12 +124,11 @@ impl Standing {
         let releases: HashSet<&ReleaseId> =
             commits.iter().filter_map(|commit| commit.while_published.as_ref()).collect();
         let published = release::published(connection, releases).await?;
-        let commits: Vec<&ExecutorCommit> = commits.iter().collect();
-        let old = attempts(&commits).filter(|write| !is_new(write));
+        let old = attempts(commits).filter(|write| !write.is_new());
         let old = old.map(|write| write.attempt.id.as_uuid()).collect();
         let standing = attempt::standing(connection, old).await?;
         let mut asked: HashMap<&OrganizationId, Vec<&RequestId>> = HashMap::new();
-        for AttemptWrite { attempt, .. } in attempts(&commits).filter(|write| is_new(write)) {
+        for AttemptWrite { attempt, .. } in attempts(commits).filter(|write| write.is_new()) {
             if let Some(request_id) = &attempt.request_id {
                 asked.entry(&attempt.executor_name.organization).or_default().push(request_id);
             }
@@ -159,7 +155,7 @@ impl Standing {
         if !is_offered || !commit.attempts.iter().all(|write| self.holds(uid, write)) {
             return Judged::Fails;
         }
-        self.taken.extend(commit.attempts.iter().filter(|write| is_new(write)).filter_map(key));
+        self.taken.extend(commit.attempts.iter().filter(|write| write.is_new()).filter_map(key));
         Judged::Stands
     }
 
@@ -167,7 +163,7 @@ impl Standing {
         let attempt = &write.attempt;
         let is_there = || self.attempts.get(&attempt.id) == Some(&(executor, attempt.revision));
         let is_free = || key(write).is_none_or(|key| !self.taken.contains(&key));
-        attempt.executor == executor && if is_new(write) { is_free() } else { is_there() }
+        attempt.executor == executor && if write.is_new() { is_free() } else { is_there() }
     }
 }
 

@@ -86,7 +86,12 @@ impl State {
             (Step::Committed, Toward::Client) => find(piece, READY).map(|_| 0),
             (_, _) => None,
         };
-        at.map_or(Verdict::Pass, |at| Verdict::Catch(at, then))
+        let Some(at) = at else {
+            return Verdict::Pass;
+        };
+        // Held before anything of the piece is passed on: its answer must not overtake what is to become of the connection.
+        link.held = true;
+        Verdict::Catch(at, then)
     }
 
     fn caught(&mut self, id: u64, then: Then) {

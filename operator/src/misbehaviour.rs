@@ -1,0 +1,95 @@
+//! Test builds only: an operator that goes wrong in one exact way, so that the way back is tested on real pods.
+//!
+//! Behind the feature `fault-points`, which the `dist` profile refuses. A version that lies about itself needs no misbehaviour.
+
+use std::process;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::fault::Point;
+
+/// How an operator goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misbehaviour {
+    /// It ends with status 3 after its first line.
+    CrashAtStart,
+    /// It ends with status 0 after its first line.
+    ExitClean,
+    /// It takes more and more memory, and touches it.
+    TakeMemory,
+    /// It runs, and never proves itself.
+    NeverProve,
+    /// All is well until it leads; so long after that it ends with status 3.
+    CrashAfterLead(Duration),
+    /// It is killed at this point, once a pod.
+    DieAt(Point),
+}
+
+/// Says that a pod's process died already: it lives as long as the pod.
+const DIED: &str = "/run/novacula/died";
+
+static CHOSEN: OnceLock<Misbehaviour> = OnceLock::new();
+
+/// Status of every crash here.
+const CRASHED: i32 = 3;
+
+/// A bite of memory.
+const BITE: usize = 16 * 1024 * 1024;
+
+/// Chooses, once a process.
+pub(crate) fn choose(misbehaviour: Misbehaviour) {
+    let _ = CHOSEN.set(misbehaviour);
+}
+
+/// At the very beginning of `run`.
+pub(crate) fn at_start() {
+    if let Some(misbehaviour) = CHOSEN.get() {
+        // A report's log tail is known by this line.
+        tracing::info!(?misbehaviour, "this is a test build that goes wrong on purpose");
+    }
+    match CHOSEN.get() {
+        Some(Misbehaviour::CrashAtStart) => end(CRASHED),
+        Some(Misbehaviour::ExitClean) => end(0),
+        Some(Misbehaviour::TakeMemory) => take_memory(),
+        _ => {}
+    }
+}
+
+/// Dies here, if this is where, and no process of this pod has.
+pub(crate) fn reach(point: Point) {
+    let here = CHOSEN.get() == Some(&Misbehaviour::DieAt(point));
+    if here && std::fs::OpenOptions::new().write(true).create_new(true).open(DIED).is_ok() {
+        tracing::info!(point = point.as_str(), "dying here, as this test build does");
+        // No destructor, no goodbye: as if by SIGKILL.
+        process::abort();
+    }
+}
+
+/// Whether this process may prove itself.
+pub(crate) fn may_prove() -> bool {
+    CHOSEN.get() != Some(&Misbehaviour::NeverProve)
+}
+
+/// Beside everything that a leader does.
+pub(crate) async fn while_leading() {
+    match CHOSEN.get() {
+        Some(Misbehaviour::CrashAfterLead(after)) => {
+            tokio::time::sleep(*after).await;
+            end(CRASHED);
+        }
+        _ => std::future::pending().await,
+    }
+}
+
+#[expect(clippy::exit, reason = "it crashes on purpose")]
+fn end(status: i32) -> ! {
+    process::exit(status)
+}
+
+fn take_memory() -> ! {
+    let mut taken = Vec::new();
+    loop {
+        taken.push(vec![1_u8; BITE]);
+        std::hint::black_box(&taken);
+    }
+}

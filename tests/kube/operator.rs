@@ -1,0 +1,22 @@
+//! The operator in a real cluster: installed by its chart, upgraded by a real control plane, brought back by itself.
+//!
+//! Every trial has a namespace, an executor and versions of its own; control plane, cluster and registry are shared, but where a
+//! trial stops one of them.
+
+mod outage;
+mod people;
+mod reasons;
+mod scene;
+mod steps;
+
+use libtest_mimic::Trial;
+
+pub(crate) use scene::end_shared;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials = reasons::trials();
+    trials.extend(people::trials());
+    trials.extend(steps::trials());
+    trials.extend(outage::trials());
+    trials
+}

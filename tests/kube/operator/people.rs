@@ -1,0 +1,182 @@
+//! What people do meanwhile: their image wins, their tools are respected, and what they took away is named.
+
+use ::operator::Misbehaviour;
+use anyhow::ensure;
+use harness::{fleet::control_plane::As, kube::NODE, parts::trial};
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+
+use super::scene::{FIRST, NAME, Scene};
+use crate::{LIMIT, Result};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("an_image_that_a_person_sets_ends_the_watch", NODE, another_image),
+        trial("the_old_image_that_a_person_sets_ends_the_watch", NODE, old_image),
+        trial("a_person_asks_for_the_old_version_while_the_new_one_starts", NODE, asks_back),
+        trial("a_deployment_of_argo_cd_is_pinned_and_says_so", NODE, argo),
+        trial("a_deployment_that_could_not_be_undone_is_refused", NODE, unsafe_deployment),
+        trial("a_role_that_is_too_small_is_named", NODE, small_role),
+        trial("an_image_that_is_not_there_is_refused", NODE, missing_image),
+        trial("changes_by_others_cost_an_upgrade_nothing", NODE, hammered),
+        trial("two_pods_are_one_executor", NODE, two_pods),
+    ]
+}
+
+/// With a new version that never comes up, and is being watched.
+fn watched(name: &str) -> Result<Scene> {
+    let scene = Scene::start(name, &["--set", "rollout.startSeconds=120"])?;
+    scene.release(Some(Misbehaviour::NeverProve))?;
+    scene.request()?;
+    scene.changed()?;
+    Ok(scene)
+}
+
+fn superseded(scene: &Scene, image: &str) -> Result {
+    scene.namespace.kubectl(&["set", "image", &format!("deployment/{NAME}"), &format!("operator={image}")])?;
+    let (attempt, _) = scene.ended()?;
+    ensure!(attempt["outcome"] == "OUTCOME_SUPERSEDED", "{attempt}\n{}", scene.story());
+    ensure!(attempt["message"].to_string().contains("kubectl-set"), "{attempt}");
+    scene.settled(image)
+}
+
+fn another_image() -> Result {
+    let scene = watched("another")?;
+    let image = scene.pinned(&scene.push("1.77.0", None)?)?;
+    superseded(&scene, &image)?;
+    scene.online("1.77.0")
+}
+
+fn old_image() -> Result {
+    let scene = Scene::start("old", &["--set", "rollout.startSeconds=120"])?;
+    let before = scene.image()?;
+    scene.release(Some(Misbehaviour::NeverProve))?;
+    scene.request()?;
+    scene.changed()?;
+    superseded(&scene, &before)?;
+    scene.online(FIRST)
+}
+
+fn asks_back() -> Result {
+    let scene = watched("asks-back")?;
+    scene.control().succeed(As::Owner, &["upgrade", "request", &scene.executor, FIRST])?;
+    let (attempt, _) = scene.ended()?;
+    ensure!(attempt["outcome"] == "OUTCOME_ROLLED_BACK" && attempt["rollbackRequested"] == true, "{attempt}");
+    scene.online(FIRST)
+}
+
+fn argo() -> Result {
+    let scene = Scene::start("argo", &[])?;
+    scene.release(None)?;
+    let image = scene.image()?;
+    let fields = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": NAME },
+        "spec": { "template": { "spec": { "containers": [{ "name": "operator", "image": image }] } } } });
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), fields.to_string())?;
+    let path = file.path().display().to_string();
+    let apply = ["apply", "--server-side", "--field-manager=argocd-controller", "--filename", &path];
+    scene.namespace.kubectl(&apply)?;
+    let pinned = |executor: &Value| executor["pinned"] == true;
+    let executor = harness::wait::until_at_leisure("the executor to be pinned", LIMIT, || scene.executor(), pinned)?;
+    let why = executor["pinnedReason"].to_string();
+    ensure!(why.contains("Argo CD") && why.contains("spec.template.spec.containers[name=operator].image"), "{why}");
+    let refused = scene.request_output()?;
+    ensure!(refused.contains("EXECUTOR_PINNED") && refused.contains("@sha256:"), "{refused}");
+    // Somebody reads docs/operate/gitops.md.
+    scene.namespace.kubectl(&["annotate", &format!("deployment/{NAME}"), "novacula.dev/gitops=ignored"])?;
+    harness::wait::until_at_leisure(
+        "the pin to go",
+        LIMIT,
+        || scene.executor(),
+        |executor| executor["pinned"] != true,
+    )?;
+    scene.request()?;
+    let (attempt, _) = scene.ended()?;
+    ensure!(attempt["outcome"] == "OUTCOME_SUCCEEDED", "{attempt}\n{}", scene.story());
+    Ok(())
+}
+
+/// Refused before leave: marked so, and told why.
+fn refused(scene: &Scene, code: &str, says: &str) -> Result {
+    let before = scene.image()?;
+    scene.request()?;
+    let marked = |attempt: &Value| attempt["refused"] == true;
+    let attempt = harness::wait::until_at_leisure("the refusal", LIMIT, || scene.attempt(), marked);
+    let attempt = attempt.map_err(|error| error.context(scene.story()))?;
+    let explained = scene.control().succeed(As::Owner, &["executor", "explain", &scene.executor])?;
+    ensure!(explained.contains(says), "{explained}\n{attempt}");
+    ensure!(attempt.to_string().contains(code) || explained.contains(code), "{attempt}\n{explained}");
+    ensure!(scene.image()? == before, "nothing was touched");
+    Ok(())
+}
+
+fn unsafe_deployment() -> Result {
+    let scene = Scene::start("unsafe", &[])?;
+    scene.release(None)?;
+    scene.namespace.patch(&format!("apps/v1/deployments/{NAME}"), &json!({ "spec": { "minReadySeconds": 0 } }))?;
+    refused(&scene, "UNSAFE_DEPLOYMENT", "spec.minReadySeconds is 0")
+}
+
+fn small_role() -> Result {
+    let scene = Scene::start("small-role", &[])?;
+    scene.release(None)?;
+    let role = scene.namespace.get(&format!("rbac.authorization.k8s.io/v1/roles/{NAME}"))?;
+    let mut rules = role["rules"].clone();
+    for rule in rules.as_array_mut().into_iter().flatten() {
+        if rule["resources"] == json!(["deployments"])
+            && let Some(verbs) = rule["verbs"].as_array_mut()
+        {
+            verbs.retain(|verb| verb != "patch");
+        }
+    }
+    scene.namespace.patch(&format!("rbac.authorization.k8s.io/v1/roles/{NAME}"), &json!({ "rules": rules }))?;
+    refused(&scene, "CLUSTER", "its Role lacks verb \"patch\" on \"deployments\"")
+}
+
+fn missing_image() -> Result {
+    let scene = Scene::start("missing", &[])?;
+    let image = harness::kube::images::operator(&scene.target, None)?;
+    scene.publish(&image)?;
+    refused(&scene, "IMAGE_NOT_FOUND", "push the image there")
+}
+
+/// Somebody writes on the Deployment all the time: each of our writes may meet another one.
+fn hammered() -> Result {
+    let scene = Scene::start("hammered", &[])?;
+    scene.release(None)?;
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut number = 0_u32;
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                number += 1;
+                let note = json!({ "metadata": { "annotations": { "example.org/number": number.to_string() } } });
+                let _ = scene.namespace.patch(&format!("apps/v1/deployments/{NAME}"), &note);
+            }
+        });
+        let run = || -> Result {
+            scene.request()?;
+            let (attempt, _) = scene.ended()?;
+            ensure!(attempt["outcome"] == "OUTCOME_SUCCEEDED", "{attempt}\n{}", scene.story());
+            scene.online(&scene.target)
+        };
+        let result = run();
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        result
+    })
+}
+
+fn two_pods() -> Result {
+    let scene = Scene::start("two", &[])?;
+    scene.release(None)?;
+    scene.namespace.kubectl(&["scale", &format!("deployment/{NAME}"), "--replicas=2"])?;
+    scene.namespace.rolled_out(NAME, LIMIT)?;
+    scene.request()?;
+    let (attempt, _) = scene.ended()?;
+    ensure!(attempt["outcome"] == "OUTCOME_SUCCEEDED", "{attempt}\n{}", scene.story());
+    scene.online(&scene.target)?;
+    let events = scene.control().succeed(As::Owner, &["event", "list", "--output", "json"])?;
+    let duel = events.lines().any(|line| line.contains("executor.duplicated") && line.contains(&scene.executor));
+    ensure!(!duel, "two pods speak at once: {events}");
+    Ok(())
+}

@@ -1,0 +1,317 @@
+//! One operator in a namespace of its own, enrolled and online.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use ::operator::Misbehaviour;
+use anyhow::{Context as _, anyhow, ensure};
+use harness::{
+    fleet::{
+        Programs,
+        control_plane::{As, ControlPlane},
+        release::publish_image,
+    },
+    kube::{Cluster, Namespace, images},
+    parts::{Part, workspace},
+    wait,
+};
+use image::manifest::Image;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{LIMIT, Result};
+
+/// What every operator here begins as.
+pub(crate) const FIRST: &str = "1.0.0";
+
+/// What the chart calls what it makes.
+pub(crate) const NAME: &str = "novacula-operator";
+
+/// As short as the chart allows, and the control plane's the same.
+const PROBATION: Duration = Duration::from_secs(5);
+
+/// How long a node has to start a pod, before the Deployment gives up. Trials that wait for that say less.
+const START_SECONDS: u32 = 90;
+
+/// A control plane that pods of the shared cluster reach.
+struct Plane {
+    control: ControlPlane,
+    folder: TempDir,
+    publishing: Mutex<()>,
+}
+
+static PLANE: OnceLock<std::result::Result<Arc<Plane>, String>> = OnceLock::new();
+
+/// One operator.
+pub(crate) struct Scene {
+    pub(crate) namespace: Namespace<'static>,
+    pub(crate) executor: String,
+    /// The only one of its trial.
+    pub(crate) target: String,
+    plane: Arc<Plane>,
+}
+
+fn programs() -> Programs {
+    Programs {
+        server: env!("CARGO_BIN_EXE_fixture-server").into(),
+        novacula: env!("CARGO_BIN_EXE_fixture-novacula").into(),
+        agent: env!("CARGO_BIN_EXE_fixture-agent").into(),
+    }
+}
+
+impl Plane {
+    fn start() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("novacula-plane-").tempdir()?;
+        let address = Cluster::shared()?.address();
+        Ok(Self {
+            control: ControlPlane::start_at(&programs(), folder.path(), PROBATION, address)?,
+            folder,
+            publishing: Mutex::default(),
+        })
+    }
+
+    fn shared() -> Result<Arc<Self>> {
+        let started = PLANE.get_or_init(|| {
+            // A process of the harness ends with the thread that started it, and a trial's thread ends with the trial.
+            let (said, heard) = std::sync::mpsc::sync_channel(1);
+            thread::spawn(move || {
+                // Nobody waits any more: the test binary is ending.
+                let _ = said.send(Self::start().map(Arc::new).map_err(|error| format!("{error:?}")));
+                loop {
+                    thread::park();
+                }
+            });
+            heard.recv().unwrap_or_else(|error| Err(error.to_string()))
+        });
+        started.clone().map_err(|error| anyhow!("{error}"))
+    }
+}
+
+/// Takes away what the shared control plane wrote. A binary does it last.
+pub(crate) fn end_shared() {
+    if let Some(Ok(plane)) = PLANE.get() {
+        // It writes until the binary has ended; what is left of it then is empty.
+        let _ = std::fs::remove_dir_all(plane.folder.path());
+    }
+}
+
+impl Scene {
+    /// Installs the chart with what every trial needs, and `values` besides; waits until the operator is online.
+    pub(crate) fn start(name: &str, values: &[&str]) -> Result<Self> {
+        Self::start_as(name, values, None)
+    }
+
+    /// The same, where already the first version goes wrong.
+    pub(crate) fn start_as(name: &str, values: &[&str], first: Option<Misbehaviour>) -> Result<Self> {
+        Self::start_at(Plane::shared()?, name, values, first)
+    }
+
+    /// Under a control plane of its own, which the trial may stop. It ends with the trial's thread.
+    pub(crate) fn start_apart(name: &str, values: &[&str]) -> Result<Self> {
+        Self::start_at(Arc::new(Plane::start()?), name, values, None)
+    }
+
+    fn start_at(plane: Arc<Plane>, name: &str, values: &[&str], first: Option<Misbehaviour>) -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let cluster = Cluster::shared()?;
+        let namespace = cluster.namespace(name)?;
+        namespace.restrict()?;
+        let executor = namespace.name().to_owned();
+        let token = plane.control.succeed(As::Owner, &["join-token", "create", "--executor", &executor])?;
+        namespace.kubectl(&[
+            "create",
+            "secret",
+            "generic",
+            "join-token",
+            &format!("--from-literal=token={}", token.trim()),
+        ])?;
+        let scene = Self { namespace, executor, target: format!("1.{number}.0"), plane };
+        let first = scene.push(FIRST, first)?;
+        scene.helm(&[&["install"][..], &scene.values(&first), values].concat())?;
+        scene.online(FIRST)?;
+        Ok(scene)
+    }
+
+    /// The values of every installation, as words for Helm.
+    fn values(&self, first: &Image) -> Vec<&'static str> {
+        let registry = Cluster::shared().expect("it was started").registry();
+        let words = [
+            format!("image.repository={}", registry.reference("operator")),
+            format!("image.digest={}", first.digest().as_str()),
+            "joinToken.existingSecret=join-token".to_owned(),
+            format!("registry.plainHttp={{{}}}", registry.address()),
+            format!("rollout.probationSeconds={}", PROBATION.as_secs()),
+            format!("rollout.startSeconds={START_SECONDS}"),
+            "logs.format=text".to_owned(),
+        ];
+        words.into_iter().flat_map(|word| ["--set", &*word.leak()]).collect()
+    }
+
+    pub(crate) fn helm(&self, words: &[&str]) -> Result<String> {
+        let chart: PathBuf = workspace().join("deploy/helm/novacula-operator");
+        let (verb, values) = words.split_first().context("a verb")?;
+        let chart = chart.to_str().context("a path of text")?;
+        let words = [&[*verb, NAME, chart, "--namespace", self.namespace.name()][..], values].concat();
+        Cluster::shared()?.helm(Part::Helm3, &words)
+    }
+
+    /// Puts an edition of the operator into the registry.
+    pub(crate) fn push(&self, says: &str, misbehaviour: Option<Misbehaviour>) -> Result<Image> {
+        let image = images::operator(says, misbehaviour)?;
+        Cluster::shared()?.push(&image, &format!("operator:{}-{says}", self.executor))?;
+        Ok(image)
+    }
+
+    /// Publishes an image as this trial's target.
+    pub(crate) fn publish(&self, image: &Image) -> Result<()> {
+        self.publish_from(&Cluster::shared()?.registry().reference("operator"), image)
+    }
+
+    /// The same, by the name of another repository.
+    pub(crate) fn publish_from(&self, repository: &str, image: &Image) -> Result<()> {
+        // Each release has a number above the last one's.
+        let _turn = self.plane.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        publish_image(&self.plane.control, repository, image, &self.target, self.plane.folder.path())
+    }
+
+    /// Pushes and publishes an edition that says it is the target.
+    pub(crate) fn release(&self, misbehaviour: Option<Misbehaviour>) -> Result<Image> {
+        let image = self.push(&self.target, misbehaviour)?;
+        self.publish(&image)?;
+        Ok(image)
+    }
+
+    /// Asks for the target.
+    pub(crate) fn request(&self) -> Result<String> {
+        self.control().succeed(As::Owner, &["upgrade", "request", &self.executor, &self.target])
+    }
+
+    /// What somebody reads who asks for the target and is refused.
+    pub(crate) fn request_output(&self) -> Result<String> {
+        let output = self.control().output(As::Owner, &["upgrade", "request", &self.executor, &self.target])?;
+        ensure!(!output.status.success(), "it was taken");
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Changes the Deployment's pods as a person does, and waits until they are.
+    pub(crate) fn change_pod(&self, fields: &Value) -> Result<()> {
+        let fields = serde_json::json!({ "spec": { "template": { "spec": fields } } }).to_string();
+        self.namespace.kubectl(&["patch", "deployment", NAME, "--patch", &fields])?;
+        self.namespace.rolled_out(NAME, LIMIT)?;
+        self.online(FIRST)
+    }
+
+    pub(crate) fn control(&self) -> &ControlPlane {
+        &self.plane.control
+    }
+
+    /// The executor, as the control plane sees it.
+    pub(crate) fn executor(&self) -> Result<Value> {
+        self.control().json(As::Owner, &["executor", "get", &self.executor])
+    }
+
+    /// Waits until it is online with this version.
+    pub(crate) fn online(&self, version: &str) -> Result<()> {
+        // Before it is enrolled there is none.
+        let look = || Ok(self.executor().unwrap_or_default());
+        let wanted = |executor: &Value| executor["online"] == true && executor["version"] == version;
+        wait::until_at_leisure(&format!("the operator with {version}"), LIMIT, look, wanted)
+            .map(drop)
+            .with_context(|| self.story())
+    }
+
+    /// The newest attempt.
+    pub(crate) fn attempt(&self) -> Result<Value> {
+        let attempts = self.control().json(As::Owner, &["upgrade", "history", &self.executor])?;
+        let list = attempts.as_array().or_else(|| attempts["attempts"].as_array()).context("a list")?;
+        list.first().cloned().with_context(|| format!("no attempt: {attempts}"))
+    }
+
+    /// Waits for the end of the newest attempt, and says how long that took.
+    pub(crate) fn ended(&self) -> Result<(Value, Duration)> {
+        let begin = Instant::now();
+        let over =
+            |attempt: &Value| attempt["outcome"].as_str().is_some_and(|outcome| outcome != "OUTCOME_UNSPECIFIED");
+        let attempt = wait::until_at_leisure("the attempt's end", LIMIT, || self.attempt(), over)
+            .with_context(|| self.story())?;
+        Ok((attempt, begin.elapsed()))
+    }
+
+    /// What the failing version of the newest attempt said last.
+    pub(crate) fn log_tail(&self) -> Result<String> {
+        let output = self.control().output(As::Owner, &["upgrade", "watch", &self.executor, "--output", "json"])?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let attempt: Value = serde_json::from_str(text.lines().last().context("nothing was printed")?)?;
+        Ok(attempt["logTail"].to_string())
+    }
+
+    pub(crate) fn deployment(&self) -> Result<Value> {
+        self.namespace.get(&format!("apps/v1/deployments/{NAME}"))
+    }
+
+    /// What the Deployment's container is to run.
+    pub(crate) fn image(&self) -> Result<String> {
+        let deployment = self.deployment()?;
+        let image = deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str();
+        Ok(image.context("an image")?.to_owned())
+    }
+
+    /// The image of an edition as the Deployment names it.
+    pub(crate) fn pinned(&self, image: &Image) -> Result<String> {
+        Ok(Cluster::shared()?.registry().pinned("operator", image.digest()))
+    }
+
+    /// Waits until it is back: one pod, the first image, and no attempt written on the Deployment.
+    pub(crate) fn settled(&self, image: &str) -> Result<()> {
+        self.namespace.rolled_out(NAME, LIMIT)?;
+        let now = self.image()?;
+        ensure!(now == image, "the Deployment names {now}, not {image}");
+        self.namespace.wait(
+            &format!("apps/v1/deployments/{NAME}"),
+            "the attempt's annotation to go",
+            LIMIT,
+            |deployment| deployment["metadata"]["annotations"]["novacula.dev/attempt"].is_null(),
+        )?;
+        Ok(())
+    }
+
+    /// Waits until the Deployment is changed, and says so.
+    pub(crate) fn changed(&self) -> Result<()> {
+        let what = format!("apps/v1/deployments/{NAME}");
+        let written = |deployment: &Value| deployment["metadata"]["annotations"]["novacula.dev/attempt"].is_string();
+        self.namespace.wait(&what, "the attempt to be written", LIMIT, written).map(drop)
+    }
+
+    /// What its pods log.
+    pub(crate) fn logs(&self) -> Result<String> {
+        self.namespace.kubectl(&[
+            "logs",
+            "--selector",
+            "app.kubernetes.io/name=novacula-operator",
+            "--tail",
+            "40",
+            "--prefix",
+        ])
+    }
+
+    /// For whoever reads a failure.
+    pub(crate) fn story(&self) -> String {
+        let logs = self.logs();
+        let deployment = self.deployment().map(|deployment| deployment["metadata"]["annotations"].to_string());
+        format!(
+            "{}\n{}\nannotations {}\nattempt {:?}",
+            self.namespace.story(),
+            logs.unwrap_or_else(|error| format!("no logs: {error:#}")),
+            deployment.unwrap_or_default(),
+            self.attempt(),
+        )
+    }
+}

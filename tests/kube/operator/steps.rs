@@ -1,0 +1,106 @@
+//! The operator dies between any two of its writes, or its pod is taken away: another process goes on from what is written, and the
+//! end is the same, told once.
+
+use std::time::Duration;
+
+use ::operator::{Misbehaviour, fault::Point};
+use anyhow::ensure;
+use harness::{kube::NODE, parts::trial};
+use libtest_mimic::Trial;
+
+use super::scene::{FIRST, Scene};
+use crate::{LIMIT, Result};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials: Vec<Trial> = [Point::Changed, Point::BeforeBack, Point::Back, Point::OutcomeKept]
+        .into_iter()
+        .map(|point| trial(format!("a_rollback_survives_a_death_at_{}", named(point)), NODE, move || rollback(point)))
+        .collect();
+    trials.push(trial("an_upgrade_survives_the_old_pods_death_once_changed", NODE, || {
+        upgrade(Some(Point::Changed), None)
+    }));
+    trials.push(trial("an_upgrade_survives_the_new_pods_death_at_outcome_kept", NODE, || {
+        upgrade(None, Some(Point::OutcomeKept))
+    }));
+    trials.push(trial("a_death_before_the_change_changes_nothing", NODE, nothing_changed));
+    trials.push(trial("a_pod_that_is_taken_away_while_it_watches_is_followed_by_one_that_goes_on", NODE, pod_gone));
+    trials
+}
+
+fn named(point: Point) -> String {
+    point.as_str().replace('-', "_")
+}
+
+fn rollback(point: Point) -> Result {
+    let scene = Scene::start_as(&format!("dies-{}", point.as_str()), &[], Some(Misbehaviour::DieAt(point)))?;
+    let before = scene.image()?;
+    scene.release(Some(Misbehaviour::CrashAtStart))?;
+    scene.request()?;
+    let (attempt, _) = scene.ended()?;
+    let expected = attempt["outcome"] == "OUTCOME_ROLLED_BACK" && attempt["errorCode"] == "CRASH_LOOP";
+    ensure!(expected, "{attempt}\n{}", scene.story());
+    scene.settled(&before)?;
+    scene.online(FIRST)?;
+    died(&scene)
+}
+
+fn upgrade(old: Option<Point>, new: Option<Point>) -> Result {
+    let scene = Scene::start_as("dies-up", &[], old.map(Misbehaviour::DieAt))?;
+    let image = scene.release(new.map(Misbehaviour::DieAt))?;
+    scene.request()?;
+    if old.is_some() {
+        died(&scene)?;
+    }
+    let (attempt, _) = scene.ended()?;
+    ensure!(attempt["outcome"] == "OUTCOME_SUCCEEDED", "{attempt}\n{}", scene.story());
+    scene.online(&scene.target)?;
+    scene.settled(&scene.pinned(&image)?)?;
+    if new.is_some() {
+        died(&scene)?;
+    }
+    Ok(())
+}
+
+/// Leave was given and nothing came of it: the control plane concludes that later, by its deadline.
+fn nothing_changed() -> Result {
+    let scene = Scene::start_as("dies-before", &[], Some(Misbehaviour::DieAt(Point::BeforeChange)))?;
+    let before = scene.image()?;
+    scene.release(None)?;
+    scene.request()?;
+    died(&scene)?;
+    scene.online(FIRST)?;
+    ensure!(scene.image()? == before, "nothing was changed");
+    let attempt = scene.attempt()?;
+    ensure!(attempt["phase"] == "PHASE_APPLYING" && attempt["outcome"] == "OUTCOME_UNSPECIFIED", "{attempt}");
+    Ok(())
+}
+
+fn pod_gone() -> Result {
+    let scene = Scene::start("pod-gone", &["--set", "rollout.startSeconds=30"])?;
+    let before = scene.image()?;
+    let old = scene.namespace.pods(LABEL)?;
+    scene.release(Some(Misbehaviour::NeverProve))?;
+    scene.request()?;
+    scene.changed()?;
+    let old = old[0]["metadata"]["name"].as_str().unwrap_or_default();
+    scene.namespace.kubectl(&["delete", "pod", old, "--force", "--grace-period=0"])?;
+    let (attempt, _) = scene.ended()?;
+    ensure!(
+        attempt["outcome"] == "OUTCOME_ROLLED_BACK" && attempt["errorCode"] == "NEVER_READY",
+        "{attempt}\n{}",
+        scene.story()
+    );
+    scene.settled(&before)?;
+    scene.online(FIRST)
+}
+
+const LABEL: &str = "app.kubernetes.io/name=novacula-operator";
+
+/// Waits until a pod's container was started again.
+fn died(scene: &Scene) -> Result {
+    let restarted = || {
+        let pods = scene.namespace.pods(LABEL)?;
+        Ok(pods.iter().any(|pod| pod["status"]["containerStatuses"][0]["restartCount"].as_i64() >= Some(1)))
+    };
+    harness::wait::until_at_leisure("a death", LIMIT.min(Duration::from_secs(60)), restarted, |died| *died).map(drop)
+}
