@@ -41,6 +41,8 @@ pub mod bootstrap;
 
 pub mod token;
 
+pub mod sign_in;
+
 pub mod join_token;
 
 pub mod executor;

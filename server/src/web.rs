@@ -1,5 +1,56 @@
-//! Plain HTTP: what monitors and proxies ask of the API listener, and the artifacts of the executor listener.
+//! Plain HTTP: the pages for people, what monitors ask of the API listener, and the artifacts of the executor listener.
+//!
+//! ```text
+//! browser -> guard (headers) -> session (cookie -> bearer) -> page -> client -> the API's own routes
+//! ```
+//!
+//! A page reads the API, fills a template, and decides nothing. Everything works without JavaScript but what is live.
 
 pub mod artifact;
 
 pub mod status;
+
+pub mod client;
+
+pub mod guard;
+
+pub mod session;
+
+pub mod error;
+
+pub mod asset;
+
+pub mod live;
+
+pub mod markdown;
+
+pub mod show;
+
+pub mod page;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::grpc::limits::Limits;
+
+/// What the pages stand on.
+#[derive(Clone, Debug)]
+pub struct Web {
+    /// For signing in and out, which have no RPC.
+    pub app: Arc<App>,
+    /// The API, without gRPC-Web around it.
+    pub routes: Router,
+    /// How often each may ask.
+    pub limits: Arc<Limits>,
+    /// Cancelled once the server drains: what is live ends, and browsers come back to another replica.
+    pub draining: CancellationToken,
+}
+
+/// The pages, with everything that surrounds them.
+pub fn routes(web: Web) -> Router {
+    Router::new().merge(asset::routes()).merge(page::routes()).layer(from_fn(guard::headers)).with_state(web)
+}

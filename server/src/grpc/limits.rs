@@ -37,6 +37,8 @@ pub enum Class {
     Open,
     /// Calls with a token that is not valid: a guesser is slowed down, and whoever shares its address is not.
     Stranger,
+    /// Sign-ins from a browser: people type them.
+    SignIn,
 }
 
 /// Whose bucket.
@@ -122,6 +124,7 @@ impl Class {
             Self::Artifact => (500, 20),
             Self::Open => (500, 100),
             Self::Stranger => (50, 5),
+            Self::SignIn => (20, 1),
         }
     }
 
@@ -129,7 +132,9 @@ impl Class {
     #[must_use]
     pub const fn deadline(self) -> Option<Duration> {
         match self {
-            Self::Read | Self::Write | Self::Enrol | Self::Executor | Self::Stranger => Some(Duration::from_secs(30)),
+            Self::Read | Self::Write | Self::Enrol | Self::Executor | Self::Stranger | Self::SignIn => {
+                Some(Duration::from_secs(30))
+            }
             Self::Batch => Some(Duration::from_secs(120)),
             Self::Watch | Self::Upload | Self::Sync | Self::Artifact | Self::Open => None,
         }

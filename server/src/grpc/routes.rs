@@ -1,4 +1,4 @@
-//! The two routers: every service behind its layers. Services are handed in by `run`, which knows what they stand on.
+//! The two routers: every service behind its layers, and the pages, which are clients of the API's. Services are handed in by `run`, which knows what they stand on.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tonic_web::GrpcWebLayer;
 
 use crate::grpc::layer::{self, Gatekeeper};
 use crate::tls::gate::{self, Gate};
-use crate::web::{artifact, status};
+use crate::web::{self, Web, artifact, status};
 
 /// Largest message that a service takes unless it says otherwise: a batch of a thousand names is a tenth of it.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
@@ -34,15 +34,15 @@ pub fn add_reflection(services: &mut RoutesBuilder) -> Result<(), tonic_reflecti
 
 /// The API listener: gRPC and gRPC-Web behind authentication, pages beside them.
 pub fn api(services: RoutesBuilder, keeper: Gatekeeper, status: status::Status) -> Router {
-    services
-        .routes()
-        .prepare()
-        .into_axum_router()
-        .layer(from_fn_with_state(keeper, layer::authenticate))
+    let (app, limits) = (Arc::clone(&keeper.app), Arc::clone(&keeper.limits));
+    let api = services.routes().prepare().into_axum_router().layer(from_fn_with_state(keeper, layer::authenticate));
+    let pages = web::routes(Web { app, limits, routes: api.clone(), draining: status.draining.clone() });
+    api
         // Outside of authentication, so that browsers read its refusals, too; it answers what is no gRPC with 400, so that
         // pages are outside of it.
         .layer(GrpcWebLayer::new())
         .merge(status::routes(status))
+        .merge(pages)
         .fallback(unknown)
         .layer(from_fn(layer::trace))
 }

@@ -1,0 +1,222 @@
+//! Who reads a page: the bearer of the session cookie.
+//!
+//! The cookie is `__Host-` (this host, all paths, TLS only), `HttpOnly` (no script reads it) and `SameSite=Lax`: a link from a
+//! chat at night opens the page that it names, and no other site's form carries the cookie. It holds a token of its own, made
+//! at sign-in ([`crate::app::sign_in`]), so that each request is judged as any bearer's is, and a revocation counts at once.
+
+use std::sync::Arc;
+
+use axum::Form;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use domain::role::Demand;
+use domain::{BearerToken, OrganizationId, Role};
+use http::header::COOKIE;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+use proto::v1;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use subtle::ConstantTimeEq as _;
+
+use crate::app::sign_in::SESSION;
+use crate::grpc::layer::REQUEST_ID;
+use crate::tls::authority::sha256;
+use crate::tls::connection::Peer;
+use crate::web::Web;
+use crate::web::client::Api;
+use crate::web::error::PageError;
+use crate::web::guard;
+
+/// The cookie's name.
+const COOKIE_NAME: &str = "__Host-novacula";
+
+/// What a form's forgery token is made of beside the session: another use of the same secret gives another word.
+const FORGERY: &[u8] = b"novacula forgery token\0";
+
+/// A reader who is signed in, and the API in its name.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    /// The API, as this reader.
+    pub api: Api,
+    /// Who it is.
+    pub reader: Reader,
+}
+
+/// Who reads.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// What the session may do, and where.
+    pub role: Role,
+    /// For people.
+    pub display_name: String,
+    /// The session's own token.
+    pub token: String,
+    /// What a form of this session carries.
+    pub forgery_token: String,
+    /// The control plane's version.
+    pub server_version: String,
+}
+
+/// A form that a page of ours sent in the reader's name.
+#[derive(Debug)]
+pub struct Posted<T> {
+    /// Who sent it.
+    pub by: SignedIn,
+    /// What it says.
+    pub form: T,
+}
+
+/// Every form of a session.
+#[derive(Deserialize)]
+struct Guarded<T> {
+    #[serde(default)]
+    forgery_token: String,
+    #[serde(flatten)]
+    form: T,
+}
+
+// === impl Reader ===
+
+impl Reader {
+    /// The organization of its role; none for publishers and admins of the installation.
+    #[must_use]
+    pub fn organization(&self) -> Option<&OrganizationId> {
+        self.role.organization()
+    }
+
+    /// Whether a page offers what `demand` needs. The API judges again when it is asked.
+    #[must_use]
+    pub fn may(&self, demand: Demand, organization: Option<&OrganizationId>) -> bool {
+        self.role.meets(demand, organization)
+    }
+
+    fn new(answer: v1::WhoAmIResponse, bearer: &str) -> Option<Self> {
+        let token = answer.token?;
+        let organization =
+            answer.organization.strip_prefix("organizations/").and_then(|id| OrganizationId::new(id).ok());
+        let name = token.role().as_str_name().trim_start_matches("ROLE_").to_lowercase();
+        Some(Self {
+            role: Role::parse(&name, organization)?,
+            display_name: token.display_name,
+            token: token.name,
+            forgery_token: forgery_token(bearer),
+            server_version: answer.server_version,
+        })
+    }
+}
+
+impl FromRequestParts<Web> for SignedIn {
+    type Rejection = PageError;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, PageError> {
+        let wanted = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let back = if parts.method == http::Method::GET { wanted } else { "/" };
+        let Some(bearer) = cookie(&parts.headers) else {
+            return Err(PageError::sign_in(back));
+        };
+        let api = api(web, parts, &bearer)?;
+        let who = api.organizations().who_am_i(v1::WhoAmIRequest {}).await;
+        let who = who.map_err(|status| match status.code() {
+            tonic::Code::Unauthenticated => PageError::sign_in(back),
+            _ => PageError::from(status),
+        })?;
+        let reader = Reader::new(who.into_inner(), &bearer).ok_or_else(PageError::inside)?;
+        Ok(Self { api, reader })
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<Web> for Posted<T> {
+    type Rejection = PageError;
+
+    async fn from_request(request: Request, web: &Web) -> Result<Self, PageError> {
+        let (mut parts, body) = request.into_parts();
+        let ours = guard::is_from_us(&parts.headers);
+        let by = SignedIn::from_request_parts(&mut parts, web).await?;
+        let form = Form::<Guarded<T>>::from_request(Request::from_parts(parts, body), web).await;
+        let Form(Guarded { forgery_token, form }) = form.map_err(|why| PageError::form(&why))?;
+        let same = bool::from(forgery_token.as_bytes().ct_eq(by.reader.forgery_token.as_bytes()));
+        if ours && same { Ok(Self { by, form }) } else { Err(PageError::forged()) }
+    }
+}
+
+/// The API in the name of a bearer.
+///
+/// # Errors
+/// The listener did not say who is at the other end.
+pub fn api(web: &Web, parts: &Parts, bearer: &str) -> Result<Api, PageError> {
+    let peer = parts.extensions.get::<Arc<Peer>>().ok_or_else(PageError::inside)?;
+    let authorization = HeaderValue::try_from(format!("Bearer {bearer}")).map_err(|_| PageError::sign_in("/"))?;
+    Ok(Api::new(web.routes.clone(), Arc::clone(peer), authorization, parts.headers.get(&REQUEST_ID).cloned()))
+}
+
+/// The session's token in the cookie, if it has the form of one.
+#[must_use]
+pub fn cookie(headers: &HeaderMap) -> Option<String> {
+    let pairs = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(';'));
+    let mut ours = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == COOKIE_NAME);
+    let (_, value) = ours.next()?;
+    value.parse::<BearerToken>().is_ok().then(|| value.to_owned())
+}
+
+/// What sets the cookie.
+#[must_use]
+pub fn keep(bearer: &BearerToken) -> Option<HeaderValue> {
+    let (value, age) = (bearer.reveal(), SESSION.as_secs());
+    let text = format!("{COOKIE_NAME}={}; Path=/; Max-Age={age}; Secure; HttpOnly; SameSite=Lax", *value);
+    let mut header = HeaderValue::try_from(text).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// What takes the cookie away.
+#[must_use]
+pub fn forget() -> HeaderValue {
+    HeaderValue::from_static("__Host-novacula=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax")
+}
+
+fn forgery_token(bearer: &str) -> String {
+    sha256(&[FORGERY, bearer.as_bytes()].concat()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::TokenId;
+    use domain::secret::Secret;
+
+    use super::*;
+
+    fn token() -> BearerToken {
+        BearerToken { token: TokenId::new("t1").expect("a label"), secret: Secret::new([7; 32]) }
+    }
+
+    #[test]
+    fn the_cookie_is_of_this_host_and_no_script_reads_it() {
+        let header = keep(&token()).expect("a header");
+        let text = header.to_str().expect("ASCII");
+        for part in ["__Host-novacula=nvt_t1_", "; Path=/;", "; Secure", "; HttpOnly", "; SameSite=Lax"] {
+            assert!(text.contains(part), "{part}");
+        }
+        assert!(!text.contains("Domain") && header.is_sensitive());
+    }
+
+    #[test]
+    fn a_cookie_that_is_no_token_is_none() {
+        let word = token().reveal();
+        let cookies = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, HeaderValue::from_str(text).expect("a header"));
+            cookie(&headers)
+        };
+        assert_eq!(cookies(&format!("a=b; __Host-novacula={}", *word)).as_deref(), Some(word.as_str()));
+        assert_eq!(cookies(&format!("novacula={}", *word)), None);
+        assert_eq!(cookies("__Host-novacula=nvt_t1_zz"), None);
+    }
+
+    #[test]
+    fn a_forgery_token_is_of_one_session_and_is_not_its_secret() {
+        let word = token().reveal();
+        let made = forgery_token(&word);
+        assert_ne!(made, forgery_token(&word.replace('7', "8")));
+        assert!(!word.contains(&made));
+    }
+}
