@@ -83,6 +83,8 @@ cases! {
         a_taken_id_exists_and_an_unknown_organization_is_missing,
         lists_keep_organizations_apart,
         the_first_revocation_stays,
+        a_session_is_extended_while_it_counts,
+        sessions_are_listed_by_origin_until_they_are_revoked,
         join_tokens_read_back,
         join_tokens_are_listed_by_organization,
         the_first_revocation_of_a_join_token_stays,

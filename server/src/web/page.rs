@@ -5,6 +5,8 @@
 
 pub mod signin;
 
+pub mod oidc;
+
 pub mod executors;
 
 use askama::Template;
@@ -71,7 +73,7 @@ impl Frame {
 
 /// The routes.
 pub fn routes() -> Router<Web> {
-    Router::new().route("/", get(front)).merge(signin::routes()).merge(executors::routes())
+    Router::new().route("/", get(front)).merge(signin::routes()).merge(oidc::routes()).merge(executors::routes())
 }
 
 /// To the page that a role starts at.

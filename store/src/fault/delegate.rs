@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::audit::EventKind;
+use domain::sign_in::SignIn;
 use domain::{
     Attempt, AttemptId, Epoch, Event, Executor, ExecutorId, ExecutorName, ExecutorUid, InstanceId, JoinTokenId,
     OrganizationId, Release, ReleaseId, RequestId, Sha256, Timestamp, TokenId,
@@ -47,6 +48,8 @@ delegate!(TokenStore {
     Read token_get(id: &TokenId) -> Option<TokenRecord>;
     Read token_list(organization: Option<&OrganizationId>, page: Page<TokenId>) -> Vec<TokenRecord>;
     Write token_revoke(id: &TokenId, time: Timestamp, events: &[Event]) -> TokenRecord;
+    Write token_extend(id: &TokenId, expire_time: Timestamp) -> TokenRecord;
+    Read token_list_signed_in(by: &SignIn, page: Page<TokenId>) -> Vec<TokenRecord>;
 });
 
 delegate!(JoinTokenStore {
