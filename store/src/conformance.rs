@@ -131,6 +131,7 @@ cases! {
         lists_filter,
         lists_without_an_organization_lose_nobody,
         many_are_found_by_name_at_once,
+        executors_are_counted_by_what_they_run,
     }
     attempt {
         every_field_reads_back,

@@ -16,9 +16,9 @@ use super::{FaultStore, Kind};
 use crate::{
     AttemptStore, AuthorityRecord, AuthorityStore, AuthorityUse, CertificateRecord, CertificateStore, Change,
     ChangeFeed, ChangeNumber, Committed, Enrolled, EnrolmentCommit, Error, EventQuery, EventRow, EventStore,
-    ExecutorCommit, ExecutorQuery, ExecutorStore, JoinTokenRecord, JoinTokenStore, NodeChange, NodeRecord, NodeStore,
-    Organization, OrganizationStore, Page, Presence, ReleaseStore, ReplicaId, Restore, SessionOpened, SessionRow,
-    SessionStore, StoreClock, TokenRecord, TokenStore,
+    ExecutorCommit, ExecutorCount, ExecutorQuery, ExecutorStore, JoinTokenRecord, JoinTokenStore, NodeChange,
+    NodeRecord, NodeStore, Organization, OrganizationStore, Page, Presence, ReleaseStore, ReplicaId, Restore,
+    SessionOpened, SessionRow, SessionStore, StoreClock, TokenRecord, TokenStore,
 };
 
 macro_rules! delegate {
@@ -83,6 +83,7 @@ delegate!(ExecutorStore {
     Read executor_get(name: &ExecutorName) -> Option<Executor>;
     Read executor_list_by_uid(uids: &[ExecutorUid]) -> Vec<Executor>;
     Read executor_list_by_name(organization: &OrganizationId, names: &[ExecutorId]) -> Vec<Executor>;
+    Read executor_count(organization: &OrganizationId) -> Vec<ExecutorCount>;
     Read executor_list(query: &ExecutorQuery, page: Page<ExecutorId>) -> Vec<Executor>;
     Write executor_commit(commit: ExecutorCommit) -> Committed;
     Write executor_commit_batch(commits: Vec<ExecutorCommit>) -> Vec<Result<Committed, Error>>;

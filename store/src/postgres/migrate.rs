@@ -53,6 +53,12 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0005-sign-ins.sql"),
         oldest_build: "1.0.0",
     },
+    Migration {
+        version: 6,
+        name: "0006-executors-by-version",
+        sql: include_str!("../../migrations/postgres/0006-executors-by-version.sql"),
+        oldest_build: "1.0.0",
+    },
 ];
 
 const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '60s'";

@@ -41,6 +41,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     },
     Migration { version: 5, name: "0005-restores", sql: include_str!("../../migrations/sqlite/0005-restores.sql") },
     Migration { version: 6, name: "0006-sign-ins", sql: include_str!("../../migrations/sqlite/0006-sign-ins.sql") },
+    Migration {
+        version: 7,
+        name: "0007-executors-by-version",
+        sql: include_str!("../../migrations/sqlite/0007-executors-by-version.sql"),
+    },
 ];
 
 const CREATE_HISTORY: &str = "
