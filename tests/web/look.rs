@@ -19,7 +19,7 @@ async fn look() -> Result {
     let folder = std::env::var("NOVACULA_LOOK_TO").unwrap_or_else(|_| "/tmp/novacula-look".to_owned());
     let folder = PathBuf::from(folder);
     std::fs::create_dir_all(&folder)?;
-    let stage = Stage::bare().await?;
+    let stage = Stage::full().await?;
     let browser = stage.browser().await?;
     browser.sign_in(stage.plane.secret(Role::Owner)).await?;
     for path in paths.split(',') {
