@@ -269,6 +269,15 @@ impl Browser {
         Ok(all.iter().find(|cookie| cookie["name"] == name).cloned().unwrap_or_default())
     }
 
+    /// Puts a cookie into the browser, as somebody would who once had the keyboard.
+    ///
+    /// # Errors
+    /// The browser does not take it.
+    pub async fn plant(&self, name: &str, value: &str) -> Result<()> {
+        let cookie = json!({ "name": name, "value": value, "path": "/", "secure": true, "httpOnly": true });
+        self.driver.post("/cookie", json!({ "cookie": cookie })).await.map(drop)
+    }
+
     /// The tab in front.
     ///
     /// # Errors

@@ -1,7 +1,21 @@
-//! The web page in a real browser.
-mod look;
-mod signin;
+//! The web page in a real Chromium, against a real control plane: signing in, what attackers try, whom a page keeps out, what it
+//! weighs, how it looks, and what becomes of an upgrade while somebody watches.
+
 mod stage;
+
+mod http;
+
+mod signin;
+
+mod security;
+
+mod budget;
+
+mod access;
+
+mod pages;
+
+mod look;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -23,6 +37,10 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
     let mut trials = signin::trials();
+    trials.extend(security::trials());
+    trials.extend(budget::trials());
+    trials.extend(access::trials());
+    trials.extend(pages::trials());
     trials.extend(look::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

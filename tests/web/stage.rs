@@ -10,21 +10,22 @@ use harness::browser::Browser;
 use harness::control_plane::ControlPlane;
 use harness::fake_executor::{FakeExecutor, Hello, Stream};
 use proto::v1;
+use tokio::task::JoinSet;
 
 use crate::Result;
 
 /// The control plane's version on a full stage.
 pub(crate) const SERVER: &str = "4.2.1";
 
-/// Longer than any trial: an executor of the stage says hello once, and counts as there.
-const PATIENCE: Duration = Duration::from_secs(3600);
+/// How often an executor of the stage gives a sign of life.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// A control plane and whoever is connected to it.
 pub(crate) struct Stage {
     /// The control plane.
     pub(crate) plane: ControlPlane,
-    /// Those whose streams are open.
-    online: Vec<(FakeExecutor, Stream)>,
+    /// Those whose streams are open; they end with the stage.
+    online: JoinSet<()>,
     /// Resource names of attempts that pages are about.
     pub(crate) shown: Shown,
 }
@@ -50,16 +51,15 @@ impl Stage {
     /// An empty control plane.
     pub(crate) async fn bare() -> Result<Self> {
         let plane = ControlPlane::start().await?;
-        Ok(Self { plane, online: Vec::new(), shown: Shown::default() })
+        Ok(Self { plane, online: JoinSet::new(), shown: Shown::default() })
     }
 
     /// Forty executors of both kinds, a catalog, and three days of history.
     pub(crate) async fn full() -> Result<Self> {
         let start = ControlPlane::start_with(|config| {
             config.settings.server_version = SERVER.parse().expect("a version");
-            config.settings.silent_after = PATIENCE;
         });
-        let mut stage = Self { plane: start.await?, online: Vec::new(), shown: Shown::default() };
+        let mut stage = Self { plane: start.await?, online: JoinSet::new(), shown: Shown::default() };
         catalog::publish(&stage.plane).await?;
         let fleet = fleet::enrol(&stage.plane).await?;
         history::play(&mut stage, fleet).await?;
@@ -78,11 +78,21 @@ impl Stage {
         Ok(browser)
     }
 
-    /// Connects an executor for as long as the stage stands.
+    /// Connects an executor that says no more than that it is there, for as long as the stage stands.
     pub(crate) async fn connect(&mut self, executor: FakeExecutor, hello: Hello) -> Result {
         let stream = executor.connect_with(hello).await?;
-        self.online.push((executor, stream));
+        self.keep(executor, stream);
         Ok(())
+    }
+
+    fn keep(&mut self, executor: FakeExecutor, mut stream: Stream) {
+        self.online.spawn(async move {
+            // Whatever it hears, it says nothing of it.
+            while stream.acknowledge(0).await.is_ok() {
+                let _ = tokio::time::timeout(HEARTBEAT, async { while let Ok(Some(_)) = stream.next().await {} }).await;
+            }
+            drop(executor);
+        });
     }
 }
 

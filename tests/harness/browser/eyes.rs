@@ -120,16 +120,31 @@ impl Browser {
         let entries = self.driver.post("/se/log", json!({ "type": "performance" })).await?;
         let all = entries.as_array().map_or(&[][..], Vec::as_slice);
         let mut weight = Weight::default();
+        let mut kept = std::collections::BTreeSet::new();
         for entry in all {
             let text = entry["message"].as_str().context("a log entry")?;
             let event: Value = serde_json::from_str(text)?;
-            let event = &event["message"];
-            if event["method"] == "Network.loadingFinished" {
-                weight.requests += 1;
-                weight.bytes += event["params"]["encodedDataLength"].as_f64().unwrap_or_default() as u64;
+            let (method, params) = (&event["message"]["method"], &event["message"]["params"]);
+            let request = params["requestId"].to_string();
+            match method.as_str() {
+                // What the browser has kept costs nothing.
+                Some("Network.requestServedFromCache") => drop(kept.insert(request)),
+                Some("Network.loadingFinished") if !kept.contains(&request) => {
+                    weight.requests += 1;
+                    weight.bytes += params["encodedDataLength"].as_f64().unwrap_or_default() as u64;
+                }
+                _ => {}
             }
         }
         Ok(weight)
+    }
+
+    /// Forgets every file that it kept, as a browser that was never here.
+    ///
+    /// # Errors
+    /// The browser is gone.
+    pub async fn forget_files(&self) -> Result<()> {
+        self.driver.tool("Network.clearBrowserCache", json!({})).await.map(drop)
     }
 
     /// What axe-core finds on the page that keeps somebody from reading or using it: a line each.

@@ -142,7 +142,7 @@ async fn downloads(stage: &mut Stage, member: Member) -> Result<String> {
         bytes_total: 1_347_514,
     };
     stream.say(Say::Progress(progress)).await?;
-    stage.online.push((member.executor, stream));
+    stage.keep(member.executor, stream);
     Ok(attempt)
 }
 
