@@ -139,12 +139,13 @@ impl Browser {
         Ok(weight)
     }
 
-    /// Forgets every file that it kept, as a browser that was never here.
+    /// Reads no file that it kept from now on, as a browser that was never here; or does again.
     ///
     /// # Errors
     /// The browser is gone.
-    pub async fn forget_files(&self) -> Result<()> {
-        self.driver.tool("Network.clearBrowserCache", json!({})).await.map(drop)
+    pub async fn without_cache(&self, without: bool) -> Result<()> {
+        self.driver.tool("Network.enable", json!({})).await?;
+        self.driver.tool("Network.setCacheDisabled", json!({ "cacheDisabled": without })).await.map(drop)
     }
 
     /// What axe-core finds on the page that keeps somebody from reading or using it: a line each.
