@@ -7,6 +7,12 @@ pub mod signin;
 
 pub mod executors;
 
+pub mod releases;
+
+pub mod release;
+
+pub mod form;
+
 use askama::Template;
 use axum::Router;
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
@@ -71,7 +77,12 @@ impl Frame {
 
 /// The routes.
 pub fn routes() -> Router<Web> {
-    Router::new().route("/", get(front)).merge(signin::routes()).merge(executors::routes())
+    Router::new()
+        .route("/", get(front))
+        .merge(signin::routes())
+        .merge(executors::routes())
+        .merge(releases::routes())
+        .merge(release::routes())
 }
 
 /// To the page that a role starts at.
