@@ -56,7 +56,20 @@ pub(crate) fn of_the_fleet(_: &Stage) -> Vec<Seen> {
 /// What those who publish see, and those who are nobody yet.
 pub(crate) fn of_the_catalog(_: &Stage) -> Vec<Seen> {
     let seen = |name, role, path: &str| Seen { name, role, path: path.to_owned() };
-    vec![seen("signin", Role::Unspecified, "/signin")]
+    vec![
+        seen("signin", Role::Unspecified, "/signin"),
+        seen("releases", Role::Publisher, "/releases"),
+        seen("releases-operators", Role::Publisher, "/releases?kind=operator"),
+        seen("release-new", Role::Publisher, "/releases/new"),
+        seen("release", Role::Publisher, "/releases/agent-4.2.1"),
+        seen("release-compared", Role::Publisher, "/releases/agent-4.2.1?against=4.1.0"),
+        seen("release-draft", Role::Publisher, "/releases/agent-4.3.0"),
+        seen("release-upload", Role::Publisher, "/releases/agent-4.3.0/upload"),
+        seen("release-signatures", Role::Publisher, "/releases/agent-4.2.1/signatures"),
+        seen("release-yank", Role::Publisher, "/releases/agent-4.2.0/yank"),
+        seen("release-yanked", Role::Publisher, "/releases/agent-4.1.1"),
+        seen("release-member", Role::Member, "/releases/agent-4.2.1"),
+    ]
 }
 
 async fn fleet() -> Result {
@@ -105,6 +118,7 @@ async fn look_at(browser: &Browser, page: &Seen) -> Result<Vec<String>> {
         }
         wrong.extend(browser.barriers().await?.into_iter().map(|line| format!("{ending}: {line}")));
         if let Some(folder) = kept() {
+            std::fs::create_dir_all(&folder)?;
             browser.script(SETTLE, json!([])).await?;
             browser.picture(&folder.join(format!("{}-{ending}.png", page.name))).await?;
         }
