@@ -13,6 +13,8 @@ mod budget;
 
 mod access;
 
+mod flows;
+
 mod pages;
 
 mod look;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     trials.extend(security::trials());
     trials.extend(budget::trials());
     trials.extend(access::trials());
+    trials.extend(flows::trials());
     trials.extend(pages::trials());
     trials.extend(look::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
