@@ -23,9 +23,24 @@ function morph(old, fresh) {
     if (!fresh.hasAttribute(name) && !(name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(name);
   }
   for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  if (fresh.querySelector(":scope > [data-key]")) return morphRows(old, fresh);
   const kept = [...old.childNodes], wanted = [...fresh.childNodes];
   wanted.forEach((node, i) => (kept[i] ? morph(kept[i], node) : old.append(node)));
   kept.slice(wanted.length).forEach((node) => node.remove());
+}
+
+// Rows with keys stay what they are when others come above them: an open one stays open.
+function morphRows(old, fresh) {
+  const kept = new Map([...old.children].map((row) => [row.dataset.key, row]));
+  const rows = [...fresh.children].map((row) => {
+    const own = kept.get(row.dataset.key);
+    if (own) morph(own, row);
+    return own ?? row;
+  });
+  const wanted = new Set(rows);
+  [...old.childNodes].forEach((node) => wanted.has(node) || node.remove());
+  // Nothing that is in its place is moved: a row that is moved loses the focus.
+  rows.forEach((row, i) => old.children[i] === row || old.insertBefore(row, old.children[i] ?? null));
 }
 
 // A part that is live: <section data-live="/path/live">. Its lamp says whether it is up to date.
@@ -67,6 +82,74 @@ async function decide(link) {
   dialog.showModal();
 }
 
+// An artifact goes up by itself, from where it was cut, before its form is sent without it: <form data-upload>. What it is
+// stands in the signature. Where anything is not as expected, the form is sent whole, as it is without this script.
+async function upload(form, said, bar) {
+  const file = form.elements.file.files[0];
+  const comment = await form.elements.signature.files[0].text();
+  const told = (key) => comment.match(new RegExp(`^trusted comment: .* ${key}=(\\S+)`, "m"))?.[1] ?? "";
+  if (Number(told("size")) !== file.size) {
+    throw new Error(`The file has ${file.size} bytes, and the signature is of one with ${told("size") || "an unknown number of"} bytes.`);
+  }
+  const name = location.pathname.replace(/^\/|\/upload$/g, "");
+  const query = new URLSearchParams({ release: name, platform: `${told("os")}/${told("arch")}`, file: told("file") });
+  const url = `/upload/${told("sha256")}`;
+  const headers = { "x-novacula-forgery-token": form.elements.forgery_token.value };
+  for (let tries = 0; ; tries += 1) {
+    try {
+      const there = await fetch(url, { method: "HEAD", headers });
+      if (there.status === 404) return; // No such door here: the form goes whole.
+      if (!there.ok) throw new TypeError(`the control plane answered ${there.status}`);
+      const from = Number(there.headers.get("upload-offset"));
+      const range = from < file.size ? `${from}-${file.size - 1}` : "*";
+      const answer = await put(`${url}?${query}`, { ...headers, "content-range": `bytes ${range}/${file.size}` },
+        file.slice(from), (sent) => {
+          bar.value = Math.floor(100 * (from + sent) / file.size);
+          said.textContent = `${bar.value} % of ${file.size} bytes`;
+        });
+      if (answer.status === 200) { form.elements.file.disabled = true; return; }
+      if (![202, 409, 429, 503].includes(answer.status) || answer.reason) throw new Error(answer.message);
+      if (tries > 20) throw new Error("The upload was begun too often; try again later.");
+    } catch (error) {
+      if (!(error instanceof TypeError) || tries > 20) throw error;
+    }
+    said.textContent = "Connection lost; it goes on from there.";
+    await new Promise((done) => setTimeout(done, Math.min(500 * 2 ** tries, 10000)));
+  }
+}
+
+// fetch tells nothing about how much was sent.
+function put(url, headers, body, progress) {
+  return new Promise((done, failed) => {
+    const request = new XMLHttpRequest();
+    request.open("PUT", url);
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+    request.upload.addEventListener("progress", (event) => progress(event.loaded));
+    request.addEventListener("error", () => failed(new TypeError("the connection was cut")));
+    request.addEventListener("load", () => {
+      let told = {};
+      try { told = JSON.parse(request.responseText); } catch { /* No words: the code has to do. */ }
+      // Where it goes on, or a refusal, which has a reason.
+      const reason = request.getResponseHeader("upload-offset") ? "" : request.status === 409 ? "refused" : "";
+      done({ status: request.status, reason, message: told.message ?? `The control plane answered ${request.status}.` });
+    });
+    request.send(body);
+  });
+}
+
+document.addEventListener("submit", (event) => {
+  const form = event.target.closest("form[data-upload]");
+  if (!form || !form.elements.file.files[0] || form.elements.external_url.value) return;
+  event.preventDefault();
+  const sending = form.querySelector("[data-sending]"), said = form.querySelector("[data-said]");
+  const button = form.querySelector("[type=submit]");
+  sending.hidden = false;
+  button.disabled = true;
+  upload(form, said, sending.querySelector("progress"))
+    .then(() => form.submit())
+    .catch((error) => { said.textContent = error.message; button.disabled = false; });
+});
+
 document.addEventListener("click", (event) => {
   if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
   const link = event.target.closest("a[data-dialog]");
@@ -81,5 +164,7 @@ document.addEventListener("click", (event) => {
 document.documentElement.dataset.script = "on";
 localTimes(document);
 document.querySelectorAll("[data-live]").forEach(follow);
+// A secret is shown once: reloading leads away from the form that made it.
+document.querySelectorAll("[data-once]").forEach((head) => history.replaceState(null, "", head.dataset.once));
 // A copy button without a script would do nothing, so that it is hidden until there is one.
 document.querySelectorAll("[data-copy]").forEach((button) => { button.hidden = false; });

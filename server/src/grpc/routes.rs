@@ -43,7 +43,7 @@ pub fn api(services: RoutesBuilder, keeper: Gatekeeper, status: status::Status) 
         .layer(GrpcWebLayer::new())
         .merge(status::routes(status))
         .merge(pages)
-        .fallback(unknown)
+        .fallback(nowhere)
         .layer(from_fn(layer::trace))
 }
 
@@ -58,6 +58,11 @@ pub fn executors(services: RoutesBuilder, gate: Gate) -> Router {
         .fallback(unknown)
         .layer(from_fn_with_state(gate, gate::pass))
         .layer(from_fn(layer::trace))
+}
+
+/// People are told with a page.
+async fn nowhere(request: Request) -> http::Response<axum::body::Body> {
+    if layer::is_grpc(&request) { layer::unknown(&request) } else { web::nowhere(request.headers()) }
 }
 
 async fn unknown(request: Request) -> http::Response<axum::body::Body> {

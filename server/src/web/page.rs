@@ -9,11 +9,22 @@ pub mod oidc;
 
 pub mod executors;
 
+pub mod releases;
+
+pub mod release;
+
+pub mod events;
+
+pub mod access;
+
+pub mod form;
+
 use askama::Template;
 use axum::Router;
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 use domain::OrganizationId;
+use domain::role::Demand;
 
 use crate::observe;
 use crate::web::Web;
@@ -36,6 +47,17 @@ pub enum Place {
     Events,
     /// Join tokens, tokens, sessions.
     Access,
+}
+
+/// An entry of the navigation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// What it is called.
+    pub label: &'static str,
+    /// Where it leads.
+    pub href: String,
+    /// Which pages it stands for.
+    pub place: Place,
 }
 
 /// What surrounds a page's own content.
@@ -64,16 +86,51 @@ impl Frame {
         self.organization.as_ref().or_else(|| self.reader.organization())
     }
 
+    /// The navigation: what the reader's role reaches, and nothing else.
+    #[must_use]
+    pub fn links(&self) -> Vec<Link> {
+        let link = |label, href, place| Link { label, href, place };
+        let may = |demand| self.reader.may(demand, self.home());
+        let mut links = Vec::new();
+        if let Some(home) = self.home().filter(|_| may(Demand::Look)) {
+            links.push(link("Executors", format!("/organizations/{home}/executors"), Place::Executors));
+        }
+        links.push(link("Releases", "/releases".to_owned(), Place::Releases));
+        // Admins of the installation see its own feed, and of an organization only who may enter it.
+        match self.home() {
+            Some(home) if may(Demand::Look) => {
+                links.push(link("Events", format!("/organizations/{home}/events"), Place::Events));
+                if may(Demand::Own) {
+                    links.push(link("Access", format!("/organizations/{home}/access"), Place::Access));
+                }
+            }
+            _ if self.reader.may(Demand::Install, None) => {
+                links.push(link("Events", "/events".to_owned(), Place::Events));
+                links.push(link("Access", "/access".to_owned(), Place::Access));
+            }
+            _ => {}
+        }
+        links
+    }
+
     /// `aria-current` of a navigation's entry.
     #[must_use]
-    pub fn current(&self, place: Place) -> &'static str {
-        if self.place == place { "page" } else { "false" }
+    pub fn current(&self, place: &Place) -> &'static str {
+        if self.place == *place { "page" } else { "false" }
     }
 }
 
 /// The routes.
 pub fn routes() -> Router<Web> {
-    Router::new().route("/", get(front)).merge(signin::routes()).merge(oidc::routes()).merge(executors::routes())
+    Router::new()
+        .route("/", get(front))
+        .merge(signin::routes())
+        .merge(oidc::routes())
+        .merge(executors::routes())
+        .merge(releases::routes())
+        .merge(release::routes())
+        .merge(events::routes())
+        .merge(access::routes())
 }
 
 /// To the page that a role starts at.
@@ -120,4 +177,37 @@ pub fn script() -> &'static str {
 #[must_use]
 pub fn icon() -> &'static str {
     &asset::ICON_PATH
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::Role;
+
+    use super::*;
+
+    fn hrefs(role: Role, organization: Option<&OrganizationId>) -> Vec<String> {
+        let reader = Reader {
+            role,
+            display_name: String::new(),
+            token: String::new(),
+            forgery_token: String::new(),
+            server_version: String::new(),
+        };
+        let links = Frame::new(&reader, organization.cloned(), Place::Releases).links();
+        links.into_iter().map(|link| link.href).collect()
+    }
+
+    #[test]
+    fn the_navigation_leads_where_the_role_reaches() {
+        let acme = OrganizationId::new("acme").expect("a label");
+        let own =
+            ["/organizations/acme/executors", "/releases", "/organizations/acme/events", "/organizations/acme/access"];
+        assert_eq!(hrefs(Role::Owner(acme.clone()), None), own);
+        assert_eq!(hrefs(Role::Admin(acme.clone()), Some(&acme)), own[..3]);
+        assert_eq!(hrefs(Role::Member(acme.clone()), Some(&acme)), own[..3]);
+        assert_eq!(hrefs(Role::Publisher, None), ["/releases"]);
+        let installation = ["/releases", "/events", "/access"];
+        assert_eq!(hrefs(Role::InstallationAdmin, None), installation);
+        assert_eq!(hrefs(Role::InstallationAdmin, Some(&acme)), installation);
+    }
 }

@@ -1,0 +1,145 @@
+//! `/organizations/{organization}/access`: who may join and who may call; `/access`: the same of the installation, with its
+//! organizations.
+//!
+//! A secret is in the answer of the form that made it, and nowhere else: in no URL, in no log, in no page that can be loaded again.
+
+pub mod join_tokens;
+
+pub mod tokens;
+
+pub mod organizations;
+
+pub mod lines;
+
+pub mod view;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Path, Query};
+use axum::routing::get;
+use domain::OrganizationId;
+use domain::role::Demand;
+use proto::v1;
+use serde::Deserialize;
+
+use crate::web::Web;
+use crate::web::client::Api;
+use crate::web::error::PageError;
+use crate::web::page::form::{demanded, organization};
+use crate::web::page::{Frame, Page, Place, html};
+use crate::web::session::SignedIn;
+use crate::web::show;
+
+/// Rows of each list.
+const ROWS: i32 = 100;
+
+/// An organization's page.
+#[derive(Template)]
+#[template(path = "access.html")]
+struct AccessPage {
+    frame: Frame,
+    organization: OrganizationId,
+    join_tokens: Vec<view::JoinRow>,
+    next_join_tokens: String,
+    tokens: Tokens,
+}
+
+/// The installation's page.
+#[derive(Template)]
+#[template(path = "access/installation.html")]
+struct InstallationPage {
+    frame: Frame,
+    organizations: Vec<v1::Organization>,
+    next_organizations: String,
+    tokens: Tokens,
+}
+
+/// Bearer tokens, sorted for people.
+#[derive(Debug)]
+struct Tokens {
+    /// Where one is made: `/tokens`, `/organizations/acme/tokens`.
+    path: String,
+    /// Made by people, and good.
+    live: Vec<view::TokenRow>,
+    /// Of browsers, and good.
+    browsers: Vec<view::TokenRow>,
+    /// Over.
+    ended: Vec<view::TokenRow>,
+    next: String,
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    /// Where the list of tokens begins.
+    #[serde(default)]
+    tokens: String,
+    /// Where the other list begins.
+    #[serde(default)]
+    page_token: String,
+}
+
+/// The routes.
+pub fn routes() -> Router<Web> {
+    Router::new()
+        .route("/access", get(of_installation))
+        .route("/organizations/{organization}/access", get(of_organization))
+        .merge(join_tokens::routes())
+        .merge(tokens::routes())
+        .merge(organizations::routes())
+}
+
+async fn of_organization(signed_in: SignedIn, Path(id): Path<String>, Query(asked): Query<Asked>) -> Page {
+    let SignedIn { api, reader } = signed_in;
+    let organization = organization(&id)?;
+    demanded(&reader, Demand::Own, Some(&organization))?;
+    let request = v1::ListJoinTokensRequest {
+        parent: format!("organizations/{organization}"),
+        page_size: ROWS,
+        page_token: asked.page_token,
+    };
+    let listed = api.organizations().list_join_tokens(request).await?.into_inner();
+    let tokens = tokens(&api, Some(&organization), asked.tokens, &reader.token).await?;
+    let now = now();
+    Ok(html(&AccessPage {
+        frame: Frame::new(&reader, Some(organization.clone()), Place::Access),
+        organization,
+        join_tokens: listed.join_tokens.into_iter().map(|token| view::join_row(token, now)).collect(),
+        next_join_tokens: listed.next_page_token,
+        tokens,
+    }))
+}
+
+async fn of_installation(signed_in: SignedIn, Query(asked): Query<Asked>) -> Page {
+    let SignedIn { api, reader } = signed_in;
+    demanded(&reader, Demand::Install, None)?;
+    let request = v1::ListOrganizationsRequest { page_size: ROWS, page_token: asked.page_token };
+    let listed = api.organizations().list_organizations(request).await?.into_inner();
+    Ok(html(&InstallationPage {
+        tokens: tokens(&api, None, asked.tokens, &reader.token).await?,
+        frame: Frame::new(&reader, None, Place::Access),
+        organizations: listed.organizations,
+        next_organizations: listed.next_page_token,
+    }))
+}
+
+async fn tokens(
+    api: &Api,
+    organization: Option<&OrganizationId>,
+    page_token: String,
+    own: &str,
+) -> Result<Tokens, PageError> {
+    let parent = organization.map(|id| format!("organizations/{id}")).unwrap_or_default();
+    let path = if parent.is_empty() { "/tokens".to_owned() } else { format!("/{parent}/tokens") };
+    let request = v1::ListTokensRequest { parent, page_size: ROWS, page_token };
+    let listed = api.organizations().list_tokens(request).await?.into_inner();
+    let now = now();
+    let rows = listed.tokens.into_iter().map(|token| view::token_row(token, own, now));
+    let (live, ended): (Vec<_>, Vec<_>) = rows.partition(|row| row.is_live);
+    let (browsers, live) = live.into_iter().partition(|row| row.is_browser);
+    Ok(Tokens { path, live, browsers, ended, next: listed.next_page_token })
+}
+
+/// Only for what is said; the API's own clock judges.
+fn now() -> prost_types::Timestamp {
+    std::time::SystemTime::now().into()
+}
