@@ -24,6 +24,8 @@ pub mod grpc;
 
 pub mod web;
 
+pub mod upload;
+
 pub mod tls;
 
 pub mod artifacts;
