@@ -8,6 +8,8 @@ mod catalog;
 mod executors;
 mod explain;
 mod feed;
+mod http;
+mod json;
 mod organizations;
 mod requests;
 mod support;
