@@ -24,9 +24,85 @@
 //!   401   TOKEN_INVALID                                    no token, or none that is valid; sign in again
 //!   403   ROLE_REQUIRED, or a forged request               not a publisher; no forgery token of this session
 //!   404   NOT_FOUND                                        no such release, or no digest in the path
-//!   429   RATE_LIMITED, 503 UNAVAILABLE                    with retry-after in seconds. 503: no room, or somebody else sends the same
+//!   429   RATE_LIMITED                                     with retry-after in seconds
+//!   503   UNAVAILABLE                                      no room, somebody else sends the same, or the store is away: later
+//!   504                                                    no byte came for 30 s; what came stays
 //! ```
 //!
-//! What is refused is told as by every door: `{"code": …, "message": …, "details": […]}`. A request that is cut leaves
+//! What is refused is told as by every door: `{"code": …, "message": …, "details": […]}` ([`crate::json`]). A request that is cut leaves
 //! its bytes; they are forgotten after a day. A PUT is one call of `UploadArtifact`: same role, same limits, same checks, same
 //! row in the feed. Signatures follow with `AddReleaseSignature`; one that the artifact of this platform had is gone with it.
+//!
+//! ```text
+//! request -> [send: cookie -> bearer] -> authenticate (as UploadArtifact) -> [receive] -> use case
+//!                     refusals in JSON <-                 Status <-
+//! ```
+
+mod range;
+
+mod receive;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::routing::put;
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use tonic::Status;
+use tower::ServiceExt as _;
+
+use crate::artifacts::Progress;
+use crate::grpc::error;
+use crate::json::refusal::Refused;
+use crate::web::session;
+
+pub use self::receive::receivers;
+
+/// How many bytes are here (draft-ietf-httpbis-resumable-upload, 8.1).
+const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
+
+/// Whether they are all (the same, 8.2).
+const COMPLETE: HeaderName = HeaderName::from_static("upload-complete");
+
+/// The route. `receivers` are what it leads to, behind authentication.
+pub fn routes(receivers: Router) -> Router {
+    Router::new().route("/upload/{sha256}", put(send).head(send)).with_state(receivers)
+}
+
+/// Says who sends, and puts into JSON what is refused.
+async fn send(State(receivers): State<Router>, mut request: Request) -> Response<Body> {
+    let headers = request.headers_mut();
+    if !headers.contains_key(AUTHORIZATION) {
+        match session::authorization(headers) {
+            Ok(Some(bearer)) => {
+                headers.insert(AUTHORIZATION, bearer);
+            }
+            // Nobody, who is told so by the API itself.
+            Ok(None) => {}
+            Err(_) => return Refused::new(StatusCode::FORBIDDEN, error::forged()).into_answer(),
+        }
+    }
+    headers.remove(COOKIE);
+    let answer = match receivers.oneshot(request).await {
+        Ok(answer) => answer,
+        Err(never) => match never {},
+    };
+    let Some(status) = Status::from_header_map(answer.headers()) else { return answer };
+    let mut refused = Refused::from(status).into_answer();
+    for name in [OFFSET, COMPLETE] {
+        if let Some(value) = answer.headers().get(&name) {
+            refused.headers_mut().insert(name, value.clone());
+        }
+    }
+    refused
+}
+
+/// Says how far it is.
+fn tell(answer: &mut Response<Body>, progress: Progress) {
+    let (offset, complete) = match progress {
+        Progress::Part(offset) => (offset, "?0"),
+        Progress::Whole(offset) => (offset, "?1"),
+    };
+    answer.headers_mut().insert(OFFSET, HeaderValue::from(offset));
+    answer.headers_mut().insert(COMPLETE, HeaderValue::from_static(complete));
+}

@@ -14,4 +14,5 @@ mod organizations;
 mod requests;
 mod support;
 mod targets;
+mod upload;
 mod warnings;

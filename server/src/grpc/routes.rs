@@ -11,6 +11,7 @@ use tonic_web::GrpcWebLayer;
 use crate::grpc::layer::{self, Gatekeeper};
 use crate::json;
 use crate::tls::gate::{self, Gate};
+use crate::upload;
 use crate::web::{self, Web, artifact, status};
 
 /// Largest message that a service takes unless it says otherwise: a batch of a thousand names is a tenth of it.
@@ -36,6 +37,7 @@ pub fn add_reflection(services: &mut RoutesBuilder) -> Result<(), tonic_reflecti
 /// The API listener: gRPC, gRPC-Web and JSON behind authentication, pages beside them.
 pub fn api(services: RoutesBuilder, keeper: Gatekeeper, status: status::Status) -> Router {
     let (app, limits) = (Arc::clone(&keeper.app), Arc::clone(&keeper.limits));
+    let uploads = upload::receivers(Arc::clone(&app)).layer(from_fn_with_state(keeper.clone(), layer::authenticate));
     let api = services.routes().prepare().into_axum_router().layer(from_fn_with_state(keeper, layer::authenticate));
     let document = json::routes(&app.settings().server_version.to_string());
     let pages = web::routes(Web { app, limits, routes: api.clone(), draining: status.draining.clone() });
@@ -45,6 +47,7 @@ pub fn api(services: RoutesBuilder, keeper: Gatekeeper, status: status::Status) 
         .layer(GrpcWebLayer::new())
         .layer(from_fn_with_state(api, json::door))
         .merge(document)
+        .merge(upload::routes(uploads))
         .merge(status::routes(status))
         .merge(pages)
         .fallback(unknown)
