@@ -7,11 +7,22 @@ pub mod signin;
 
 pub mod executors;
 
+pub mod executor;
+
+pub mod upgrade;
+
+pub mod attempt;
+
+pub mod compare;
+
+pub mod nodes;
+
 use askama::Template;
 use axum::Router;
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 use domain::OrganizationId;
+use domain::role::Demand;
 
 use crate::observe;
 use crate::web::Web;
@@ -62,6 +73,12 @@ impl Frame {
         self.organization.as_ref().or_else(|| self.reader.organization())
     }
 
+    /// Whether the reader may change executors of the page's organization.
+    #[must_use]
+    pub fn may_deploy(&self) -> bool {
+        self.reader.may(Demand::Deploy, self.organization.as_ref())
+    }
+
     /// `aria-current` of a navigation's entry.
     #[must_use]
     pub fn current(&self, place: Place) -> &'static str {
@@ -71,7 +88,15 @@ impl Frame {
 
 /// The routes.
 pub fn routes() -> Router<Web> {
-    Router::new().route("/", get(front)).merge(signin::routes()).merge(executors::routes())
+    Router::new()
+        .route("/", get(front))
+        .merge(signin::routes())
+        .merge(executors::routes())
+        .merge(executor::routes())
+        .merge(upgrade::routes())
+        .merge(attempt::routes())
+        .merge(compare::routes())
+        .merge(nodes::routes())
 }
 
 /// To the page that a role starts at.
@@ -93,6 +118,17 @@ pub fn html(page: &impl Template) -> Response {
                 .into_response()
         }
     }
+}
+
+/// A filled part of a page.
+///
+/// # Errors
+/// It was not rendered, which is in the log.
+pub fn rendered(part: &impl Template) -> Result<String, PageError> {
+    part.render().map_err(|error| {
+        tracing::error!(error = observe::chain(&error), "a part of a page was not rendered");
+        PageError::inside()
+    })
 }
 
 /// What each form of a session carries.
