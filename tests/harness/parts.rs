@@ -82,6 +82,8 @@ pub enum Part {
     Certutil,
     /// The script that finds what keeps people from reading a page.
     AxeCore,
+    /// An identity provider, for a script that says who is known there.
+    OidcProvider,
     /// The ioctl that cuts a disk's power; Rust would need `unsafe` for it.
     Python3,
 }
@@ -131,6 +133,7 @@ impl Part {
             Self::Chromedriver => program("chromedriver"),
             Self::Certutil => program("certutil"),
             Self::AxeCore => program("axe-core"),
+            Self::OidcProvider => program("oidc-provider"),
             // A version manager's shim is slow to start and may lack a version inside another mount namespace.
             Self::Python3 => existing("/usr/bin/python3").or_else(|| program("python3")),
         };
@@ -150,9 +153,12 @@ impl Part {
             Self::Strace => "apt-get install strace",
             Self::Faketime => "apt-get install faketime",
             Self::Grpcurl | Self::Buf | Self::ComposeGo | Self::KubernetesValidate => "run deploy/dev/parts",
-            Self::OpenapiSpecValidator | Self::Containerd | Self::ImageBase | Self::Helm4 | Self::AxeCore => {
-                "run deploy/dev/parts"
-            }
+            Self::OpenapiSpecValidator
+            | Self::Containerd
+            | Self::ImageBase
+            | Self::Helm4
+            | Self::AxeCore
+            | Self::OidcProvider => "run deploy/dev/parts",
             Self::Kubeone | Self::Helm3 => "run deploy/dev/parts kubernetes (five minutes, once)",
             Self::Openssl => "apt-get install openssl",
             Self::Curl => "apt-get install curl",

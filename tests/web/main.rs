@@ -7,6 +7,8 @@ mod http;
 
 mod signin;
 
+mod oidc;
+
 mod security;
 
 mod budget;
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
     let mut trials = signin::trials();
+    trials.extend(oidc::trials());
     trials.extend(security::trials());
     trials.extend(budget::trials());
     trials.extend(access::trials());

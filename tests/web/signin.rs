@@ -116,7 +116,7 @@ async fn a_revoked_session() -> Result {
     let list = v1::ListTokensRequest { parent, ..v1::ListTokensRequest::default() };
     let owner = stage.plane.owner();
     let tokens = owner.organizations().list_tokens(list).await?.into_inner().tokens;
-    let session = tokens.iter().find(|token| token.display_name.starts_with("browser")).context("the session")?;
+    let session = tokens.iter().find(|token| !token.signed_in_by.is_empty()).context("the session")?;
     let name = session.name.clone();
     owner.organizations().revoke_token(v1::RevokeTokenRequest { name }).await?;
     browser.go("/organizations/acme/executors").await?;

@@ -55,7 +55,7 @@ pub fn routes() -> Router<Web> {
 
 async fn begin(State(web): State<Web>, Extension(peer): Extension<Arc<Peer>>, Query(asked): Query<Asked>) -> Page {
     let provider = provider(&web)?;
-    signin::slowed_down(&web, &peer)?;
+    signin::slowed_down(&web, &peer).map_err(|why| PageError::said(StatusCode::TOO_MANY_REQUESTS, &why))?;
     let attempt =
         Attempt { state: web.app.random_word(), nonce: web.app.random_word(), verifier: web.app.random_word() };
     let url = provider.authorization(&attempt).await.map_err(|error| away(&error))?;
@@ -71,7 +71,7 @@ async fn answered(
     Query(answer): Query<Answer>,
 ) -> Page {
     let provider = provider(&web)?;
-    signin::slowed_down(&web, &peer)?;
+    signin::slowed_down(&web, &peer).map_err(|why| PageError::said(StatusCode::TOO_MANY_REQUESTS, &why))?;
     let text = session::cookie_named(&headers, COOKIE_NAME).unwrap_or_default();
     let parts: Vec<&str> = text.split(':').collect();
     let [state, nonce, verifier, next] = parts[..] else {

@@ -73,13 +73,10 @@ async fn show(State(web): State<Web>, Query(asked): Query<Asked>) -> Response {
 /// Slows a guesser down, right or wrong, before anything is looked up.
 ///
 /// # Errors
-/// How long to wait.
-pub fn slowed_down(web: &Web, peer: &Peer) -> Result<(), PageError> {
+/// How long to wait, in a sentence.
+pub fn slowed_down(web: &Web, peer: &Peer) -> Result<(), String> {
     let taken = web.limits.take_class(Who::Address(peer.address.ip()), Class::SignIn);
-    taken.map_err(|after| {
-        let message = format!("too many sign-ins from this address; try again in {} s", after.as_secs() + 1);
-        PageError::said(StatusCode::TOO_MANY_REQUESTS, &message)
-    })
+    taken.map_err(|after| format!("Too many sign-ins from this address; try again in {} s.", after.as_secs() + 1))
 }
 
 async fn sign_in(
@@ -92,7 +89,10 @@ async fn sign_in(
         return Err(PageError::forged());
     }
     let next = guard::local_path(&given.next);
-    slowed_down(&web, &peer)?;
+    if let Err(refused) = slowed_down(&web, &peer) {
+        let page = SignInPage { next, refused: &refused, provider: oidc::button(&web) };
+        return Ok((StatusCode::TOO_MANY_REQUESTS, html(&page)).into_response());
+    }
     let refused = || {
         let refused = "This token is unknown, expired or revoked.";
         (StatusCode::UNAUTHORIZED, html(&SignInPage { next, refused, provider: oidc::button(&web) })).into_response()
