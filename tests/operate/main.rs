@@ -36,8 +36,6 @@ mod offers;
 
 mod operators;
 
-mod relay;
-
 mod replicas;
 
 mod restore;

@@ -9,6 +9,8 @@ mod signin;
 
 mod security;
 
+mod foreign_text;
+
 mod budget;
 
 mod access;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(AT_ONCE);
     let mut trials = signin::trials();
     trials.extend(security::trials());
+    trials.extend(foreign_text::trials());
     trials.extend(budget::trials());
     trials.extend(access::trials());
     trials.extend(flows::trials());
