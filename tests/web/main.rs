@@ -17,6 +17,8 @@ mod access;
 
 mod flows;
 
+mod forms;
+
 mod pages;
 
 mod look;
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     trials.extend(budget::trials());
     trials.extend(access::trials());
     trials.extend(flows::trials());
+    trials.extend(forms::trials());
     trials.extend(pages::trials());
     trials.extend(look::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
