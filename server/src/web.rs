@@ -29,12 +29,14 @@ pub mod show;
 pub mod page;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::Router;
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use http::header::ACCEPT;
 use http::{HeaderMap, StatusCode};
+use proto::convert::field::to_timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -44,7 +46,7 @@ use crate::web::error::PageError;
 /// What the pages stand on.
 #[derive(Clone, Debug)]
 pub struct Web {
-    /// For signing in and out, which have no RPC.
+    /// For signing in and out, which have no RPC, and for the clock of its store.
     pub app: Arc<App>,
     /// The API, without gRPC-Web around it.
     pub routes: Router,
@@ -65,6 +67,19 @@ pub fn nowhere(asked: &HeaderMap) -> Response {
     };
     guard::speak(&mut answer);
     answer
+}
+
+// === impl Web ===
+
+impl Web {
+    /// The moment by the store's clock, as every deadline is: what a page says of it does not depend on the replica that says it.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn now(&self) -> Result<SystemTime, PageError> {
+        let now = self.app.now().await.map_err(|error| PageError::from(crate::grpc::error::status(&error)))?;
+        SystemTime::try_from(to_timestamp(now)).map_err(|_| PageError::inside())
+    }
 }
 
 /// The pages, with everything that surrounds them.

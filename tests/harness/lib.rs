@@ -17,6 +17,7 @@ pub mod kube;
 pub mod lab;
 pub mod page;
 pub mod parts;
+pub mod relay;
 pub mod resident;
 pub mod signing;
 pub mod wait;

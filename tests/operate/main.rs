@@ -38,8 +38,6 @@ mod offers;
 
 mod operators;
 
-mod relay;
-
 mod replicas;
 
 mod restore;

@@ -7,12 +7,12 @@ use anyhow::{Context as _, ensure};
 use cluster::Stop;
 use harness::daemon::Daemon;
 use harness::parts::Part;
+use harness::relay::Relay;
 use libtest_mimic::Trial;
 use proto::v1;
 use tokio::time::sleep;
 
 use crate::agent::{Agent, online};
-use crate::relay::Relay;
 use crate::replicas::fleet::Replicas;
 use crate::{Result, trial};
 

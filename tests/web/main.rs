@@ -11,11 +11,15 @@ mod oidc;
 
 mod security;
 
+mod foreign_text;
+
 mod budget;
 
 mod access;
 
 mod flows;
+
+mod forms;
 
 mod pages;
 
@@ -43,9 +47,11 @@ fn main() -> ExitCode {
     let mut trials = signin::trials();
     trials.extend(oidc::trials());
     trials.extend(security::trials());
+    trials.extend(foreign_text::trials());
     trials.extend(budget::trials());
     trials.extend(access::trials());
     trials.extend(flows::trials());
+    trials.extend(forms::trials());
     trials.extend(pages::trials());
     trials.extend(look::trials());
     libtest_mimic::run(&arguments, trials).exit_code()

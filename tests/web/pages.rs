@@ -43,13 +43,35 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// What those who deploy see.
-pub(crate) fn of_the_fleet(_: &Stage) -> Vec<Seen> {
+pub(crate) fn of_the_fleet(stage: &Stage) -> Vec<Seen> {
     let seen = |name, path: &str| Seen { name, role: Role::Owner, path: path.to_owned() };
+    let attempt = |name, path: &String| Seen { name, role: Role::Owner, path: format!("/{path}") };
+    let web = "/organizations/acme/executors/web-1";
     vec![
         seen("executors", "/organizations/acme/executors"),
         seen("executors-none", "/organizations/acme/executors?filter=name%3Anobody"),
         seen("filter-refused", "/organizations/acme/executors?filter=colour%3Dred"),
         seen("not-found", "/organizations/acme/executors/nobody"),
+        seen("executor", "/organizations/acme/executors/db-2"),
+        seen("executor-held", web),
+        seen("executor-pinned", "/organizations/acme/executors/db-1"),
+        seen("executor-out-of-support", "/organizations/acme/executors/billing-1"),
+        seen("executor-offline", "/organizations/acme/executors/api-2"),
+        seen("executor-upgrade", "/organizations/acme/executors/db-2/upgrade?to=4.2.1"),
+        seen("executor-downgrade", "/organizations/acme/executors/db-2/upgrade?to=4.0.0"),
+        seen("executor-refused", "/organizations/acme/executors/billing-1/upgrade?to=4.2.1"),
+        seen("executor-settings", "/organizations/acme/executors/web-1/settings"),
+        seen("executor-delete", "/organizations/acme/executors/web-1/decide/delete"),
+        seen("executor-attempts", "/organizations/acme/executors/web-1/attempts"),
+        seen("nodes", "/organizations/acme/executors/k8s-ams/nodes"),
+        attempt("attempt-rolled-back", &stage.shown.rolled_back),
+        attempt("attempt-downloading", &stage.shown.downloading),
+        attempt("attempt-expired", &stage.shown.expired),
+        attempt("attempt-succeeded", &stage.shown.succeeded),
+        attempt("attempt-waiting", &stage.shown.waiting),
+        seen("compare", "/releases/compare?kind=agent&from=4.0.0&to=4.2.1"),
+        seen("events", "/organizations/acme/events"),
+        seen("access", "/organizations/acme/access"),
     ]
 }
 

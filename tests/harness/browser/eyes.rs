@@ -1,5 +1,5 @@
 //! What a browser sees of a page: its picture, what is wrong with it, what it weighs; and how it looks at it: in the dark, on a
-//! phone, without a script, without a network.
+//! phone, without a script.
 
 use std::path::Path;
 
@@ -163,15 +163,6 @@ impl Browser {
         let all = found.as_array().with_context(|| format!("axe-core's findings, not {found}"))?;
         let grave = all.iter().filter(|rule| GRAVE.iter().any(|grave| rule["impact"] == *grave));
         Ok(grave.flat_map(lines).collect())
-    }
-
-    /// Takes the network away from the browser, or gives it back.
-    ///
-    /// # Errors
-    /// The browser is gone.
-    pub async fn offline(&self, offline: bool) -> Result<()> {
-        let conditions = json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
-        self.driver.tool("Network.emulateNetworkConditions", conditions).await.map(drop)
     }
 
     /// Ends the session in order. Dropping it ends it as well.

@@ -6,6 +6,7 @@ use anyhow::ensure;
 use harness::browser::{Browser, Key};
 use harness::catalog::Draft;
 use harness::fake_executor::{FakeExecutor, Stream};
+use harness::relay::Relay;
 use proto::v1;
 use proto::v1::Role;
 use proto::v1::sync_executor_request::Message as Say;
@@ -132,7 +133,7 @@ pub(super) async fn major_hop() -> Result {
     let scene = Scene::new().await?;
     let browser = scene.stage.signed_in(Role::Admin).await?;
     browser.go(WEB).await?;
-    browser.see("requires upgrade to 2.x first").await?;
+    browser.see("equires upgrade to 2.x first").await?;
     ensure!(!browser.offers("Ask for 3.0.0").await?, "two majors at once are offered");
     browser.see("1.0.0 → 2.0.0 → 3.0.0").await?;
     // Whoever goes there all the same is told why not, in place.
@@ -170,15 +171,19 @@ pub(super) async fn network() -> Result {
     let name = scene.ask("1.1.0").await?;
     let desired = scene.stream.desired().await?;
     scene.downloads(&desired, 1 << 20).await?;
-    let browser = scene.stage.signed_in(Role::Member).await?;
+    let relay = Relay::new().await?;
+    relay.turn_to(scene.stage.plane.api_addr());
+    let mut browser = scene.stage.browser().await?;
+    browser.turn_to(relay.address());
+    browser.sign_in(scene.stage.plane.secret(Role::Member)).await?;
     browser.go(&format!("/{name}")).await?;
     browser.see("1.0 MiB of 4.0 MiB").await?;
     browser.see("live").await?;
     mark(&browser).await?;
-    browser.offline(true).await?;
+    relay.cut();
     browser.see("connection lost, dialling again").await?;
     scene.downloads(&desired, 3 << 20).await?;
-    browser.offline(false).await?;
+    relay.turn_to(scene.stage.plane.api_addr());
     // The whole part comes first, so that nothing is missed.
     browser.see("3.0 MiB of 4.0 MiB").await?;
     browser.gone("connection lost").await?;

@@ -76,9 +76,13 @@ pub fn routes() -> Router<Web> {
         .route(&format!("{PATH}/cancel"), post(cancel))
 }
 
-async fn show(signed_in: SignedIn, Path((organization, executor, attempt)): Path<(String, String, String)>) -> Page {
+async fn show(
+    State(web): State<Web>,
+    signed_in: SignedIn,
+    Path((organization, executor, attempt)): Path<(String, String, String)>,
+) -> Page {
     let name = named(&organization, &executor)?;
-    let now = Now::read(&signed_in.api, &name, &attempt).await?;
+    let now = Now::read(&signed_in.api, &name, &attempt, web.now().await?).await?;
     Ok(html(&AttemptPage { frame: frame(&signed_in, &name), now, refused: None }))
 }
 
@@ -91,19 +95,22 @@ async fn follow(
     let watch = v1::WatchAttemptRequest { name: format!("{name}/attempts/{attempt}") };
     let changes = signed_in.api.upgrades().watch_attempt(watch).await?.into_inner();
     let changes = changes.take_while(|change| std::future::ready(change.is_ok())).map(|_| ()).boxed();
+    let draining = web.draining.clone();
     let render = move || {
-        let (signed_in, name, attempt) = (signed_in.clone(), name.clone(), attempt.clone());
+        let (web, signed_in) = (web.clone(), signed_in.clone());
+        let (name, attempt) = (name.clone(), attempt.clone());
         async move {
-            let now = Now::read(&signed_in.api, &name, &attempt).await?;
+            let now = Now::read(&signed_in.api, &name, &attempt, web.now().await?).await?;
             let is_over = now.attempt.end_time.is_some();
             let text = rendered(&AttemptPart { frame: frame(&signed_in, &name), now })?;
             Ok(if is_over { Part::Last(text) } else { Part::Now(text) })
         }
     };
-    Ok(live::part(changes, web.draining.clone(), render))
+    Ok(live::part(changes, draining, render))
 }
 
 async fn cancel(
+    State(web): State<Web>,
     Path((organization, executor, attempt)): Path<(String, String, String)>,
     posted: Posted<Cancel>,
 ) -> Page {
@@ -115,7 +122,7 @@ async fn cancel(
         Ok(_) => Ok(Redirect::to(&format!("/{path}")).into_response()),
         // Leave came first, or it ended: what is true now is on the page, with why.
         Err(status) if status.code() == tonic::Code::FailedPrecondition => {
-            let now = Now::read(&by.api, &name, &attempt).await?;
+            let now = Now::read(&by.api, &name, &attempt, web.now().await?).await?;
             let said = Said::from(status);
             let code = said.code;
             let page = AttemptPage { frame: frame(&by, &name), now, refused: Some(said) };
@@ -128,7 +135,7 @@ async fn cancel(
 // === impl Now ===
 
 impl Now {
-    async fn read(api: &Api, name: &ExecutorName, attempt: &str) -> Result<Self, PageError> {
+    async fn read(api: &Api, name: &ExecutorName, attempt: &str, now: SystemTime) -> Result<Self, PageError> {
         let path = format!("{name}/attempts/{attempt}");
         let attempt = api.upgrades().get_attempt(v1::GetAttemptRequest { name: path.clone() }).await?.into_inner();
         let began = began(api, name, path).await?;
@@ -141,7 +148,7 @@ impl Now {
         };
         let is_newest = explained.attempt.as_ref().is_some_and(|newest| newest.name == attempt.name);
         let remedy = (is_newest && attempt.end_time.is_some()).then(|| remedy(&explained, &attempt)).flatten();
-        let diagnosis = if is_newest { Diagnosis::of(&attempt, explained, SystemTime::now()) } else { None };
+        let diagnosis = if is_newest { Diagnosis::of(&attempt, explained, now) } else { None };
         Ok(Self { name: name.clone(), steps: timeline(&attempt, &began), diagnosis, remedy, attempt })
     }
 

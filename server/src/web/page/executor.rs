@@ -85,15 +85,25 @@ pub fn named(organization: &str, executor: &str) -> Result<ExecutorName, PageErr
     Ok(ExecutorName { organization, executor })
 }
 
+/// A sentence of the API on a page whose heading says which organization it is: its executor has its short name.
+#[must_use]
+pub fn short(message: &str, name: &ExecutorName) -> String {
+    message.replace(&name.to_string(), name.executor.as_str())
+}
+
 /// What surrounds a page about an executor.
 #[must_use]
 pub fn frame(signed_in: &SignedIn, name: &ExecutorName) -> Frame {
     Frame::new(&signed_in.reader, Some(name.organization.clone()), Place::Executors)
 }
 
-async fn show(signed_in: SignedIn, Path((organization, executor)): Path<(String, String)>) -> Page {
+async fn show(
+    State(web): State<Web>,
+    signed_in: SignedIn,
+    Path((organization, executor)): Path<(String, String)>,
+) -> Page {
     let name = named(&organization, &executor)?;
-    let now = Now::read(&signed_in.api, &name).await?;
+    let now = Now::read(&signed_in.api, &name, web.now().await?).await?;
     Ok(html(&ExecutorPage { frame: frame(&signed_in, &name), now }))
 }
 
@@ -104,14 +114,15 @@ async fn follow(
 ) -> Page {
     let name = named(&organization, &executor)?;
     let changes = watch::changes(&signed_in.api, &name).await?;
+    let draining = web.draining.clone();
     let render = move || {
-        let (signed_in, name) = (signed_in.clone(), name.clone());
+        let (web, signed_in, name) = (web.clone(), signed_in.clone(), name.clone());
         async move {
-            let now = Now::read(&signed_in.api, &name).await?;
+            let now = Now::read(&signed_in.api, &name, web.now().await?).await?;
             rendered(&ExecutorPart { frame: frame(&signed_in, &name), now }).map(Part::Now)
         }
     };
-    Ok(live::part(changes, web.draining.clone(), render))
+    Ok(live::part(changes, draining, render))
 }
 
 async fn attempts(

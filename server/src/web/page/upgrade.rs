@@ -15,7 +15,7 @@ use axum::Router;
 use axum::extract::{Path, Query};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
-use domain::{ExecutorName, Reason};
+use domain::{ExecutorName, Reason, Version};
 use http::StatusCode;
 use proto::v1;
 use serde::Deserialize;
@@ -86,13 +86,15 @@ async fn show(
 ) -> Page {
     let name = named(&organization, &executor)?;
     let request_id = Uuid::new_v4().to_string();
-    let form = Ask { to: asked.to, expected_version: String::new(), ttl: String::new(), replace: None, request_id };
+    let form =
+        Ask { to: version(&asked.to)?, expected_version: String::new(), ttl: String::new(), replace: None, request_id };
     page(&signed_in, name, form, None).await
 }
 
 async fn ask(Path((organization, executor)): Path<(String, String)>, posted: Posted<Ask>) -> Page {
     let name = named(&organization, &executor)?;
-    let Posted { by, form } = posted;
+    let Posted { by, mut form } = posted;
+    form.to = version(&form.to)?;
     match by.api.upgrades().request_upgrade(form.request(&name)?).await {
         Ok(attempt) => Ok(Redirect::to(&format!("/{}", attempt.into_inner().name)).into_response()),
         Err(status) if matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated | Code::NotFound) => {
@@ -100,6 +102,13 @@ async fn ask(Path((organization, executor)): Path<(String, String)>, posted: Pos
         }
         Err(status) => page(&by, name, form, Some(status)).await,
     }
+}
+
+/// What becomes text of the page has the form of a version.
+fn version(text: &str) -> Result<String, PageError> {
+    let version = text.trim().parse::<Version>();
+    let no_version = |_| PageError::said(StatusCode::BAD_REQUEST, "the link names no version to move to");
+    version.map(|version| version.to_string()).map_err(no_version)
 }
 
 /// The page, with the refusal of what was asked, or of what would be.

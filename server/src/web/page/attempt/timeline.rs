@@ -140,6 +140,12 @@ pub fn state(attempt: &v1::Attempt) -> (&'static str, String) {
     }
 }
 
+/// Whether it has not been picked up yet.
+#[must_use]
+pub fn is_waiting(attempt: &v1::Attempt) -> bool {
+    attempt.end_time.is_none() && attempt.phase() <= Phase::Delivered
+}
+
 /// Whether a cancel can still win: leave is the point that decides.
 #[must_use]
 pub fn may_cancel(attempt: &v1::Attempt) -> bool {
@@ -222,7 +228,8 @@ mod tests {
             assert_eq!(may_cancel(&attempt(phase)), may, "{phase:?}");
         }
         let ended = v1::Attempt { end_time: at(1), ..attempt(Phase::Requested) };
-        assert!(!may_cancel(&ended));
+        assert!(!may_cancel(&ended) && !is_waiting(&ended));
+        assert!(is_waiting(&attempt(Phase::Delivered)) && !is_waiting(&attempt(Phase::Downloading)));
     }
 
     #[test]

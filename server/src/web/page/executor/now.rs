@@ -12,6 +12,7 @@ use crate::web::page::attempt::diagnosis::Diagnosis;
 use crate::web::show;
 
 use super::panel::Panel;
+use super::short;
 
 /// Attempts that are shown with the executor.
 const RECENT: i32 = 6;
@@ -44,7 +45,7 @@ impl Now {
     ///
     /// # Errors
     /// There is no such executor, or the reader may not look.
-    pub(super) async fn read(api: &Api, name: &ExecutorName) -> Result<Self, PageError> {
+    pub(super) async fn read(api: &Api, name: &ExecutorName, now: SystemTime) -> Result<Self, PageError> {
         let text = || name.to_string();
         let (mut executors, mut upgrades) = (api.executors(), api.upgrades());
         let executor = executors.get_executor(v1::GetExecutorRequest { name: text() }).await?.into_inner();
@@ -55,7 +56,7 @@ impl Now {
         let listed = upgrades.list_attempts(list).await?.into_inner();
         let panel = Panel::new(targets, &executor.version, &explained.findings);
         let open = explained.attempt.clone().filter(|attempt| attempt.end_time.is_none());
-        let diagnosis = open.as_ref().and_then(|open| Diagnosis::of(open, explained, SystemTime::now()));
+        let diagnosis = open.as_ref().and_then(|open| Diagnosis::of(open, explained, now));
         let mut labels: Vec<(String, String)> = executor.labels.clone().into_iter().collect();
         labels.sort();
         Ok(Self {
@@ -68,6 +69,11 @@ impl Now {
             attempts: listed.attempts,
             has_more: !listed.next_page_token.is_empty(),
         })
+    }
+
+    /// A sentence about it.
+    pub(super) fn short(&self, message: &str) -> String {
+        short(message, &self.name)
     }
 
     /// Whether it may sync.

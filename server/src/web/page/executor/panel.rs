@@ -232,8 +232,8 @@ mod tests {
         let listed = vec![up("1.1.0", "EXECUTOR_PINNED"), up("3.0.0", FAR)];
         let panel = panel(listed, "EXECUTOR_PINNED", &[finding]);
         assert_eq!(panel.blocked.as_ref().map(|blocked| blocked.remedy.as_str()), Some("unpin it"));
-        assert_eq!(panel.upgrades.shown[0].blocked, "");
-        assert_eq!(panel.upgrades.shown[1].blocked, "3.0.0 is blocked");
+        let said: Vec<_> = panel.upgrades.shown.iter().map(|row| row.blocked.as_str()).collect();
+        assert_eq!(said, ["3.0.0 is blocked", ""], "the newest on top, and only what is its own");
         assert!(panel.upgrades.shown.iter().all(|row| !row.is_direct));
     }
 

@@ -133,7 +133,6 @@ pub(super) fn may_ask(reason: &str) -> bool {
                 | Reason::KindMismatch
                 | Reason::AlreadyRunning
                 | Reason::NotFound
-                | Reason::InvalidArgument
         )
     )
 }
@@ -151,7 +150,9 @@ pub(super) fn remedy(reason: &str) -> &'static str {
         Some(Reason::AttemptApplying) => {
             "Leave was given, so that nothing can take its place any more. Wait for its outcome; asking for the version it came from rolls it back."
         }
-        Some(Reason::MajorHopRequired) => "Go by the version that the message names first.",
+        Some(Reason::MajorHopRequired) => {
+            "Go by the version that the message names first: the executor's page shows the whole way."
+        }
         Some(Reason::BelowFloor) => "Choose a version at or above the floor; a floor is never lowered.",
         Some(Reason::PlatformMissing) => "Publish a new release that has an artifact for this platform.",
         Some(Reason::ChannelNotVisible) => "Widen the executor's channel, unless its host sets a ceiling.",

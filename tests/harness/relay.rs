@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use anyhow::Result;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::Result;
-
 /// It ends, and so do its connections, when it is dropped.
-pub(crate) struct Relay {
+#[derive(Debug)]
+pub struct Relay {
     address: SocketAddr,
     to: watch::Sender<Option<SocketAddr>>,
     n_accepted: Arc<AtomicUsize>,
@@ -23,7 +23,10 @@ pub(crate) struct Relay {
 
 impl Relay {
     /// One that leads nowhere yet: who comes is let go.
-    pub(crate) async fn new() -> Result<Self> {
+    ///
+    /// # Errors
+    /// No port is free.
+    pub async fn new() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (to, turned) = watch::channel(None);
@@ -33,22 +36,24 @@ impl Relay {
     }
 
     /// Where it listens.
-    pub(crate) const fn address(&self) -> SocketAddr {
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Leads new connections there; those that it has stay.
-    pub(crate) fn turn_to(&self, address: SocketAddr) {
+    pub fn turn_to(&self, address: SocketAddr) {
         self.to.send_replace(Some(address));
     }
 
     /// Cuts every connection, and takes none until it is turned to somewhere.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         self.to.send_replace(None);
     }
 
     /// How many have come.
-    pub(crate) fn n_accepted(&self) -> usize {
+    #[must_use]
+    pub fn n_accepted(&self) -> usize {
         self.n_accepted.load(Ordering::SeqCst)
     }
 }
