@@ -30,4 +30,6 @@ pub mod artifacts;
 
 pub mod clusters;
 
+pub mod oidc;
+
 pub mod observe;

@@ -61,6 +61,7 @@ pub const TABLE: &[Access] = &[
     executors("/novacula.v1.EnrollmentService/RenewCertificate", Proof::LateCertificate),
     api("/novacula.v1.ExecutorService/GetExecutor", Demand::Look),
     api("/novacula.v1.ExecutorService/ListExecutors", Demand::Look),
+    api("/novacula.v1.ExecutorService/SummarizeExecutors", Demand::Look),
     api("/novacula.v1.ExecutorService/WatchExecutors", Demand::Look),
     api("/novacula.v1.ExecutorService/UpdateExecutor", Demand::Deploy),
     api("/novacula.v1.ExecutorService/DeactivateExecutor", Demand::Deploy),

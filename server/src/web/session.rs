@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::Form;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use domain::role::Demand;
-use domain::{BearerToken, OrganizationId, Role};
+use domain::{BearerToken, OrganizationId, Role, TokenId};
 use http::header::COOKIE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
@@ -50,7 +50,9 @@ pub struct Reader {
     /// For people.
     pub display_name: String,
     /// The session's own token.
-    pub token: String,
+    pub session: TokenId,
+    /// What the session stems from, for people.
+    pub signed_in_by: String,
     /// What a form of this session carries.
     pub forgery_token: String,
     /// The control plane's version.
@@ -97,8 +99,9 @@ impl Reader {
         let name = token.role().as_str_name().trim_start_matches("ROLE_").to_lowercase();
         Some(Self {
             role: Role::parse(&name, organization)?,
+            session: bearer.parse::<BearerToken>().ok()?.token,
             display_name: token.display_name,
-            token: token.name,
+            signed_in_by: token.signed_in_by,
             forgery_token: forgery_token(bearer),
             server_version: answer.server_version,
         })
@@ -121,6 +124,12 @@ impl FromRequestParts<Web> for SignedIn {
             _ => PageError::from(status),
         })?;
         let reader = Reader::new(who.into_inner(), &bearer).ok_or_else(PageError::inside)?;
+        // A token that was put into the cookie by hand is no session, and its forms would never be forgotten.
+        if reader.signed_in_by.is_empty() {
+            return Err(PageError::sign_in(back));
+        }
+        let renewed = web.app.session_renew(&reader.session).await;
+        renewed.map_err(|error| PageError::from(crate::grpc::error::status(&error)))?;
         Ok(Self { api, reader })
     }
 }
@@ -152,10 +161,15 @@ pub fn api(web: &Web, parts: &Parts, bearer: &str) -> Result<Api, PageError> {
 /// The session's token in the cookie, if it has the form of one.
 #[must_use]
 pub fn cookie(headers: &HeaderMap) -> Option<String> {
+    cookie_named(headers, COOKIE_NAME).filter(|value| value.parse::<BearerToken>().is_ok())
+}
+
+/// The first cookie of that name.
+#[must_use]
+pub fn cookie_named(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let pairs = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(';'));
-    let mut ours = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == COOKIE_NAME);
-    let (_, value) = ours.next()?;
-    value.parse::<BearerToken>().is_ok().then(|| value.to_owned())
+    let mut named = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == wanted);
+    named.next().map(|(_, value)| value.to_owned())
 }
 
 /// What sets the cookie.

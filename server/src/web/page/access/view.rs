@@ -5,9 +5,6 @@ use proto::v1;
 
 use crate::web::show::{self, At};
 
-/// How the display name of a browser's session begins ([`crate::app::sign_in`]).
-const BROWSER: &str = "browser, by ";
-
 /// A join token.
 #[derive(Debug)]
 pub struct JoinRow {
@@ -40,8 +37,10 @@ pub struct TokenRow {
     pub id: String,
     /// `owner`.
     pub role: String,
-    /// For people; of a browser, the token that it signed in with.
+    /// For people.
     pub display_name: String,
+    /// Of a browser's session, what it stems from; empty: it is no session.
+    pub signed_in_by: String,
     /// When it was made.
     pub created: At,
     /// When it ends.
@@ -81,21 +80,23 @@ pub fn join_row(token: v1::JoinToken, now: Timestamp) -> JoinRow {
 pub fn token_row(token: v1::Token, own: &str, now: Timestamp) -> TokenRow {
     let state = state(token.revoke_time.as_ref(), token.expire_time.as_ref(), now);
     let role = role_word(token.role());
-    let (is_browser, display_name) = match token.display_name.strip_prefix(BROWSER) {
-        Some(by) => (true, format!("token {by}")),
-        None => (false, token.display_name),
+    let signed_in_by = match token.signed_in_by.split_once(':') {
+        Some(("token", id)) => format!("token {id}"),
+        Some(("oidc", identity)) => identity.to_owned(),
+        Some(_) | None => token.signed_in_by,
     };
     TokenRow {
         id: show::last(&token.name).to_owned(),
         is_own: token.name == own,
         name: token.name,
         role,
-        display_name,
+        display_name: token.display_name,
+        is_browser: !signed_in_by.is_empty(),
+        signed_in_by,
         created: show::at(token.create_time.as_ref()),
         expires: show::at(token.expire_time.as_ref()),
         state,
         is_live: state == "good",
-        is_browser,
     }
 }
 
@@ -145,13 +146,14 @@ mod tests {
         let now = Timestamp { seconds: 100, nanos: 0 };
         let token = v1::Token {
             name: "tokens/s1".to_owned(),
-            display_name: "browser, by t1".to_owned(),
+            display_name: "Ada".to_owned(),
+            signed_in_by: "token:t1".to_owned(),
             expire_time: at(101),
             ..v1::Token::default()
         };
         let row = token_row(token.clone(), "tokens/s1", now);
         assert!(row.is_browser && row.is_own && row.is_live);
-        assert_eq!(row.display_name, "token t1");
+        assert_eq!((row.display_name.as_str(), row.signed_in_by.as_str()), ("Ada", "token t1"));
         assert!(!token_row(token, "tokens/s2", now).is_own);
     }
 
