@@ -181,7 +181,7 @@ pub fn icon() -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use domain::Role;
+    use domain::{Role, TokenId};
 
     use super::*;
 
@@ -189,7 +189,8 @@ mod tests {
         let reader = Reader {
             role,
             display_name: String::new(),
-            token: String::new(),
+            session: TokenId::new("s1").expect("a label"),
+            signed_in_by: String::new(),
             forgery_token: String::new(),
             server_version: String::new(),
         };

@@ -12,7 +12,7 @@ use domain::role::Demand;
 use domain::{BearerToken, OrganizationId, Role, TokenId};
 use http::header::COOKIE;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use proto::v1;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -32,6 +32,9 @@ const COOKIE_NAME: &str = "__Host-novacula";
 
 /// What a form's forgery token is made of beside the session: another use of the same secret gives another word.
 const FORGERY: &[u8] = b"novacula forgery token\0";
+
+/// Where a script puts the session's forgery token.
+pub const FORGERY_HEADER: HeaderName = HeaderName::from_static("x-novacula-forgery-token");
 
 /// A reader who is signed in, and the API in its name.
 #[derive(Clone, Debug)]
@@ -158,6 +161,22 @@ pub fn api(web: &Web, parts: &Parts, bearer: &str) -> Result<Api, PageError> {
     Ok(Api::new(web.routes.clone(), Arc::clone(peer), authorization, parts.headers.get(&REQUEST_ID).cloned()))
 }
 
+/// What `authorization` would say of a script's request: the session's bearer, when a page of that session sent it. None: there is
+/// no session.
+///
+/// # Errors
+/// Another site sent it, or an old page.
+pub fn authorization(headers: &HeaderMap) -> Result<Option<HeaderValue>, PageError> {
+    let Some(bearer) = cookie(headers) else { return Ok(None) };
+    let told = headers.get(FORGERY_HEADER).map(HeaderValue::as_bytes).unwrap_or_default();
+    if !guard::is_from_us(headers) || !bool::from(told.ct_eq(forgery_token(&bearer).as_bytes())) {
+        return Err(PageError::forged());
+    }
+    let mut value = HeaderValue::try_from(format!("Bearer {bearer}")).map_err(|_| PageError::forged())?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
 /// The session's token in the cookie, if it has the form of one.
 #[must_use]
 pub fn cookie(headers: &HeaderMap) -> Option<String> {
@@ -224,6 +243,24 @@ mod tests {
         assert_eq!(cookies(&format!("a=b; __Host-novacula={}", *word)).as_deref(), Some(word.as_str()));
         assert_eq!(cookies(&format!("novacula={}", *word)), None);
         assert_eq!(cookies("__Host-novacula=nvt_t1_zz"), None);
+    }
+
+    #[test]
+    fn a_script_of_the_session_is_believed_and_nobody_else() {
+        let word = token().reveal();
+        let forgery = forgery_token(&word);
+        let says = |site: &'static str, token: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, HeaderValue::from_str(&format!("{COOKIE_NAME}={}", *word)).expect("a header"));
+            headers.insert("sec-fetch-site", HeaderValue::from_static(site));
+            headers.insert(FORGERY_HEADER, HeaderValue::from_str(token).expect("a header"));
+            authorization(&headers)
+        };
+        let value = says("same-origin", &forgery).expect("believed").expect("a bearer");
+        assert_eq!(value.as_bytes(), format!("Bearer {}", *word).as_bytes());
+        assert!(says("cross-site", &forgery).is_err() && says("same-origin", "").is_err());
+        assert!(says("same-origin", &forgery.replace('0', "1")).is_err());
+        assert!(authorization(&HeaderMap::new()).expect("nobody").is_none());
     }
 
     #[test]

@@ -17,8 +17,8 @@ use askama::Template;
 use axum::Router;
 use axum::extract::{Path, Query};
 use axum::routing::get;
-use domain::OrganizationId;
 use domain::role::Demand;
+use domain::{OrganizationId, TokenId};
 use proto::v1;
 use serde::Deserialize;
 
@@ -39,7 +39,10 @@ const ROWS: i32 = 100;
 struct AccessPage {
     frame: Frame,
     organization: OrganizationId,
+    /// Good ones.
     join_tokens: Vec<view::JoinRow>,
+    /// Those that are over.
+    ended_join_tokens: Vec<view::JoinRow>,
     next_join_tokens: String,
     tokens: Tokens,
 }
@@ -98,12 +101,15 @@ async fn of_organization(signed_in: SignedIn, Path(id): Path<String>, Query(aske
         page_token: asked.page_token,
     };
     let listed = api.organizations().list_join_tokens(request).await?.into_inner();
-    let tokens = tokens(&api, Some(&organization), asked.tokens, &reader.token).await?;
+    let tokens = tokens(&api, Some(&organization), asked.tokens, &reader.session).await?;
     let now = now();
+    let rows = listed.join_tokens.into_iter().map(|token| view::join_row(token, now));
+    let (join_tokens, ended_join_tokens) = rows.partition(|row| row.is_live);
     Ok(html(&AccessPage {
         frame: Frame::new(&reader, Some(organization.clone()), Place::Access),
         organization,
-        join_tokens: listed.join_tokens.into_iter().map(|token| view::join_row(token, now)).collect(),
+        join_tokens,
+        ended_join_tokens,
         next_join_tokens: listed.next_page_token,
         tokens,
     }))
@@ -115,7 +121,7 @@ async fn of_installation(signed_in: SignedIn, Query(asked): Query<Asked>) -> Pag
     let request = v1::ListOrganizationsRequest { page_size: ROWS, page_token: asked.page_token };
     let listed = api.organizations().list_organizations(request).await?.into_inner();
     Ok(html(&InstallationPage {
-        tokens: tokens(&api, None, asked.tokens, &reader.token).await?,
+        tokens: tokens(&api, None, asked.tokens, &reader.session).await?,
         frame: Frame::new(&reader, None, Place::Access),
         organizations: listed.organizations,
         next_organizations: listed.next_page_token,
@@ -126,7 +132,7 @@ async fn tokens(
     api: &Api,
     organization: Option<&OrganizationId>,
     page_token: String,
-    own: &str,
+    own: &TokenId,
 ) -> Result<Tokens, PageError> {
     let parent = organization.map(|id| format!("organizations/{id}")).unwrap_or_default();
     let path = if parent.is_empty() { "/tokens".to_owned() } else { format!("/{parent}/tokens") };

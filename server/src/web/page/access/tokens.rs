@@ -189,7 +189,7 @@ async fn confirm_of_installation(signed_in: SignedIn, Path(token): Path<String>)
 
 fn confirm(signed_in: &SignedIn, scope: Scope, id: String) -> Page {
     let frame = scope.frame(&signed_in.reader)?;
-    let is_own = signed_in.reader.token == name(&scope, &id);
+    let is_own = signed_in.reader.session.as_str() == id;
     Ok(html(&RevokePage { frame, scope, id, is_own }))
 }
 
