@@ -32,10 +32,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn;
+use axum::response::{IntoResponse as _, Response};
+use http::header::ACCEPT;
+use http::{HeaderMap, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::grpc::limits::Limits;
+use crate::web::error::PageError;
 
 /// What the pages stand on.
 #[derive(Clone, Debug)]
@@ -48,6 +52,19 @@ pub struct Web {
     pub limits: Arc<Limits>,
     /// Cancelled once the server drains: what is live ends, and browsers come back to another replica.
     pub draining: CancellationToken,
+}
+
+/// There is no such page: for people as a page, for programs as a line.
+#[must_use]
+pub fn nowhere(asked: &HeaderMap) -> Response {
+    let wants_page = asked.get(ACCEPT).is_some_and(|kinds| kinds.as_bytes().starts_with(b"text/html"));
+    let mut answer = if wants_page {
+        PageError::not_found().into_response()
+    } else {
+        (StatusCode::NOT_FOUND, "no such page\n").into_response()
+    };
+    guard::speak(&mut answer);
+    answer
 }
 
 /// The pages, with everything that surrounds them.

@@ -22,6 +22,8 @@ pub struct Draft {
     pub floor: String,
     /// Its bytes.
     pub bytes: Vec<u8>,
+    /// What it says of itself, in Markdown.
+    pub notes: String,
 }
 
 // === impl Draft ===
@@ -36,6 +38,7 @@ impl Draft {
             sequence,
             floor: "0.0.1".to_owned(),
             bytes: format!("the bytes of {version}").into_bytes(),
+            notes: format!("What is new in {version}."),
         }
     }
 
@@ -50,6 +53,13 @@ impl Draft {
     #[must_use]
     pub fn with_floor(mut self, floor: &str) -> Self {
         floor.clone_into(&mut self.floor);
+        self
+    }
+
+    /// With notes.
+    #[must_use]
+    pub fn with_notes(mut self, notes: &str) -> Self {
+        notes.clone_into(&mut self.notes);
         self
     }
 
@@ -112,7 +122,7 @@ impl ControlPlane {
         make(&self.publisher(), draft).await
     }
 
-    /// Uploads an artifact for it, the bytes in pieces of 7.
+    /// Uploads an artifact for it, the bytes in pieces of 7 or a few dozen in all.
     ///
     /// # Errors
     /// The API's.
@@ -152,7 +162,7 @@ async fn make(publisher: &Client, draft: &Draft) -> Result<v1::Release, Status> 
         kind: v1::Kind::Agent.into(),
         version: draft.version.clone(),
         channel: v1::Channel::from(draft.channel).into(),
-        release_notes: format!("What is new in {}.", draft.version),
+        release_notes: draft.notes.clone(),
     };
     Ok(publisher.releases().create_release(request).await?.into_inner())
 }
@@ -161,7 +171,7 @@ async fn put(publisher: &Client, release: &str, artifact: v1::Artifact, bytes: &
     let header = Header { release: release.to_owned(), artifact: Some(artifact) };
     let message = |message| v1::UploadArtifactRequest { message: Some(message) };
     let mut messages = vec![message(Message::Header(header))];
-    messages.extend(bytes.chunks(7).map(|chunk| message(Message::Chunk(chunk.to_vec()))));
+    messages.extend(bytes.chunks((bytes.len() / 40).max(7)).map(|chunk| message(Message::Chunk(chunk.to_vec()))));
     Ok(publisher.releases().upload_artifact(tokio_stream::iter(messages)).await?.into_inner())
 }
 

@@ -232,6 +232,19 @@ impl ControlPlane {
         self.client(&self.secrets.installation_admin)
     }
 
+    /// What the browser's sign-in page takes: the token of this role in [`ORGANIZATION`], or of the installation.
+    #[must_use]
+    pub fn secret(&self, role: v1::Role) -> &str {
+        match role {
+            v1::Role::Owner => &self.secrets.owner,
+            v1::Role::Admin => &self.secrets.admin,
+            v1::Role::Member => &self.secrets.member,
+            v1::Role::Publisher => &self.secrets.publisher,
+            v1::Role::InstallationAdmin => &self.secrets.installation_admin,
+            v1::Role::Unspecified => "",
+        }
+    }
+
     /// Nobody.
     #[must_use]
     pub fn stranger(&self) -> Client {

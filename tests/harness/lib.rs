@@ -3,6 +3,7 @@
 //! Nothing here is shipped. Suites are binaries over libtest-mimic (`harness = false`), because its trials may say at run
 //! time why they were ignored: see [`parts`].
 
+pub mod browser;
 pub mod catalog;
 pub mod client;
 pub mod control_plane;

@@ -74,6 +74,14 @@ pub enum Part {
     Helm3,
     /// Installs charts, as most people will.
     Helm4,
+    /// The browser that pages are shown in.
+    Chromium,
+    /// Drives it as a person would.
+    Chromedriver,
+    /// Makes the browser trust a test's own authority.
+    Certutil,
+    /// The script that finds what keeps people from reading a page.
+    AxeCore,
     /// The ioctl that cuts a disk's power; Rust would need `unsafe` for it.
     Python3,
 }
@@ -119,6 +127,10 @@ impl Part {
             Self::ImageBase => program("image-base"),
             Self::Helm3 => program("helm3"),
             Self::Helm4 => program("helm4"),
+            Self::Chromium => program("chromium"),
+            Self::Chromedriver => program("chromedriver"),
+            Self::Certutil => program("certutil"),
+            Self::AxeCore => program("axe-core"),
             // A version manager's shim is slow to start and may lack a version inside another mount namespace.
             Self::Python3 => existing("/usr/bin/python3").or_else(|| program("python3")),
         };
@@ -138,13 +150,18 @@ impl Part {
             Self::Strace => "apt-get install strace",
             Self::Faketime => "apt-get install faketime",
             Self::Grpcurl | Self::Buf | Self::ComposeGo | Self::KubernetesValidate => "run deploy/dev/parts",
-            Self::OpenapiSpecValidator | Self::Containerd | Self::ImageBase | Self::Helm4 => "run deploy/dev/parts",
+            Self::OpenapiSpecValidator | Self::Containerd | Self::ImageBase | Self::Helm4 | Self::AxeCore => {
+                "run deploy/dev/parts"
+            }
             Self::Kubeone | Self::Helm3 => "run deploy/dev/parts kubernetes (five minutes, once)",
             Self::Openssl => "apt-get install openssl",
             Self::Curl => "apt-get install curl",
             Self::Sqlite3 => "apt-get install sqlite3",
             Self::Postgres => "apt-get install postgresql (15 or newer)",
             Self::Haproxy => "apt-get install haproxy",
+            Self::Chromium => "apt-get install chromium",
+            Self::Chromedriver => "apt-get install chromium-driver",
+            Self::Certutil => "apt-get install libnss3-tools",
             Self::Python3 => "apt-get install python3",
         }
     }

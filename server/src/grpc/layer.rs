@@ -12,7 +12,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use domain::role::Demand;
 use domain::{BearerToken, RequestId};
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use tonic::Status;
 use tracing::Instrument as _;
@@ -46,9 +46,18 @@ pub async fn trace(mut request: Request, next: Next) -> Response<Body> {
     // Printable ASCII by its type.
     let header = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("unprintable"));
     request.headers_mut().insert(REQUEST_ID, header.clone());
+    name_host(&mut request);
     let mut answer = next.run(request).instrument(span).await;
     answer.headers_mut().insert(REQUEST_ID, header);
     answer
+}
+
+/// HTTP/2 says in `:authority` what HTTP/1.1 says in `Host`; whoever reads the one finds it as the other.
+fn name_host(request: &mut Request) {
+    let authority = request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    if let Some(authority) = authority {
+        request.headers_mut().entry(HOST).or_insert(authority);
+    }
 }
 
 /// Lets through what the access table allows on the API listener. Whoever passes with a token is a [`Caller`] in the extensions.

@@ -50,7 +50,7 @@ pub fn api(services: RoutesBuilder, keeper: Gatekeeper, status: status::Status) 
         .merge(upload::routes(uploads))
         .merge(status::routes(status))
         .merge(pages)
-        .fallback(unknown)
+        .fallback(nowhere)
         .layer(from_fn(layer::trace))
 }
 
@@ -65,6 +65,11 @@ pub fn executors(services: RoutesBuilder, gate: Gate) -> Router {
         .fallback(unknown)
         .layer(from_fn_with_state(gate, gate::pass))
         .layer(from_fn(layer::trace))
+}
+
+/// People are told with a page.
+async fn nowhere(request: Request) -> http::Response<axum::body::Body> {
+    if layer::is_grpc(&request) { layer::unknown(&request) } else { web::nowhere(request.headers()) }
 }
 
 async fn unknown(request: Request) -> http::Response<axum::body::Body> {

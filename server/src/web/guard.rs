@@ -31,12 +31,17 @@ const HEADERS: [(HeaderName, &str); 6] = [
 /// Puts the headers on each answer. What names its own caching keeps it.
 pub async fn headers(request: Request, next: Next) -> Response {
     let mut answer = next.run(request).await;
+    speak(&mut answer);
+    answer
+}
+
+/// The same for one answer.
+pub fn speak(answer: &mut Response) {
     let headers = answer.headers_mut();
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    answer
 }
 
 /// Whether a browser says that a page of ours, or no page at all, sent this. Programs say nothing of the kind, and their forms

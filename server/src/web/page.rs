@@ -19,6 +19,16 @@ pub mod access;
 
 pub mod form;
 
+pub mod executor;
+
+pub mod upgrade;
+
+pub mod attempt;
+
+pub mod compare;
+
+pub mod nodes;
+
 use askama::Template;
 use axum::Router;
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
@@ -113,6 +123,12 @@ impl Frame {
         links
     }
 
+    /// Whether the reader may change executors of the page's organization.
+    #[must_use]
+    pub fn may_deploy(&self) -> bool {
+        self.reader.may(Demand::Deploy, self.organization.as_ref())
+    }
+
     /// `aria-current` of a navigation's entry.
     #[must_use]
     pub fn current(&self, place: &Place) -> &'static str {
@@ -131,6 +147,11 @@ pub fn routes() -> Router<Web> {
         .merge(release::routes())
         .merge(events::routes())
         .merge(access::routes())
+        .merge(executor::routes())
+        .merge(upgrade::routes())
+        .merge(attempt::routes())
+        .merge(compare::routes())
+        .merge(nodes::routes())
 }
 
 /// To the page that a role starts at.
@@ -152,6 +173,17 @@ pub fn html(page: &impl Template) -> Response {
                 .into_response()
         }
     }
+}
+
+/// A filled part of a page.
+///
+/// # Errors
+/// It was not rendered, which is in the log.
+pub fn rendered(part: &impl Template) -> Result<String, PageError> {
+    part.render().map_err(|error| {
+        tracing::error!(error = observe::chain(&error), "a part of a page was not rendered");
+        PageError::inside()
+    })
 }
 
 /// What each form of a session carries.

@@ -13,6 +13,7 @@ use domain::{BearerToken, OrganizationId, Role, TokenId};
 use http::header::COOKIE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use prost_types::Timestamp;
 use proto::v1;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -54,8 +55,12 @@ pub struct Reader {
     pub display_name: String,
     /// The session's own token.
     pub session: TokenId,
+    /// Its resource name.
+    pub token: String,
     /// What the session stems from, for people.
     pub signed_in_by: String,
+    /// When it ends if it is not used.
+    pub expire_time: Option<Timestamp>,
     /// What a form of this session carries.
     pub forgery_token: String,
     /// The control plane's version.
@@ -103,8 +108,10 @@ impl Reader {
         Some(Self {
             role: Role::parse(&name, organization)?,
             session: bearer.parse::<BearerToken>().ok()?.token,
+            token: token.name,
             display_name: token.display_name,
             signed_in_by: token.signed_in_by,
+            expire_time: token.expire_time,
             forgery_token: forgery_token(bearer),
             server_version: answer.server_version,
         })

@@ -200,6 +200,21 @@ impl ControlPlane {
         self.folder.join("server")
     }
 
+    /// Where people and programs connect.
+    #[must_use]
+    pub const fn api_addr(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// The token of a role, as bootstrap wrote it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn secret(&self, role: As) -> Result<String> {
+        let token = std::fs::read_to_string(self.token(role)).context("read a token")?;
+        Ok(token.trim().to_owned())
+    }
+
     fn tokens(&self) -> PathBuf {
         self.folder.join("tokens")
     }

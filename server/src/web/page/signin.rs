@@ -18,8 +18,9 @@ use crate::tls::connection::Peer;
 use crate::web::Web;
 use crate::web::error::PageError;
 use crate::web::guard;
-use crate::web::page::{Page, html, oidc};
-use crate::web::session::{self, Posted};
+use crate::web::page::{Frame, Page, Place, html, oidc};
+use crate::web::session::{self, Posted, SignedIn};
+use crate::web::show;
 
 /// The page.
 #[derive(Template)]
@@ -29,6 +30,13 @@ struct SignInPage<'a> {
     refused: &'a str,
     /// The identity provider's name.
     provider: Option<&'a str>,
+}
+
+/// Who is signed in here, and the ways to end that.
+#[derive(Template)]
+#[template(path = "session.html")]
+struct SessionPage {
+    frame: Frame,
 }
 
 #[derive(Deserialize)]
@@ -52,7 +60,10 @@ struct SignOut {
 
 /// The routes.
 pub fn routes() -> Router<Web> {
-    Router::new().route("/signin", get(show).post(sign_in)).route("/signout", post(sign_out))
+    Router::new()
+        .route("/signin", get(show).post(sign_in))
+        .route("/signout", post(sign_out))
+        .route("/session", get(session))
 }
 
 async fn show(State(web): State<Web>, Query(asked): Query<Asked>) -> Response {
@@ -98,6 +109,10 @@ async fn sign_in(
     };
     let cookie = session::keep(&session).ok_or_else(PageError::inside)?;
     Ok(([(SET_COOKIE, cookie)], Redirect::to(next)).into_response())
+}
+
+async fn session(signed_in: SignedIn) -> Response {
+    html(&SessionPage { frame: Frame::new(&signed_in.reader, None, Place::Access) })
 }
 
 async fn sign_out(State(web): State<Web>, posted: Posted<SignOut>) -> Page {

@@ -1,6 +1,7 @@
 //! Tokens as rows for people. Pure.
 
 use domain::TokenId;
+use domain::sign_in::SignIn;
 use prost_types::Timestamp;
 use proto::v1;
 
@@ -40,7 +41,7 @@ pub struct TokenRow {
     pub role: String,
     /// For people.
     pub display_name: String,
-    /// Of a browser's session, what it stems from; empty: it is no session.
+    /// Of a browser's session, what it was signed in with: `token t1`, or the subject and issuer of an identity.
     pub signed_in_by: String,
     /// When it was made.
     pub created: At,
@@ -81,19 +82,18 @@ pub fn join_row(token: v1::JoinToken, now: Timestamp) -> JoinRow {
 pub fn token_row(token: v1::Token, own: &TokenId, now: Timestamp) -> TokenRow {
     let state = state(token.revoke_time.as_ref(), token.expire_time.as_ref(), now);
     let role = role_word(token.role());
-    let signed_in_by = match token.signed_in_by.split_once(':') {
-        Some(("token", id)) => format!("token {id}"),
-        Some(("oidc", identity)) => identity.to_owned(),
-        Some(_) | None => token.signed_in_by,
-    };
     TokenRow {
         id: show::last(&token.name).to_owned(),
         is_own: show::last(&token.name) == own.as_str(),
         name: token.name,
         role,
         display_name: token.display_name,
-        is_browser: !signed_in_by.is_empty(),
-        signed_in_by,
+        is_browser: !token.signed_in_by.is_empty(),
+        signed_in_by: match token.signed_in_by.parse() {
+            Ok(SignIn::Token(id)) => format!("token {id}"),
+            Ok(SignIn::Identity(identity)) => format!("{} of {}", identity.subject(), identity.issuer()),
+            Err(_) => String::new(),
+        },
         created: show::at(token.create_time.as_ref()),
         expires: show::at(token.expire_time.as_ref()),
         state,
@@ -151,14 +151,14 @@ mod tests {
         let now = Timestamp { seconds: 100, nanos: 0 };
         let token = v1::Token {
             name: "tokens/s1".to_owned(),
-            display_name: "Ada".to_owned(),
+            display_name: "for ann".to_owned(),
             signed_in_by: "token:t1".to_owned(),
             expire_time: at(101),
             ..v1::Token::default()
         };
         let row = token_row(token.clone(), &session("s1"), now);
         assert!(row.is_browser && row.is_own && row.is_live);
-        assert_eq!((row.display_name.as_str(), row.signed_in_by.as_str()), ("Ada", "token t1"));
+        assert_eq!((row.display_name.as_str(), row.signed_in_by.as_str()), ("for ann", "token t1"));
         assert!(!token_row(token, &session("s2"), now).is_own);
     }
 

@@ -1,0 +1,256 @@
+//! With executors that say what a story needs.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use harness::browser::{Browser, Key};
+use harness::catalog::Draft;
+use harness::fake_executor::{FakeExecutor, Stream};
+use proto::v1;
+use proto::v1::Role;
+use proto::v1::sync_executor_request::Message as Say;
+use serde_json::json;
+
+use crate::Result;
+use crate::http::Http;
+use crate::stage::{Stage, ask, attempt};
+
+/// The one executor, which runs 1.0.0.
+const WEB: &str = "/organizations/acme/executors/web-1";
+
+struct Scene {
+    stage: Stage,
+    executor: FakeExecutor,
+    stream: Stream,
+}
+
+impl Scene {
+    /// 0.9.0, 1.1.0, 2.0.0 and 3.0.0 are there to go to.
+    async fn new() -> Result<Self> {
+        let stage = Stage::bare().await?;
+        for (version, sequence) in [("0.9.0", 1), ("1.1.0", 2), ("2.0.0", 3), ("3.0.0", 4)] {
+            stage.plane.release(&Draft::new(version, sequence)).await?;
+        }
+        let (executor, stream) = FakeExecutor::online(&stage.plane, "web-1", "1.0.0").await?;
+        Ok(Self { stage, executor, stream })
+    }
+
+    async fn ask(&self, version: &str) -> Result<String> {
+        Ok(ask(&self.stage.plane, self.executor.name(), version).await?.name)
+    }
+
+    async fn attempts(&self) -> Result<usize> {
+        let parent = self.executor.name().to_owned();
+        let list = v1::ListAttemptsRequest { parent, ..v1::ListAttemptsRequest::default() };
+        Ok(self.stage.plane.member().upgrades().list_attempts(list).await?.into_inner().attempts.len())
+    }
+
+    /// So much of 4 MB.
+    async fn downloads(&self, desired: &v1::Desired, bytes_done: u64) -> Result {
+        let progress = v1::Progress {
+            attempt: desired.attempt.clone(),
+            generation: desired.generation,
+            phase: v1::Phase::Downloading.into(),
+            bytes_done,
+            bytes_total: 4 << 20,
+        };
+        self.stream.say(Say::Progress(progress)).await
+    }
+}
+
+async fn mark(browser: &Browser) -> Result {
+    browser.script("window.unbroken = true", json!([])).await.map(drop)
+}
+
+async fn expect_unbroken(browser: &Browser) -> Result {
+    let mark = browser.script("return window.unbroken === true", json!([])).await?;
+    ensure!(mark == true, "the page was loaded again");
+    Ok(())
+}
+
+fn success(desired: &v1::Desired, to: &str) -> v1::Report {
+    v1::Report {
+        attempt: desired.attempt.clone(),
+        outcome: v1::Outcome::Succeeded.into(),
+        running_version: to.to_owned(),
+        target_version: to.to_owned(),
+        from_version: "1.0.0".to_owned(),
+        ..v1::Report::default()
+    }
+}
+
+pub(super) async fn member() -> Result {
+    let scene = Scene::new().await?;
+    let browser = scene.stage.signed_in(Role::Member).await?;
+    browser.go(WEB).await?;
+    browser.see("Available upgrades").await?;
+    browser.see("1.1.0").await?;
+    for offer in ["Ask for 1.1.0", "Ask for 0.9.0", "Begin with 2.0.0…"] {
+        ensure!(!browser.offers(offer).await?, "a member is offered {offer:?}");
+    }
+    browser.go(&format!("{WEB}/upgrade?to=1.1.0")).await?;
+    ensure!(!browser.offers("Upgrade to 1.1.0").await?, "a member is offered the decision");
+    // By hand, with everything that a form of the session carries: nothing but the role speaks against it.
+    let http = Http::new(&scene.stage)?;
+    let cookie = http.sign_in(scene.stage.plane.secret(Role::Member)).await?;
+    let token = http.forgery_token(&cookie, WEB).await?;
+    let form = format!("forgery_token={token}&to=1.1.0&expected_version=1.0.0&ttl=&request_id=");
+    let answer = http.post(&format!("{WEB}/upgrade"), &cookie, &[("sec-fetch-site", "same-origin")], &form).await?;
+    ensure!(answer.status == 403, "{answer:?}");
+    ensure!(scene.attempts().await? == 0, "a member made an attempt");
+    // The same form from one who may is another thing.
+    let cookie = http.sign_in(scene.stage.plane.secret(Role::Admin)).await?;
+    let without = http.post(&format!("{WEB}/upgrade"), &cookie, &[("sec-fetch-site", "same-origin")], &form).await?;
+    ensure!(without.status == 403, "another session's forgery token: {without:?}");
+    let token = http.forgery_token(&cookie, WEB).await?;
+    let form = format!("forgery_token={token}&to=1.1.0&expected_version=1.0.0&ttl=&request_id=");
+    let forged = http.post(&format!("{WEB}/upgrade"), &cookie, &[("sec-fetch-site", "cross-site")], &form).await?;
+    ensure!(forged.status == 403 && scene.attempts().await? == 0, "{forged:?}");
+    let asked = http.post(&format!("{WEB}/upgrade"), &cookie, &[("sec-fetch-site", "same-origin")], &form).await?;
+    ensure!(asked.status == 303 && scene.attempts().await? == 1, "{asked:?}");
+    Ok(())
+}
+
+pub(super) async fn downgrade() -> Result {
+    let mut scene = Scene::new().await?;
+    let browser = scene.stage.signed_in(Role::Admin).await?;
+    browser.go(WEB).await?;
+    browser.press("Ask for 0.9.0").await?;
+    browser.see("Downgrade web-1 to 0.9.0").await?;
+    browser.press("Downgrade to 0.9.0").await?;
+    browser.at(&format!("{WEB}/attempts/")).await?;
+    browser.see("Downgrade of web-1 to 0.9.0").await?;
+    mark(&browser).await?;
+    let desired = scene.stream.desired().await?;
+    scene.stream.ask_leave(&desired).await?;
+    scene.stream.report(success(&desired, "0.9.0")).await?;
+    browser.see("0.9.0 runs and is confirmed").await?;
+    expect_unbroken(&browser).await
+}
+
+pub(super) async fn major_hop() -> Result {
+    let scene = Scene::new().await?;
+    let browser = scene.stage.signed_in(Role::Admin).await?;
+    browser.go(WEB).await?;
+    browser.see("requires upgrade to 2.x first").await?;
+    ensure!(!browser.offers("Ask for 3.0.0").await?, "two majors at once are offered");
+    browser.see("1.0.0 → 2.0.0 → 3.0.0").await?;
+    // Whoever goes there all the same is told why not, in place.
+    browser.go(&format!("{WEB}/upgrade?to=3.0.0")).await?;
+    browser.see("Refused:").await?;
+    browser.see("MAJOR_HOP_REQUIRED").await?;
+    ensure!(!browser.offers("Upgrade to 3.0.0").await?, "a refused request can be sent");
+    browser.go(WEB).await?;
+    browser.press("Begin with 2.0.0…").await?;
+    browser.press("Upgrade to 2.0.0").await?;
+    browser.at(&format!("{WEB}/attempts/")).await
+}
+
+pub(super) async fn expires() -> Result {
+    let scene = Scene::new().await?;
+    // It goes before it has heard.
+    let name = scene.ask("1.1.0").await?;
+    let Scene { stage, executor, stream } = scene;
+    drop(stream);
+    let browser = stage.signed_in(Role::Admin).await?;
+    browser.go(&format!("/{name}")).await?;
+    browser.see("may be picked up until").await?;
+    mark(&browser).await?;
+    stage.plane.clock().advance(Duration::from_secs(16 * 60));
+    browser.see("Expired").await?;
+    browser.see("What to do next").await?;
+    expect_unbroken(&browser).await?;
+    ensure!(attempt(&stage.plane, &name).await?.outcome() == v1::Outcome::Expired, "the page is ahead of the truth");
+    drop(executor);
+    Ok(())
+}
+
+pub(super) async fn network() -> Result {
+    let mut scene = Scene::new().await?;
+    let name = scene.ask("1.1.0").await?;
+    let desired = scene.stream.desired().await?;
+    scene.downloads(&desired, 1 << 20).await?;
+    let browser = scene.stage.signed_in(Role::Member).await?;
+    browser.go(&format!("/{name}")).await?;
+    browser.see("1.0 MiB of 4.0 MiB").await?;
+    browser.see("live").await?;
+    mark(&browser).await?;
+    browser.offline(true).await?;
+    browser.see("connection lost, dialling again").await?;
+    scene.downloads(&desired, 3 << 20).await?;
+    browser.offline(false).await?;
+    // The whole part comes first, so that nothing is missed.
+    browser.see("3.0 MiB of 4.0 MiB").await?;
+    browser.gone("connection lost").await?;
+    scene.stream.ask_leave(&desired).await?;
+    scene.stream.report(success(&desired, "1.1.0")).await?;
+    browser.see("1.1.0 runs and is confirmed").await?;
+    expect_unbroken(&browser).await
+}
+
+pub(super) async fn two_tabs() -> Result {
+    let scene = Scene::new().await?;
+    let browser = scene.stage.signed_in(Role::Admin).await?;
+    browser.go(&format!("{WEB}/upgrade?to=1.1.0")).await?;
+    browser.see("What will happen").await?;
+    let first = browser.tab().await?;
+    let second = browser.new_tab().await?;
+    browser.go(&format!("{WEB}/upgrade?to=2.0.0")).await?;
+    browser.press("Upgrade to 2.0.0").await?;
+    browser.at(&format!("{WEB}/attempts/")).await?;
+    // What the first tab shows is a minute old: it is refused in place, and nothing is replaced by accident.
+    browser.switch_to(&first).await?;
+    browser.press("Upgrade to 1.1.0").await?;
+    browser.see("Refused:").await?;
+    ensure!(scene.attempts().await? == 1, "the second request went through");
+    // Both look at the attempt; one cancels it.
+    browser.switch_to(&second).await?;
+    let path = browser.path().await?;
+    browser.switch_to(&first).await?;
+    browser.go(&path).await?;
+    browser.see("live").await?;
+    mark(&browser).await?;
+    browser.switch_to(&second).await?;
+    browser.press("Cancel it").await?;
+    browser.see("Cancelled").await?;
+    browser.switch_to(&first).await?;
+    browser.see("Cancelled").await?;
+    expect_unbroken(&browser).await
+}
+
+pub(super) async fn without_scripts() -> Result {
+    let mut scene = Scene::new().await?;
+    let browser = scene.stage.browser().await?;
+    browser.without_scripts(true).await?;
+    browser.sign_in(scene.stage.plane.secret(Role::Admin)).await?;
+    browser.press("web-1").await?;
+    browser.press("Ask for 1.1.0").await?;
+    browser.at(&format!("{WEB}/upgrade?to=1.1.0")).await?;
+    browser.press("Upgrade to 1.1.0").await?;
+    browser.at(&format!("{WEB}/attempts/")).await?;
+    let desired = scene.stream.desired().await?;
+    scene.stream.ask_leave(&desired).await?;
+    scene.stream.report(success(&desired, "1.1.0")).await?;
+    browser.reload().await?;
+    browser.see("1.1.0 runs and is confirmed").await
+}
+
+pub(super) async fn keyboard() -> Result {
+    let scene = Scene::new().await?;
+    let browser = scene.stage.signed_in(Role::Admin).await?;
+    browser.go(WEB).await?;
+    browser.tab_to("Ask for 1.1.0").await?;
+    browser.key(Key::Enter).await?;
+    browser.see("What will happen").await?;
+    ensure!(browser.path().await? == WEB, "the decision is no dialog");
+    // What lies under a dialog is out of reach, and Escape leads back to where one was.
+    browser.tab_to("Not now").await?;
+    browser.key(Key::Escape).await?;
+    browser.gone("What will happen").await?;
+    ensure!(browser.focused().await? == "Ask for 1.1.0", "the focus is on {:?}", browser.focused().await?);
+    ensure!(scene.attempts().await? == 0, "a dialog that was closed asked all the same");
+    browser.key(Key::Enter).await?;
+    browser.tab_to("Upgrade to 1.1.0").await?;
+    browser.key(Key::Enter).await?;
+    browser.at(&format!("{WEB}/attempts/")).await
+}
