@@ -222,7 +222,9 @@ mod tests {
             role,
             display_name: String::new(),
             session: TokenId::new("s1").expect("a label"),
+            token: String::new(),
             signed_in_by: String::new(),
+            expire_time: None,
             forgery_token: String::new(),
             server_version: String::new(),
         };
