@@ -108,7 +108,8 @@ async function upload(form, said, bar) {
           said.textContent = `${bar.value} % of ${file.size} bytes`;
         });
       if (answer.status === 200) { form.elements.file.disabled = true; return; }
-      if (![202, 409, 429, 503].includes(answer.status) || answer.reason) throw new Error(answer.message);
+      // 429 and 503 pass; where it goes on elsewhere than was thought, the next look says where.
+      if (!answer.goesOn && ![429, 503].includes(answer.status)) throw new Error(answer.message);
       if (tries > 20) throw new Error("The upload was begun too often; try again later.");
     } catch (error) {
       if (!(error instanceof TypeError) || tries > 20) throw error;
@@ -129,9 +130,8 @@ function put(url, headers, body, progress) {
     request.addEventListener("load", () => {
       let told = {};
       try { told = JSON.parse(request.responseText); } catch { /* No words: the code has to do. */ }
-      // Where it goes on, or a refusal, which has a reason.
-      const reason = request.getResponseHeader("upload-offset") ? "" : request.status === 409 ? "refused" : "";
-      done({ status: request.status, reason, message: told.message ?? `The control plane answered ${request.status}.` });
+      const goesOn = request.getResponseHeader("upload-offset") !== null;
+      done({ status: request.status, goesOn, message: told.message ?? `The control plane answered ${request.status}.` });
     });
     request.send(body);
   });

@@ -213,7 +213,7 @@ pub fn icon() -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use domain::Role;
+    use domain::{Role, TokenId};
 
     use super::*;
 
@@ -221,7 +221,10 @@ mod tests {
         let reader = Reader {
             role,
             display_name: String::new(),
+            session: TokenId::new("s1").expect("a label"),
             token: String::new(),
+            signed_in_by: String::new(),
+            expire_time: None,
             forgery_token: String::new(),
             server_version: String::new(),
         };

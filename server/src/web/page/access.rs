@@ -15,10 +15,11 @@ pub mod view;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, Query};
+use axum::extract::{Path, Query, State};
 use axum::routing::get;
-use domain::OrganizationId;
 use domain::role::Demand;
+use domain::{OrganizationId, TokenId};
+use proto::convert::field::to_timestamp;
 use proto::v1;
 use serde::Deserialize;
 
@@ -39,7 +40,10 @@ const ROWS: i32 = 100;
 struct AccessPage {
     frame: Frame,
     organization: OrganizationId,
+    /// Good ones.
     join_tokens: Vec<view::JoinRow>,
+    /// Those that are over.
+    ended_join_tokens: Vec<view::JoinRow>,
     next_join_tokens: String,
     tokens: Tokens,
 }
@@ -88,7 +92,12 @@ pub fn routes() -> Router<Web> {
         .merge(organizations::routes())
 }
 
-async fn of_organization(signed_in: SignedIn, Path(id): Path<String>, Query(asked): Query<Asked>) -> Page {
+async fn of_organization(
+    State(web): State<Web>,
+    signed_in: SignedIn,
+    Path(id): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Page {
     let SignedIn { api, reader } = signed_in;
     let organization = organization(&id)?;
     demanded(&reader, Demand::Own, Some(&organization))?;
@@ -98,24 +107,28 @@ async fn of_organization(signed_in: SignedIn, Path(id): Path<String>, Query(aske
         page_token: asked.page_token,
     };
     let listed = api.organizations().list_join_tokens(request).await?.into_inner();
-    let tokens = tokens(&api, Some(&organization), asked.tokens, &reader.token).await?;
-    let now = now();
+    let now = now(&web).await?;
+    let tokens = tokens(&api, Some(&organization), asked.tokens, (&reader.session, now)).await?;
+    let rows = listed.join_tokens.into_iter().map(|token| view::join_row(token, now));
+    let (join_tokens, ended_join_tokens) = rows.partition(|row| row.is_live);
     Ok(html(&AccessPage {
         frame: Frame::new(&reader, Some(organization.clone()), Place::Access),
         organization,
-        join_tokens: listed.join_tokens.into_iter().map(|token| view::join_row(token, now)).collect(),
+        join_tokens,
+        ended_join_tokens,
         next_join_tokens: listed.next_page_token,
         tokens,
     }))
 }
 
-async fn of_installation(signed_in: SignedIn, Query(asked): Query<Asked>) -> Page {
+async fn of_installation(State(web): State<Web>, signed_in: SignedIn, Query(asked): Query<Asked>) -> Page {
     let SignedIn { api, reader } = signed_in;
     demanded(&reader, Demand::Install, None)?;
     let request = v1::ListOrganizationsRequest { page_size: ROWS, page_token: asked.page_token };
     let listed = api.organizations().list_organizations(request).await?.into_inner();
+    let now = now(&web).await?;
     Ok(html(&InstallationPage {
-        tokens: tokens(&api, None, asked.tokens, &reader.token).await?,
+        tokens: tokens(&api, None, asked.tokens, (&reader.session, now)).await?,
         frame: Frame::new(&reader, None, Place::Access),
         organizations: listed.organizations,
         next_organizations: listed.next_page_token,
@@ -126,20 +139,20 @@ async fn tokens(
     api: &Api,
     organization: Option<&OrganizationId>,
     page_token: String,
-    own: &str,
+    (own, now): (&TokenId, prost_types::Timestamp),
 ) -> Result<Tokens, PageError> {
     let parent = organization.map(|id| format!("organizations/{id}")).unwrap_or_default();
     let path = if parent.is_empty() { "/tokens".to_owned() } else { format!("/{parent}/tokens") };
     let request = v1::ListTokensRequest { parent, page_size: ROWS, page_token };
     let listed = api.organizations().list_tokens(request).await?.into_inner();
-    let now = now();
     let rows = listed.tokens.into_iter().map(|token| view::token_row(token, own, now));
     let (live, ended): (Vec<_>, Vec<_>) = rows.partition(|row| row.is_live);
     let (browsers, live) = live.into_iter().partition(|row| row.is_browser);
     Ok(Tokens { path, live, browsers, ended, next: listed.next_page_token })
 }
 
-/// Only for what is said; the API's own clock judges.
-fn now() -> prost_types::Timestamp {
-    std::time::SystemTime::now().into()
+/// The clock by which tokens end, so that a row says what the API would.
+async fn now(web: &Web) -> Result<prost_types::Timestamp, PageError> {
+    let now = web.app.now().await.map_err(|error| PageError::from(crate::grpc::error::status(&error)))?;
+    Ok(to_timestamp(now))
 }

@@ -9,7 +9,7 @@ use http::StatusCode;
 use crate::web::error::{PageError, Said};
 use crate::web::session::Reader;
 
-/// A form is for those who may send it. The API judges again.
+/// A form is shown to those who may send it. What is sent is judged by the API, which writes down whom it refused.
 ///
 /// # Errors
 /// 403, with the role that the reader has.
@@ -21,14 +21,15 @@ pub fn demanded(reader: &Reader, demand: Demand, organization: Option<&Organizat
     Err(PageError::said(StatusCode::FORBIDDEN, &format!("your role is {role}, and this page is not for it")))
 }
 
-/// What a form says about a refusal; a session that ended goes to the sign-in page instead.
+/// What a form says about a refusal of what was typed. A session that ended goes to the sign-in page instead, and whom the form is
+/// not for sees no form.
 ///
 /// # Errors
-/// The session ended.
+/// The session ended, or its role is not enough.
 pub fn refused(status: tonic::Status) -> Result<Said, PageError> {
     match PageError::from(status) {
-        PageError::Said(said) => Ok(said),
-        ended @ PageError::SignIn(_) => Err(ended),
+        PageError::Said(said) if said.code != StatusCode::FORBIDDEN => Ok(said),
+        other @ (PageError::Said(_) | PageError::SignIn(_)) => Err(other),
     }
 }
 
@@ -60,7 +61,13 @@ pub fn life(seconds: &str) -> Result<Option<prost_types::Duration>, Said> {
 
 #[cfg(test)]
 mod tests {
+    use domain::{Reason, Refusal};
+
     use super::*;
+
+    fn role() -> tonic::Status {
+        crate::grpc::error::refused(&Refusal::new(Reason::RoleRequired, "not yours"))
+    }
 
     #[test]
     fn a_life_is_seconds_or_the_default() {
@@ -72,7 +79,8 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_ended_is_no_refusal() {
+    fn a_session_that_ended_is_no_refusal_of_what_was_typed_and_neither_is_a_role() {
+        assert!(refused(role()).is_err());
         assert!(refused(tonic::Status::unauthenticated("over")).is_err());
         assert_eq!(refused(tonic::Status::invalid_argument("bad")).expect("said").message, "bad");
     }

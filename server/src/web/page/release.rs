@@ -33,10 +33,7 @@ use crate::web::session::{Reader, SignedIn};
 use crate::web::show;
 
 /// Executors that the page names; the list of executors has the rest.
-const NAMED: usize = 20;
-
-/// Executors of the version that are read to find them: both kinds share version numbers.
-const LOOKED_AT: i32 = 100;
+const NAMED: i32 = 20;
 
 /// Newest attempts of the organization that are looked through for open ones.
 const LOOKED_THROUGH: i32 = 200;
@@ -138,16 +135,12 @@ pub async fn dependents(api: &Api, reader: &Reader, release: &v1::Release) -> Re
     };
     let request = v1::ListExecutorsRequest {
         parent: format!("organizations/{organization}"),
-        page_size: LOOKED_AT,
+        page_size: NAMED,
         page_token: String::new(),
-        filter: format!("version={}", release.version),
+        filter: view::filter(release),
     };
     let listed = api.executors().list_executors(request).await?.into_inner();
-    let is_last = listed.next_page_token.is_empty();
-    let mut running = listed.executors;
-    running.retain(|executor| executor.kind == release.kind);
-    let are_more = running.len() > NAMED || !is_last;
-    running.truncate(NAMED);
+    let (running, are_more) = (listed.executors, !listed.next_page_token.is_empty());
     let request = v1::ListAttemptsRequest {
         parent: format!("organizations/{organization}/executors/-"),
         page_size: LOOKED_THROUGH,

@@ -44,7 +44,6 @@ async fn begin(signed_in: SignedIn) -> Page {
 }
 
 async fn create(Posted { by, form }: Posted<NewOrganization>) -> Page {
-    demanded(&by.reader, Demand::Install, None)?;
     let request = v1::CreateOrganizationRequest {
         organization_id: form.id.trim().to_owned(),
         display_name: form.display_name.trim().to_owned(),

@@ -110,10 +110,13 @@ impl Scope {
         self.0.as_ref().map_or_else(|| "the installation".to_owned(), ToString::to_string)
     }
 
-    fn frame(&self, reader: &Reader) -> Result<Frame, PageError> {
+    fn demanded(&self, reader: &Reader) -> Result<(), PageError> {
         let demand = if self.0.is_some() { Demand::Own } else { Demand::Install };
-        demanded(reader, demand, self.0.as_ref())?;
-        Ok(Frame::new(reader, self.0.clone(), Place::Access))
+        demanded(reader, demand, self.0.as_ref())
+    }
+
+    fn frame(&self, reader: &Reader) -> Frame {
+        Frame::new(reader, self.0.clone(), Place::Access)
     }
 }
 
@@ -126,7 +129,8 @@ async fn begin_of_installation(signed_in: SignedIn) -> Page {
 }
 
 fn begin(signed_in: &SignedIn, scope: Scope) -> Page {
-    let frame = scope.frame(&signed_in.reader)?;
+    scope.demanded(&signed_in.reader)?;
+    let frame = scope.frame(&signed_in.reader);
     let form = NewToken { ttl: "7776000".to_owned(), ..NewToken::default() };
     Ok(html(&NewTokenPage { frame, scope, refused: None, form }))
 }
@@ -151,7 +155,7 @@ fn host(uri: &Uri, headers: &HeaderMap) -> String {
 }
 
 async fn create(Posted { by, form }: Posted<NewToken>, host: &str, scope: Scope) -> Page {
-    let frame = scope.frame(&by.reader)?;
+    let frame = scope.frame(&by.reader);
     let made = match life(&form.ttl) {
         Ok(ttl) => {
             let request = v1::CreateTokenRequest {
@@ -188,8 +192,9 @@ async fn confirm_of_installation(signed_in: SignedIn, Path(token): Path<String>)
 }
 
 fn confirm(signed_in: &SignedIn, scope: Scope, id: String) -> Page {
-    let frame = scope.frame(&signed_in.reader)?;
-    let is_own = signed_in.reader.token == name(&scope, &id);
+    scope.demanded(&signed_in.reader)?;
+    let frame = scope.frame(&signed_in.reader);
+    let is_own = signed_in.reader.session.as_str() == id;
     Ok(html(&RevokePage { frame, scope, id, is_own }))
 }
 
@@ -202,7 +207,6 @@ async fn revoke_of_installation(Path(token): Path<String>, posted: Posted<Revoke
 }
 
 async fn revoke(Posted { by, .. }: Posted<Revoke>, scope: Scope, id: &str) -> Page {
-    scope.frame(&by.reader)?;
     let request = v1::RevokeTokenRequest { name: name(&scope, id) };
     by.api.organizations().revoke_token(request).await?;
     Ok(Redirect::to(&format!("{}access", scope.prefix())).into_response())

@@ -1,5 +1,6 @@
 //! Tokens as rows for people. Pure.
 
+use domain::TokenId;
 use domain::sign_in::SignIn;
 use prost_types::Timestamp;
 use proto::v1;
@@ -78,12 +79,12 @@ pub fn join_row(token: v1::JoinToken, now: Timestamp) -> JoinRow {
 
 /// A bearer token's row, for a reader whose session is `own`.
 #[must_use]
-pub fn token_row(token: v1::Token, own: &str, now: Timestamp) -> TokenRow {
+pub fn token_row(token: v1::Token, own: &TokenId, now: Timestamp) -> TokenRow {
     let state = state(token.revoke_time.as_ref(), token.expire_time.as_ref(), now);
     let role = role_word(token.role());
     TokenRow {
         id: show::last(&token.name).to_owned(),
-        is_own: token.name == own,
+        is_own: show::last(&token.name) == own.as_str(),
         name: token.name,
         role,
         display_name: token.display_name,
@@ -130,6 +131,10 @@ mod tests {
         Some(Timestamp { seconds, nanos: 0 })
     }
 
+    fn session(id: &str) -> TokenId {
+        TokenId::new(id).expect("a label")
+    }
+
     #[test]
     fn a_join_token_is_good_until_it_is_used_up_expires_or_is_revoked() {
         let now = Timestamp { seconds: 100, nanos: 0 };
@@ -151,10 +156,10 @@ mod tests {
             expire_time: at(101),
             ..v1::Token::default()
         };
-        let row = token_row(token.clone(), "tokens/s1", now);
+        let row = token_row(token.clone(), &session("s1"), now);
         assert!(row.is_browser && row.is_own && row.is_live);
         assert_eq!((row.display_name.as_str(), row.signed_in_by.as_str()), ("for ann", "token t1"));
-        assert!(!token_row(token, "tokens/s2", now).is_own);
+        assert!(!token_row(token, &session("s2"), now).is_own);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub fn row(event: v1::Event) -> Row {
         time: show::at(event.time.as_ref()),
         class: class(&event.r#type, &details),
         kind: event.r#type,
-        actor: short(&event.actor),
+        actor: actor(&event.actor),
         actor_name: event.actor,
         target: short(&event.target),
         href: href(&event.target),
@@ -58,6 +58,11 @@ fn class(kind: &str, details: &[(String, String)]) -> &'static str {
         | ("attempt.ended" | "attempt.corrected", Some("expired")) => "warn",
         _ => "",
     }
+}
+
+/// Who: the feed names an executor by its uid, which no person knows it by; what it did is about itself.
+fn actor(name: &str) -> String {
+    if name.starts_with("executors/") { "the executor".to_owned() } else { short(name) }
 }
 
 /// `executor web-1`, `token 0197…`: the last pair of a resource name; anything else is itself.
@@ -111,6 +116,12 @@ mod tests {
         ] {
             assert_eq!((short(name).as_str(), !href(name).is_empty()), (said, page), "{name}");
         }
+    }
+
+    #[test]
+    fn an_executor_acts_under_no_number() {
+        assert_eq!(actor("executors/0adc412d-dd95-41c9-b56f-e855b89ea6b3"), "the executor");
+        assert_eq!(actor("organizations/acme/tokens/t1"), "token t1");
     }
 
     #[test]

@@ -65,6 +65,12 @@ pub fn title(release: &v1::Release) -> String {
     format!("{} {}", show::kind(release.kind()), release.version)
 }
 
+/// Those that run it, for the list of executors: both kinds share version numbers.
+#[must_use]
+pub fn filter(release: &v1::Release) -> String {
+    format!("kind={} version={}", show::kind(release.kind()), release.version)
+}
+
 /// For which platforms there is something.
 #[must_use]
 pub fn delivers(release: &v1::Release) -> String {
