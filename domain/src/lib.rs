@@ -41,6 +41,8 @@ pub mod role;
 
 pub mod secret;
 
+pub mod sign_in;
+
 pub mod join;
 
 pub mod reason;

@@ -159,6 +159,20 @@ impl App {
         Ok(self.store.store_now().await?)
     }
 
+    /// The store's clock, for who judges something by it beside a use case.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn clock(&self) -> Result<Timestamp, Error> {
+        self.now().await
+    }
+
+    /// 256 random bits as 64 hexadecimal digits.
+    #[must_use]
+    pub fn random_word(&self) -> String {
+        hex::encode(self.random_32())
+    }
+
     /// 256 bits for a secret.
     pub(crate) fn random_32(&self) -> [u8; 32] {
         let mut bytes = [0; 32];

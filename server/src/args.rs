@@ -206,6 +206,8 @@ settings! {
     release_keys = "NOVACULA_SERVER_RELEASE_KEYS", "FILE";
     /// TOML file of the Kubernetes clusters whose ServiceAccount tokens enrol their operators
     trusted_clusters = "NOVACULA_TRUSTED_CLUSTERS", "FILE";
+    /// TOML file of the identity provider by which people sign in on the web page [default: tokens only]
+    oidc = "NOVACULA_OIDC", "FILE";
     /// Time for an upgrade to be picked up, in milliseconds, at most 24 h [default: 900000]
     pending_upgrade_ttl_ms = "PENDING_UPGRADE_TTL_MS", "MS";
     /// How long a new version runs before it is confirmed, in milliseconds [default: 120000]

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use domain::Sha256;
+use domain::{Sha256, Timestamp};
 use sha2::Digest as _;
 
 use self::part::Open;
@@ -50,6 +50,14 @@ pub enum Error {
         /// Of the bytes.
         actual: Sha256,
     },
+    /// An upload goes on at another byte.
+    #[error("the upload goes on at byte {there}, not at {asked}")]
+    Offset {
+        /// How many bytes are there.
+        there: u64,
+        /// Where the sender wants to go on.
+        asked: u64,
+    },
     /// Another upload of the same bytes runs.
     #[error("artifact {0} is being uploaded by someone else")]
     Busy(Sha256),
@@ -73,6 +81,15 @@ pub enum Unfinished {
     Discard,
     /// They stay, and [`ArtifactStorage::begin`] goes on behind them.
     Keep,
+}
+
+/// How far an upload has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// So many bytes are here, and none are proven.
+    Part(u64),
+    /// All of them are, and are what their name says.
+    Whole(u64),
 }
 
 /// The storage.
@@ -111,7 +128,7 @@ impl ArtifactStorage {
     /// # Errors
     /// [`Error::Io`].
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        let incoming = folder.join("incoming");
+        let incoming = folder.join(part::FOLDER);
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -147,7 +164,7 @@ impl ArtifactStorage {
         let slot = Slot::take(&self.busy, expected)?;
         let folder = self.folder.clone();
         blocking(move || {
-            let part = folder.join("incoming").join(format!("{expected}.part"));
+            let part = part::path(&folder, &expected);
             let (open, received) = part::open(&part, &expected, size, unfinished)?;
             let needed = size - received;
             let free = free_bytes(&folder)?.saturating_sub(RESERVE);
@@ -157,6 +174,51 @@ impl ArtifactStorage {
             Ok(Upload { expected, size, received, unfinished, folder, part, open: Some(open), _slot: slot })
         })
         .await
+    }
+
+    /// Goes on with an upload at byte `offset`, which has to be where it stands; at 0 it begins anew, whatever is there. What is
+    /// cut off stays.
+    ///
+    /// # Errors
+    /// [`Error::Offset`], and as [`Self::begin`].
+    pub async fn resume(&self, expected: Sha256, size: u64, offset: u64) -> Result<Upload, Error> {
+        let mut upload = self.begin(expected, size, Unfinished::Keep).await?;
+        let there = upload.received;
+        if offset == 0 {
+            upload.restart().await?;
+        } else if offset != there {
+            if there == 0 {
+                // Nothing is there, and nothing was sent: no empty part is left behind.
+                upload.unfinished = Unfinished::Discard;
+            }
+            return Err(Error::Offset { there, asked: offset });
+        }
+        Ok(upload)
+    }
+
+    /// How far an upload of these bytes has come.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn progress(&self, sha256: &Sha256) -> Result<Progress, Error> {
+        if let Some(size) = self.size(sha256).await? {
+            return Ok(Progress::Whole(size));
+        }
+        let part = part::path(&self.folder, sha256);
+        match tokio::fs::metadata(&part).await {
+            Ok(metadata) => Ok(Progress::Part(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Progress::Part(0)),
+            Err(source) => Err(io_error("look at", &part, source)),
+        }
+    }
+
+    /// Deletes the parts that nobody writes and nobody has written since; answers with how many.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn forget_parts(&self, since: Timestamp) -> Result<usize, Error> {
+        let folder = self.folder.clone();
+        blocking(move || part::forget(&folder.join(part::FOLDER), since)).await
     }
 
     /// Deletes a stored artifact; it is no error when there is none.
@@ -180,6 +242,20 @@ impl Upload {
     #[must_use]
     pub const fn received(&self) -> u64 {
         self.received
+    }
+
+    /// Drops what is there.
+    async fn restart(&mut self) -> Result<(), Error> {
+        let mut open = self.open.take().ok_or_else(|| self.over())?;
+        let part = self.part.clone();
+        let open = blocking(move || {
+            open.file.set_len(0).map_err(|source| io_error("truncate", &part, source))?;
+            open.hasher = sha2::Sha256::new();
+            Ok(open)
+        });
+        self.open = Some(open.await?);
+        self.received = 0;
+        Ok(())
     }
 
     /// Takes the next bytes.
@@ -286,95 +362,4 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + S
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tls::authority::sha256;
-
-    fn storage() -> (tempfile::TempDir, ArtifactStorage) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let storage = ArtifactStorage::open(&folder.path().join("artifacts")).expect("opened");
-        (folder, storage)
-    }
-
-    #[tokio::test]
-    async fn bytes_have_their_name_only_when_they_are_what_it_says() {
-        let (_folder, storage) = storage();
-        let good = sha256(b"onetwo");
-        let mut upload = storage.begin(good, 6, Unfinished::Discard).await.expect("begun");
-        assert!(matches!(storage.begin(good, 6, Unfinished::Discard).await, Err(Error::Busy(_))));
-        upload.write(Bytes::from_static(b"one")).await.expect("written");
-        assert_eq!(storage.size(&good).await.expect("looked"), None);
-        upload.write(Bytes::from_static(b"two")).await.expect("written");
-        upload.finish().await.expect("finished");
-        assert_eq!(storage.size(&good).await.expect("looked"), Some(6));
-        assert_eq!(fs::read(storage.path(&good)).expect("read"), b"onetwo");
-        assert_eq!(fs::read_dir(storage.folder.join("incoming")).expect("listed").count(), 0);
-    }
-
-    #[tokio::test]
-    async fn another_process_waits_for_the_upload_that_runs() {
-        let (_folder, here) = storage();
-        let there = ArtifactStorage::open(&here.folder).expect("opened");
-        let name = sha256(b"onetwo");
-        let mut upload = here.begin(name, 6, Unfinished::Keep).await.expect("begun");
-        upload.write(Bytes::from_static(b"one")).await.expect("written");
-        for unfinished in [Unfinished::Keep, Unfinished::Discard] {
-            assert!(matches!(there.begin(name, 6, unfinished).await, Err(Error::Busy(_))), "{unfinished:?}");
-        }
-        drop(upload);
-        let mut upload = there.begin(name, 6, Unfinished::Keep).await.expect("begun");
-        assert_eq!(upload.received(), 3, "it goes on where the other one ended");
-        upload.write(Bytes::from_static(b"two")).await.expect("written");
-        upload.finish().await.expect("finished");
-        assert_eq!(fs::read(here.path(&name)).expect("read"), b"onetwo");
-    }
-
-    #[tokio::test]
-    async fn too_many_too_few_and_other_bytes_are_refused() {
-        let (_folder, storage) = storage();
-        let name = sha256(b"good");
-        for (bytes, fails_in_write) in [(&b"goods"[..], true), (b"goo", false), (b"evil", false)] {
-            let mut upload = storage.begin(name, 4, Unfinished::Discard).await.expect("begun");
-            let written = upload.write(Bytes::from_static(bytes)).await;
-            assert_eq!(written.is_err(), fails_in_write, "{bytes:?}");
-            assert!(upload.finish().await.is_err(), "{bytes:?}");
-            assert_eq!(storage.size(&name).await.expect("looked"), None);
-        }
-        assert_eq!(fs::read_dir(storage.folder.join("incoming")).expect("listed").count(), 0);
-    }
-
-    #[tokio::test]
-    async fn an_upload_goes_on_behind_what_an_earlier_one_left() {
-        let (_folder, storage) = storage();
-        let name = sha256(b"onetwo");
-        let mut upload = storage.begin(name, 6, Unfinished::Keep).await.expect("begun");
-        upload.write(Bytes::from_static(b"one")).await.expect("written");
-        drop(upload);
-        let mut upload = storage.begin(name, 6, Unfinished::Keep).await.expect("begun");
-        assert_eq!(upload.received(), 3);
-        upload.write(Bytes::from_static(b"two")).await.expect("written");
-        upload.finish().await.expect("finished");
-        assert_eq!(storage.size(&name).await.expect("looked"), Some(6));
-    }
-
-    #[tokio::test]
-    async fn what_a_crash_left_of_an_upload_is_overwritten() {
-        let (_folder, storage) = storage();
-        let name = sha256(b"onetwo");
-        let mut crashed = storage.begin(name, 6, Unfinished::Keep).await.expect("begun");
-        crashed.write(Bytes::from_static(b"one")).await.expect("written");
-        drop(crashed);
-        let mut upload = storage.begin(name, 6, Unfinished::Discard).await.expect("begun");
-        assert_eq!(upload.received(), 0);
-        upload.write(Bytes::from_static(b"onetwo")).await.expect("written");
-        upload.finish().await.expect("finished");
-        assert_eq!(fs::read(storage.path(&name)).expect("read"), b"onetwo");
-    }
-
-    #[tokio::test]
-    async fn what_cannot_fit_is_refused_before_the_first_byte() {
-        let (_folder, storage) = storage();
-        let begun = storage.begin(sha256(b""), u64::MAX / 2, Unfinished::Discard).await;
-        assert!(matches!(begun, Err(Error::NoSpace { .. })));
-    }
-}
+mod tests;

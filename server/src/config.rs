@@ -56,6 +56,8 @@ pub struct Config {
     pub release_keys: Option<PathBuf>,
     /// Which clusters may enrol their operators.
     pub trusted_clusters: Option<PathBuf>,
+    /// Which identity provider people sign in by, on the web page.
+    pub oidc: Option<PathBuf>,
     /// How long a drain is spread.
     pub drain: Duration,
     /// How the use cases behave. `executor_endpoint` is filled in after binding when none is set.
@@ -147,6 +149,7 @@ impl Config {
             trust_domain: judge.trust_domain().unwrap_or_else(|| TRUST_DOMAIN.to_owned()),
             release_keys: judge.path("release_keys"),
             trusted_clusters: judge.path("trusted_clusters"),
+            oidc: judge.path("oidc"),
             drain: judge.millis("drain_ms", Duration::ZERO, Duration::from_secs(600)).unwrap_or(DRAIN),
             settings: use_case_settings(judge, server_version),
             log,
@@ -168,6 +171,7 @@ impl Config {
             trust_domain: TRUST_DOMAIN.to_owned(),
             release_keys: None,
             trusted_clusters: None,
+            oidc: None,
             drain: Duration::ZERO,
             settings: Settings::new(server_version),
             log: Log { level: tracing::Level::INFO, format: LogFormat::Automatic },

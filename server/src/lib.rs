@@ -1,7 +1,7 @@
 //! The control plane of Novacula, as a library and a thin program: use cases over a store, streams to executors, two listeners.
 //!
 //! ```text
-//! grpc, web, background, session -> app -> store          run.rs joins them, and decides nothing
+//! grpc, web, json, upload, background, session -> app -> store          run.rs joins them, and decides nothing
 //! ```
 
 pub mod args;
@@ -24,10 +24,16 @@ pub mod grpc;
 
 pub mod web;
 
+pub mod json;
+
+pub mod upload;
+
 pub mod tls;
 
 pub mod artifacts;
 
 pub mod clusters;
+
+pub mod oidc;
 
 pub mod observe;

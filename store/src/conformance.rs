@@ -83,6 +83,8 @@ cases! {
         a_taken_id_exists_and_an_unknown_organization_is_missing,
         lists_keep_organizations_apart,
         the_first_revocation_stays,
+        a_session_is_extended_while_it_counts,
+        sessions_are_listed_by_origin_until_they_are_revoked,
         join_tokens_read_back,
         join_tokens_are_listed_by_organization,
         the_first_revocation_of_a_join_token_stays,
@@ -129,6 +131,7 @@ cases! {
         lists_filter,
         lists_without_an_organization_lose_nobody,
         many_are_found_by_name_at_once,
+        executors_are_counted_by_what_they_run,
     }
     attempt {
         every_field_reads_back,

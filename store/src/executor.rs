@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use domain::{
-    Attempt, AttemptId, Event, Executor, ExecutorId, ExecutorName, ExecutorUid, OrganizationId, ReleaseId, RequestId,
-    Revision, Timestamp,
+    Attempt, AttemptId, Channel, Event, Executor, ExecutorId, ExecutorName, ExecutorUid, Kind, OrganizationId,
+    ReleaseId, RequestId, Revision, Timestamp, Version,
 };
 
 use crate::change::ChangeNumber;
@@ -74,6 +74,19 @@ pub struct ExecutorQuery {
     pub labels: Vec<(String, String)>,
 }
 
+/// How many executors of one kind run one version in one channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutorCount {
+    /// Of this kind; none: they never synced.
+    pub kind: Option<Kind>,
+    /// Running this.
+    pub version: Option<Version>,
+    /// In this channel.
+    pub channel: Channel,
+    /// So many.
+    pub executors: u64,
+}
+
 /// Executors on disk.
 #[async_trait]
 pub trait ExecutorStore: Send + Sync {
@@ -93,6 +106,9 @@ pub trait ExecutorStore: Send + Sync {
     /// A page, in order of name. Without an organization names repeat, and the key is a name: such a page holds all
     /// executors of its last name, and may be longer by as many.
     async fn executor_list(&self, query: &ExecutorQuery, page: Page<ExecutorId>) -> Result<Vec<Executor>, Error>;
+
+    /// An organization's executors by kind, version and channel, in no order: a walk of one index, never of the rows.
+    async fn executor_count(&self, organization: &OrganizationId) -> Result<Vec<ExecutorCount>, Error>;
 
     /// Writes one decision. [`Error::Stale`] when the executor or one of the attempts was written since, or the release that it
     /// stands on is not published any more; [`Error::Missing`] when it was deleted,

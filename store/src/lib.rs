@@ -62,7 +62,9 @@ pub use change::{Change, ChangeFeed, ChangeNumber};
 pub use clock::{Clock, ManualClock, StoreClock, SystemClock};
 pub use error::Error;
 pub use event::{EventQuery, EventRow, EventStore};
-pub use executor::{AttemptStore, AttemptWrite, Committed, ExecutorCommit, ExecutorFate, ExecutorQuery, ExecutorStore};
+pub use executor::{
+    AttemptStore, AttemptWrite, Committed, ExecutorCommit, ExecutorCount, ExecutorFate, ExecutorQuery, ExecutorStore,
+};
 pub use node::{NODES_MAX, NodeChange, NodeRecord, NodeStore};
 pub use observe::Observer;
 pub use organization::{Organization, OrganizationStore};

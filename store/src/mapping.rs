@@ -26,7 +26,7 @@ use crate::error::Error;
 pub(crate) use attempt::attempt;
 pub(crate) use authority::{authority, authority_use, executor_name};
 pub(crate) use catalog::{event, node, organization, release};
-pub(crate) use executor::{certificate, change, executor, restore};
+pub(crate) use executor::{certificate, change, executor, executor_count, restore};
 pub(crate) use session::{presence, session};
 pub(crate) use token::{join_token, token};
 

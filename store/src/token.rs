@@ -2,6 +2,7 @@
 //! that a fast hash is enough and a stolen database signs nobody in.
 
 use async_trait::async_trait;
+use domain::sign_in::SignIn;
 use domain::{Event, ExecutorId, JoinTokenId, OrganizationId, Role, Sha256, Timestamp, TokenId};
 
 use crate::error::Error;
@@ -24,6 +25,8 @@ pub struct TokenRecord {
     pub expire_time: Timestamp,
     /// When it was revoked.
     pub revoke_time: Option<Timestamp>,
+    /// What a browser's session stems from; none: it is no session.
+    pub signed_in_by: Option<SignIn>,
 }
 
 /// A join token's row.
@@ -69,6 +72,12 @@ pub trait TokenStore: Send + Sync {
 
     /// Revokes a token; the first revocation's time stays, and a second one writes no events. [`Error::Missing`] when there is none.
     async fn token_revoke(&self, id: &TokenId, time: Timestamp, events: &[Event]) -> Result<TokenRecord, Error>;
+
+    /// Moves the end of a session that is not revoked, and never nearer. [`Error::Missing`] when there is no such session.
+    async fn token_extend(&self, id: &TokenId, expire_time: Timestamp) -> Result<TokenRecord, Error>;
+
+    /// A page of the sessions of one origin that are not revoked, in order of id.
+    async fn token_list_signed_in(&self, by: &SignIn, page: Page<TokenId>) -> Result<Vec<TokenRecord>, Error>;
 }
 
 /// Join tokens on disk. Using one is part of [`crate::CertificateStore::enrolment_commit`].

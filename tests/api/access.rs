@@ -83,6 +83,7 @@ async fn call(client: &Client, path: &str) -> Result<(), Status> {
         }
         "ActivateExecutor" => executors.activate_executor(v1::ActivateExecutorRequest { name: name() }).await.map(drop),
         "DeleteExecutor" => executors.delete_executor(v1::DeleteExecutorRequest { name: name() }).await.map(drop),
+        "SummarizeExecutors" => executors.summarize_executors(v1::SummarizeExecutorsRequest { parent }).await.map(drop),
         "ListNodes" => {
             executors.list_nodes(v1::ListNodesRequest { parent: name(), ..Default::default() }).await.map(drop)
         }

@@ -14,7 +14,7 @@ use crate::Result;
 use crate::golden::CHARTS;
 
 /// Keys of the control plane's settings that the chart writes itself, or that are secret.
-const OURS: [&str; 13] = [
+const OURS: [&str; 14] = [
     "data_dir",
     "database_url",
     "database_listen_url",
@@ -28,6 +28,7 @@ const OURS: [&str; 13] = [
     "authority_key",
     "release_keys",
     "trusted_clusters",
+    "oidc",
 ];
 
 /// The two ways to say the key that opens the authority's.

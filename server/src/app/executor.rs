@@ -9,8 +9,8 @@ pub mod node;
 use std::collections::{BTreeSet, HashMap};
 
 use domain::release::Release;
-use domain::{Attempt, AttemptId, Executor, ExecutorId, ExecutorName, OrganizationId, ReleaseId, Spec};
-use store::Page;
+use domain::{Attempt, AttemptId, Executor, ExecutorId, ExecutorName, Kind, OrganizationId, ReleaseId, Spec};
+use store::{ExecutorCount, Page};
 
 use crate::app::App;
 use crate::app::caller::Caller;
@@ -83,6 +83,24 @@ impl App {
             listed.next_page_token = cut.token(seen);
         }
         Ok(listed)
+    }
+
+    /// How many of an organization's executors run what: newest version first, then by kind and channel.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn executor_count(
+        &self,
+        caller: &Caller,
+        organization: &OrganizationId,
+    ) -> Result<Vec<ExecutorCount>, Error> {
+        caller.authorize(Some(organization))?;
+        let mut counts = self.store.executor_count(organization).await?;
+        counts.sort_by(|a, b| {
+            let word = |count: &ExecutorCount| (count.kind.map(Kind::as_str), count.channel.as_str());
+            b.version.cmp(&a.version).then_with(|| word(a).cmp(&word(b)))
+        });
+        Ok(counts)
     }
 
     /// Matching executors among the next `limit` rows, and the last key seen; none: there are no more.

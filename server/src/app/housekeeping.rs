@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::app::error::Error;
+use crate::app::release::upload::artifact_error;
 
 /// Rows forgotten in one transaction: writers wait for no longer than that.
 const SLICE: usize = 1_000;
+
+/// How long an upload that broke off may be gone on with.
+const PARTS: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What was forgotten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +23,8 @@ pub struct Pruned {
     pub sessions: usize,
     /// Certificates.
     pub certificates: usize,
+    /// Uploads that broke off.
+    pub uploads: usize,
 }
 
 impl App {
@@ -39,13 +45,15 @@ impl App {
         let keep = self.settings.retention;
         let certificates = keep.certificates.max(self.settings.late_renewal);
         let older = |age: Duration| now.minus(age);
-        let mut pruned = Pruned::default();
+        let uploads = self.artifacts.forget_parts(older(PARTS)).await.map_err(artifact_error)?;
+        let mut pruned = Pruned { uploads, ..Pruned::default() };
         loop {
             let slice = Pruned {
                 attempts: self.store.attempt_prune(older(keep.attempts), SLICE).await?,
                 events: self.store.event_prune(older(keep.events), SLICE).await?,
                 sessions: self.store.session_prune(older(keep.sessions), SLICE).await?,
                 certificates: self.store.certificate_prune(older(certificates), SLICE).await?,
+                uploads: 0,
             };
             pruned.add(&slice);
             if !slice.is_full() {

@@ -8,6 +8,7 @@ use domain::attempt::Policy;
 use domain::join::Endpoint;
 
 use crate::clusters::Clusters;
+use crate::oidc::provider::Provider;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -41,6 +42,8 @@ pub struct Settings {
     pub retention: Retention,
     /// Clusters whose word enrols their operators. Default: none.
     pub trusted_clusters: Arc<Clusters>,
+    /// Who vouches for people on the web page. Default: nobody; they sign in with tokens.
+    pub identity_provider: Option<Arc<Provider>>,
     /// Largest artifact taken into storage, in bytes. Default 1 GiB.
     pub max_artifact_bytes: u64,
 }
@@ -78,6 +81,7 @@ impl Settings {
             replica_lease: Duration::from_secs(15),
             retention: Retention::default(),
             trusted_clusters: Arc::default(),
+            identity_provider: None,
             max_artifact_bytes: 1 << 30,
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use domain::audit::EventKind;
 use domain::secret::{BearerToken, Secret};
+use domain::sign_in::SignIn;
 use domain::{Actor, Event, OrganizationId, Role, Timestamp, TokenId};
 use store::{Page, TokenRecord};
 
@@ -36,6 +37,8 @@ pub struct NewToken {
     pub display_name: String,
     /// How long it lives; none: [`DEFAULT_TTL`].
     pub ttl: Option<Duration>,
+    /// What a browser's session stems from; none: it is no session.
+    pub signed_in_by: Option<SignIn>,
 }
 
 /// Which token, as its resource name says.
@@ -144,6 +147,7 @@ impl App {
             create_time: now,
             expire_time: now.plus(ttl),
             revoke_time: None,
+            signed_in_by: new.signed_in_by,
         };
         let event = token_event(EventKind::TokenCreated, &record, actor, now);
         self.store.token_insert(&record, &[event]).await?;
@@ -152,12 +156,14 @@ impl App {
 }
 
 pub(crate) fn token_event(kind: EventKind, record: &TokenRecord, actor: Actor, now: Timestamp) -> Event {
+    let mut details = vec![("role", record.role.as_str().to_owned()), ("display_name", record.display_name.clone())];
+    details.extend(record.signed_in_by.as_ref().map(|by| ("signed_in_by", by.to_string())));
     Event {
         kind,
         actor,
         target: token_name(record),
         organization: record.role.organization().cloned(),
         time: now,
-        details: vec![("role", record.role.as_str().to_owned()), ("display_name", record.display_name.clone())],
+        details,
     }
 }

@@ -3,9 +3,10 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-use domain::Sha256;
+use domain::{Sha256, Timestamp};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use sha2::Digest as _;
@@ -14,6 +15,9 @@ use super::{Error, Unfinished, io_error};
 
 /// How much of a part is hashed at a time when an upload is resumed.
 const CHUNK: usize = 1 << 20;
+
+/// Where parts are, beside what is whole.
+pub(super) const FOLDER: &str = "incoming";
 
 /// A part that this upload alone writes, and what its bytes hash to so far. Closing it lets others have it.
 #[derive(Debug)]
@@ -65,4 +69,32 @@ fn take(part: &Path, sha256: &Sha256) -> Result<File, Error> {
             Err(source) => return Err(io_error("look at", part, source)),
         }
     }
+}
+
+/// The part of these bytes.
+pub(super) fn path(folder: &Path, sha256: &Sha256) -> PathBuf {
+    folder.join(FOLDER).join(format!("{sha256}.part"))
+}
+
+/// Deletes the parts that were last written before `since` and that nobody has open.
+pub(super) fn forget(incoming: &Path, since: Timestamp) -> Result<usize, Error> {
+    let since = SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(since.as_micros()).unwrap_or(0));
+    let mut forgotten = 0;
+    for entry in fs::read_dir(incoming).map_err(|source| io_error("list", incoming, source))? {
+        let part = entry.map_err(|source| io_error("list", incoming, source))?.path();
+        let file = match OpenOptions::new().write(true).open(&part) {
+            Ok(file) => file,
+            // It has its final name meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(io_error("open", &part, source)),
+        };
+        let written = file.metadata().and_then(|metadata| metadata.modified());
+        let written = written.map_err(|source| io_error("look at", &part, source))?;
+        // Whoever comes for it while we have it is told that it is busy, and finds a new one the next time.
+        if written < since && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            fs::remove_file(&part).map_err(|source| io_error("remove", &part, source))?;
+            forgotten += 1;
+        }
+    }
+    Ok(forgotten)
 }

@@ -34,6 +34,7 @@ pub async fn run(app: Arc<App>) -> Result<(), BoxError> {
                 events = pruned.events,
                 sessions = pruned.sessions,
                 certificates = pruned.certificates,
+                uploads = pruned.uploads,
                 "forgot what is older than its retention"
             ),
             Err(error) => tracing::warn!(error = observe::chain(&error), "could not forget what is over"),

@@ -1,4 +1,5 @@
-//! A cluster's public keys: from a file, read anew each time so that it may be replaced, or from where the cluster publishes them.
+//! Public keys of a cluster or an identity provider: from a file, read anew each time so that it may be replaced, or from where they
+//! are published.
 //!
 //! Whoever may reach the executor listener may ask for enrolment, so a fetch is not made for each question: what was fetched
 //! counts for ten minutes, a key that is not among it is looked for at most once in [`PAUSE`], and answers are capped.
@@ -102,30 +103,13 @@ impl KeySource {
     pub fn url(url: &str, authority: &Path) -> Result<Self, String> {
         let parsed = Url::parse(url).ok().filter(|url| url.scheme() == "https" && url.username().is_empty());
         let parsed = parsed.ok_or_else(|| format!("{url:?} is not an https URL"))?;
-        let at = |why: String| format!("{}: {why}", authority.display());
-        let pem = std::fs::read(authority).map_err(|error| at(error.to_string()))?;
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let certificate = certificate.map_err(|error| at(error.to_string()))?;
-            roots.add(certificate).map_err(|error| at(error.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(at("holds no certificate (PEM)".to_owned()));
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let mut tls = tls.map_err(|error| at(error.to_string()))?.with_root_certificates(roots).with_no_client_auth();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .https_only(true)
-            .http1_only()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .timeout(DEADLINE)
-            .build();
-        let client = client.map_err(|error| at(crate::observe::chain(&error)))?;
-        Ok(Self(Kind::Url { url: parsed, client, fetched: Mutex::default() }))
+        Ok(Self::fetched(parsed, client(Some(authority))?))
+    }
+
+    /// From `url`, by `client`. Nothing is fetched yet.
+    #[must_use]
+    pub fn fetched(url: Url, client: Client) -> Self {
+        Self(Kind::Url { url, client, fetched: Mutex::default() })
     }
 
     /// The keys, with the one that is named when the cluster has it.
@@ -161,6 +145,43 @@ impl KeySource {
             }
         }
     }
+}
+
+/// Asks others over HTTPS, with a deadline and without redirects. They are verified by the authorities in `file`; none: by the
+/// system's. Blocks on the disk.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn client(file: Option<&Path>) -> Result<Client, String> {
+    let place = file.map_or_else(|| "the system's authorities".to_owned(), |file| file.display().to_string());
+    let at = |why: String| format!("{place}: {why}");
+    let mut roots = RootCertStore::empty();
+    match file {
+        Some(file) => {
+            let pem = std::fs::read(file).map_err(|error| at(error.to_string()))?;
+            for certificate in CertificateDer::pem_slice_iter(&pem) {
+                let certificate = certificate.map_err(|error| at(error.to_string()))?;
+                roots.add(certificate).map_err(|error| at(error.to_string()))?;
+            }
+        }
+        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+    }
+    if roots.is_empty() {
+        return Err(at("holds no certificate (PEM)".to_owned()));
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut tls = tls.map_err(|error| at(error.to_string()))?.with_root_certificates(roots).with_no_client_auth();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let client = Client::builder()
+        .tls_backend_preconfigured(tls)
+        .https_only(true)
+        .http1_only()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .timeout(DEADLINE)
+        .build();
+    client.map_err(|error| at(crate::observe::chain(&error)))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

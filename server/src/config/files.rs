@@ -8,6 +8,7 @@ use crate::app::minisign::ReleaseKey;
 use crate::clusters::Clusters;
 use crate::config::Config;
 use crate::observe;
+use crate::oidc;
 use crate::tls::authority::{Authority, Source};
 use crate::tls::config::read_given;
 
@@ -36,6 +37,11 @@ pub(super) fn mistakes(config: &Config) -> Vec<String> {
         && let Err(wrong) = Clusters::read(path)
     {
         mistakes.extend(wrong.into_iter().map(|wrong| format!("trusted_clusters: {wrong}")));
+    }
+    if let Some(path) = &config.oidc
+        && let Err(wrong) = oidc::read(path)
+    {
+        mistakes.extend(wrong.into_iter().map(|wrong| format!("oidc: {wrong}")));
     }
     if let Some(path) = &config.release_keys {
         match fs::read_to_string(path) {

@@ -61,6 +61,7 @@ pub const TABLE: &[Access] = &[
     executors("/novacula.v1.EnrollmentService/RenewCertificate", Proof::LateCertificate),
     api("/novacula.v1.ExecutorService/GetExecutor", Demand::Look),
     api("/novacula.v1.ExecutorService/ListExecutors", Demand::Look),
+    api("/novacula.v1.ExecutorService/SummarizeExecutors", Demand::Look),
     api("/novacula.v1.ExecutorService/WatchExecutors", Demand::Look),
     api("/novacula.v1.ExecutorService/UpdateExecutor", Demand::Deploy),
     api("/novacula.v1.ExecutorService/DeactivateExecutor", Demand::Deploy),
@@ -105,9 +106,16 @@ pub const TABLE: &[Access] = &[
     open("/grpc.health.v1.Health/Watch"),
 ];
 
-/// The row of a path on a listener; none: it is not offered there.
+/// Before the digest in the path of a plain upload.
+pub const UPLOADS: &str = "/upload/";
+
+/// What a plain upload is.
+const UPLOAD: &str = "/novacula.v1.ReleaseService/UploadArtifact";
+
+/// The row of a path on a listener, a plain upload being a call of UploadArtifact; none: it is not offered there.
 #[must_use]
 pub fn find(listener: Listener, path: &str) -> Option<&'static Access> {
+    let path = if path.starts_with(UPLOADS) { UPLOAD } else { path };
     TABLE.iter().find(|row| row.listener == listener && row.path == path)
 }
 
@@ -137,5 +145,7 @@ mod tests {
         assert!(find(Listener::Executors, path).is_some());
         assert!(find(Listener::Api, path).is_none());
         assert!(find(Listener::Executors, "/novacula.v1.UpgradeService/RequestUpgrade").is_none());
+        assert!(find(Listener::Executors, "/upload/x").is_none());
+        assert_eq!(find(Listener::Api, "/upload/x").map(|row| row.proof), Some(Proof::Token(Demand::Publish)));
     }
 }

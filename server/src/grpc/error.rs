@@ -119,6 +119,36 @@ pub fn unknown_rpc() -> Status {
     Status::unimplemented("no such RPC on this listener; `grpcurl … list` shows what there is")
 }
 
+/// An RPC that is there, asked for in a way that is not.
+#[must_use]
+pub fn not_offered(sentence: impl Into<String>) -> Status {
+    Status::unimplemented(sentence)
+}
+
+/// A message over its limit; what gRPC's decoder says has the same code.
+#[must_use]
+pub fn too_large(limit: usize) -> Status {
+    Status::out_of_range(format!("the body is larger than {limit} bytes; ask for less at once"))
+}
+
+/// The body did not come to its end.
+#[must_use]
+pub fn cut_off() -> Status {
+    Status::cancelled("the body broke off before its end")
+}
+
+/// Nothing has this name.
+#[must_use]
+pub fn not_found(sentence: &str) -> Status {
+    refused(&Refusal::new(Reason::NotFound, sentence))
+}
+
+/// A browser's request that no page of its session sent.
+#[must_use]
+pub fn forged() -> Status {
+    Status::permission_denied("this was not sent by a page of this session; load the page again and repeat")
+}
+
 /// Something of ours is wrong; the log knows what.
 #[must_use]
 pub fn internal() -> Status {
@@ -209,7 +239,18 @@ pub const fn code(reason: Reason) -> Code {
 /// The HTTP status that a reason has in HTTP/JSON. Our own mapping, since libraries answer 400 for FAILED_PRECONDITION.
 #[must_use]
 pub const fn http(reason: Reason) -> http::StatusCode {
-    match code(reason) {
+    http_code(code(reason))
+}
+
+/// The HTTP status of whatever is said: what carries no reason (deadlines, sizes) has its code's.
+#[must_use]
+pub fn http_status(status: &Status) -> http::StatusCode {
+    let info = status.get_details_error_info();
+    info.and_then(|info| Reason::parse(&info.reason)).map_or_else(|| http_code(status.code()), http)
+}
+
+const fn http_code(code: Code) -> http::StatusCode {
+    match code {
         Code::Unauthenticated => http::StatusCode::UNAUTHORIZED,
         Code::PermissionDenied => http::StatusCode::FORBIDDEN,
         Code::InvalidArgument => http::StatusCode::BAD_REQUEST,
@@ -219,7 +260,8 @@ pub const fn http(reason: Reason) -> http::StatusCode {
         Code::Unavailable => http::StatusCode::SERVICE_UNAVAILABLE,
         Code::DeadlineExceeded => http::StatusCode::GATEWAY_TIMEOUT,
         Code::Unimplemented => http::StatusCode::NOT_IMPLEMENTED,
-        Code::Ok | Code::Cancelled | Code::Unknown | Code::OutOfRange | Code::Internal | Code::DataLoss => {
+        Code::OutOfRange => http::StatusCode::PAYLOAD_TOO_LARGE,
+        Code::Ok | Code::Cancelled | Code::Unknown | Code::Internal | Code::DataLoss => {
             http::StatusCode::INTERNAL_SERVER_ERROR
         }
     }

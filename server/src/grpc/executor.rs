@@ -1,9 +1,10 @@
 //! `ExecutorService`.
 
+use domain::Version;
 use proto::convert::{self, field::to_timestamp, vocabulary};
 use proto::v1;
 use proto::v1::executor_service_server::ExecutorService;
-use store::NodeRecord;
+use store::{ExecutorCount, NodeRecord};
 use tonic::{Request, Response, Status};
 
 use crate::app::executor::{Filter, Update};
@@ -34,6 +35,20 @@ impl ExecutorService for Service {
         Ok(Response::new(v1::ListExecutorsResponse {
             executors: listed.rows.iter().map(|view| executor(view, self.app.settings())).collect(),
             next_page_token: listed.next_page_token,
+        }))
+    }
+
+    async fn summarize_executors(
+        &self,
+        request: Request<v1::SummarizeExecutorsRequest>,
+    ) -> Result<Response<v1::SummarizeExecutorsResponse>, Status> {
+        let caller = access::caller(&request)?;
+        let parent = organization("parent", &request.get_ref().parent)?;
+        let counts = done(self.app.executor_count(&caller, &parent).await)?;
+        let server_version = &self.app.settings().server_version;
+        Ok(Response::new(v1::SummarizeExecutorsResponse {
+            executors: counts.iter().map(|count| count.executors).sum(),
+            groups: counts.into_iter().map(|count| group(count, server_version)).collect(),
         }))
     }
 
@@ -169,5 +184,15 @@ fn node(row: NodeRecord, executor: &str) -> v1::Node {
         kubelet_version: row.kubelet_version,
         ready: row.ready,
         report_time: Some(to_timestamp(row.report_time)),
+    }
+}
+
+fn group(count: ExecutorCount, server_version: &Version) -> v1::summarize_executors_response::Group {
+    v1::summarize_executors_response::Group {
+        kind: count.kind.map_or(v1::Kind::Unspecified, v1::Kind::from).into(),
+        out_of_support: count.version.as_ref().is_some_and(|version| version.is_out_of_support(server_version)),
+        version: count.version.map(|version| version.to_string()).unwrap_or_default(),
+        channel: v1::Channel::from(count.channel).into(),
+        executors: count.executors,
     }
 }

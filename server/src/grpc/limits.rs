@@ -60,6 +60,7 @@ pub const TABLE: &[(&str, Class)] = &[
     ("/novacula.v1.EnrollmentService/RenewCertificate", Class::Executor),
     ("/novacula.v1.ExecutorService/GetExecutor", Class::Read),
     ("/novacula.v1.ExecutorService/ListExecutors", Class::Read),
+    ("/novacula.v1.ExecutorService/SummarizeExecutors", Class::Read),
     ("/novacula.v1.ExecutorService/WatchExecutors", Class::Watch),
     ("/novacula.v1.ExecutorService/UpdateExecutor", Class::Write),
     ("/novacula.v1.ExecutorService/DeactivateExecutor", Class::Write),

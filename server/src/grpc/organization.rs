@@ -99,6 +99,7 @@ impl OrganizationService for Service {
             role: field(role::role("role", request.role, parent))?,
             display_name: request.display_name,
             ttl: field(convert::field::duration("ttl", request.ttl))?,
+            signed_in_by: None,
         };
         let (record, secret) = done(self.app.token_create(&caller, new).await)?;
         Ok(Response::new(v1::CreateTokenResponse { token: Some(token(record)), secret: secret.reveal().to_string() }))
@@ -208,5 +209,6 @@ fn token(record: TokenRecord) -> v1::Token {
         create_time: Some(to_timestamp(record.create_time)),
         expire_time: Some(to_timestamp(record.expire_time)),
         revoke_time: record.revoke_time.map(to_timestamp),
+        signed_in_by: record.signed_in_by.map(|by| by.to_string()).unwrap_or_default(),
     }
 }

@@ -1,4 +1,4 @@
-//! The two routers: every service behind its layers, and the pages, which are clients of the API's. Services are handed in by `run`, which knows what they stand on.
+//! The two routers: every service behind its layers, and JSON and the pages, which are clients of the API's. Services are handed in by `run`, which knows what they stand on.
 
 use std::sync::Arc;
 
@@ -9,7 +9,9 @@ use tonic::service::RoutesBuilder;
 use tonic_web::GrpcWebLayer;
 
 use crate::grpc::layer::{self, Gatekeeper};
+use crate::json;
 use crate::tls::gate::{self, Gate};
+use crate::upload;
 use crate::web::{self, Web, artifact, status};
 
 /// Largest message that a service takes unless it says otherwise: a batch of a thousand names is a tenth of it.
@@ -32,15 +34,20 @@ pub fn add_reflection(services: &mut RoutesBuilder) -> Result<(), tonic_reflecti
     Ok(())
 }
 
-/// The API listener: gRPC and gRPC-Web behind authentication, pages beside them.
+/// The API listener: gRPC, gRPC-Web and JSON behind authentication, pages beside them.
 pub fn api(services: RoutesBuilder, keeper: Gatekeeper, status: status::Status) -> Router {
     let (app, limits) = (Arc::clone(&keeper.app), Arc::clone(&keeper.limits));
+    let uploads = upload::receivers(Arc::clone(&app)).layer(from_fn_with_state(keeper.clone(), layer::authenticate));
     let api = services.routes().prepare().into_axum_router().layer(from_fn_with_state(keeper, layer::authenticate));
+    let document = json::routes(&app.settings().server_version.to_string());
     let pages = web::routes(Web { app, limits, routes: api.clone(), draining: status.draining.clone() });
-    api
+    api.clone()
         // Outside of authentication, so that browsers read its refusals, too; it answers what is no gRPC with 400, so that
-        // pages are outside of it.
+        // JSON and pages are outside of it.
         .layer(GrpcWebLayer::new())
+        .layer(from_fn_with_state(api, json::door))
+        .merge(document)
+        .merge(upload::routes(uploads))
         .merge(status::routes(status))
         .merge(pages)
         .fallback(nowhere)

@@ -64,7 +64,7 @@ impl Service {
 }
 
 /// A field that was converted, or what is wrong with it.
-pub(super) fn field<T>(converted: Result<T, convert::Error>) -> Result<T, Status> {
+pub(crate) fn field<T>(converted: Result<T, convert::Error>) -> Result<T, Status> {
     converted.map_err(|wrong| match wrong.value.as_str() {
         "" => error::field(&wrong.field, wrong.rule),
         value => error::field(&wrong.field, format!("{value:?} {}", wrong.rule)),
@@ -72,7 +72,7 @@ pub(super) fn field<T>(converted: Result<T, convert::Error>) -> Result<T, Status
 }
 
 /// What a use case answered.
-pub(super) fn done<T>(answer: Result<T, Error>) -> Result<T, Status> {
+pub(crate) fn done<T>(answer: Result<T, Error>) -> Result<T, Status> {
     answer.map_err(|failed| error::status(&failed))
 }
 

@@ -20,6 +20,7 @@ use crate::artifacts::ArtifactStorage;
 use crate::clusters::Clusters;
 use crate::config::Config;
 use crate::observe::metrics::{self, Metric};
+use crate::oidc::{self, provider::Provider};
 use crate::run::World;
 use crate::tls::authority::issue::ServerName;
 use crate::tls::authority::shared::Authorities;
@@ -122,6 +123,7 @@ fn open_blocking(
     };
     let authorities = Arc::new(authorities);
     config.settings.trusted_clusters = Arc::new(trusted_clusters(config.trusted_clusters.as_deref())?);
+    config.settings.identity_provider = identity_provider(config.oidc.as_deref())?;
     let artifacts = ArtifactStorage::open(&data_dir.join("artifacts")).context("open the artifact storage")?;
     let endpoint = config.settings.executor_endpoint.get_or_insert(endpoint(executor_addr)?);
     let mut names = server_names(&config.server_names);
@@ -168,6 +170,15 @@ fn trusted_clusters(path: Option<&Path>) -> anyhow::Result<Clusters> {
         return Ok(Clusters::default());
     };
     Clusters::read(path).map_err(|mistakes| anyhow::anyhow!("read the trusted clusters: {}", mistakes.join("; ")))
+}
+
+fn identity_provider(path: Option<&Path>) -> anyhow::Result<Option<Arc<Provider>>> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let read =
+        oidc::read(path).map_err(|mistakes| anyhow::anyhow!("read the identity provider: {}", mistakes.join("; ")));
+    read.map(|provider| Some(Arc::new(provider)))
 }
 
 fn release_keys(path: Option<&Path>) -> anyhow::Result<Vec<ReleaseKey>> {

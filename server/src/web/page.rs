@@ -5,6 +5,8 @@
 
 pub mod signin;
 
+pub mod oidc;
+
 pub mod executors;
 
 pub mod releases;
@@ -139,6 +141,7 @@ pub fn routes() -> Router<Web> {
     Router::new()
         .route("/", get(front))
         .merge(signin::routes())
+        .merge(oidc::routes())
         .merge(executors::routes())
         .merge(releases::routes())
         .merge(release::routes())

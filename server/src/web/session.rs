@@ -9,10 +9,11 @@ use std::sync::Arc;
 use axum::Form;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use domain::role::Demand;
-use domain::{BearerToken, OrganizationId, Role};
+use domain::{BearerToken, OrganizationId, Role, TokenId};
 use http::header::COOKIE;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use prost_types::Timestamp;
 use proto::v1;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -33,6 +34,9 @@ const COOKIE_NAME: &str = "__Host-novacula";
 /// What a form's forgery token is made of beside the session: another use of the same secret gives another word.
 const FORGERY: &[u8] = b"novacula forgery token\0";
 
+/// Where a script puts the session's forgery token.
+pub const FORGERY_HEADER: HeaderName = HeaderName::from_static("x-novacula-forgery-token");
+
 /// A reader who is signed in, and the API in its name.
 #[derive(Clone, Debug)]
 pub struct SignedIn {
@@ -50,7 +54,13 @@ pub struct Reader {
     /// For people.
     pub display_name: String,
     /// The session's own token.
+    pub session: TokenId,
+    /// Its resource name.
     pub token: String,
+    /// What the session stems from, for people.
+    pub signed_in_by: String,
+    /// When it ends if it is not used.
+    pub expire_time: Option<Timestamp>,
     /// What a form of this session carries.
     pub forgery_token: String,
     /// The control plane's version.
@@ -97,8 +107,11 @@ impl Reader {
         let name = token.role().as_str_name().trim_start_matches("ROLE_").to_lowercase();
         Some(Self {
             role: Role::parse(&name, organization)?,
-            display_name: token.display_name,
+            session: bearer.parse::<BearerToken>().ok()?.token,
             token: token.name,
+            display_name: token.display_name,
+            signed_in_by: token.signed_in_by,
+            expire_time: token.expire_time,
             forgery_token: forgery_token(bearer),
             server_version: answer.server_version,
         })
@@ -121,6 +134,12 @@ impl FromRequestParts<Web> for SignedIn {
             _ => PageError::from(status),
         })?;
         let reader = Reader::new(who.into_inner(), &bearer).ok_or_else(PageError::inside)?;
+        // A token that was put into the cookie by hand is no session, and its forms would never be forgotten.
+        if reader.signed_in_by.is_empty() {
+            return Err(PageError::sign_in(back));
+        }
+        let renewed = web.app.session_renew(&reader.session).await;
+        renewed.map_err(|error| PageError::from(crate::grpc::error::status(&error)))?;
         Ok(Self { api, reader })
     }
 }
@@ -149,13 +168,34 @@ pub fn api(web: &Web, parts: &Parts, bearer: &str) -> Result<Api, PageError> {
     Ok(Api::new(web.routes.clone(), Arc::clone(peer), authorization, parts.headers.get(&REQUEST_ID).cloned()))
 }
 
+/// What `authorization` would say of a script's request: the session's bearer, when a page of that session sent it. None: there is
+/// no session.
+///
+/// # Errors
+/// Another site sent it, or an old page.
+pub fn authorization(headers: &HeaderMap) -> Result<Option<HeaderValue>, PageError> {
+    let Some(bearer) = cookie(headers) else { return Ok(None) };
+    let told = headers.get(FORGERY_HEADER).map(HeaderValue::as_bytes).unwrap_or_default();
+    if !guard::is_from_us(headers) || !bool::from(told.ct_eq(forgery_token(&bearer).as_bytes())) {
+        return Err(PageError::forged());
+    }
+    let mut value = HeaderValue::try_from(format!("Bearer {bearer}")).map_err(|_| PageError::forged())?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
 /// The session's token in the cookie, if it has the form of one.
 #[must_use]
 pub fn cookie(headers: &HeaderMap) -> Option<String> {
+    cookie_named(headers, COOKIE_NAME).filter(|value| value.parse::<BearerToken>().is_ok())
+}
+
+/// The first cookie of that name.
+#[must_use]
+pub fn cookie_named(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let pairs = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(';'));
-    let mut ours = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == COOKIE_NAME);
-    let (_, value) = ours.next()?;
-    value.parse::<BearerToken>().is_ok().then(|| value.to_owned())
+    let mut named = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == wanted);
+    named.next().map(|(_, value)| value.to_owned())
 }
 
 /// What sets the cookie.
@@ -210,6 +250,24 @@ mod tests {
         assert_eq!(cookies(&format!("a=b; __Host-novacula={}", *word)).as_deref(), Some(word.as_str()));
         assert_eq!(cookies(&format!("novacula={}", *word)), None);
         assert_eq!(cookies("__Host-novacula=nvt_t1_zz"), None);
+    }
+
+    #[test]
+    fn a_script_of_the_session_is_believed_and_nobody_else() {
+        let word = token().reveal();
+        let forgery = forgery_token(&word);
+        let says = |site: &'static str, token: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, HeaderValue::from_str(&format!("{COOKIE_NAME}={}", *word)).expect("a header"));
+            headers.insert("sec-fetch-site", HeaderValue::from_static(site));
+            headers.insert(FORGERY_HEADER, HeaderValue::from_str(token).expect("a header"));
+            authorization(&headers)
+        };
+        let value = says("same-origin", &forgery).expect("believed").expect("a bearer");
+        assert_eq!(value.as_bytes(), format!("Bearer {}", *word).as_bytes());
+        assert!(says("cross-site", &forgery).is_err() && says("same-origin", "").is_err());
+        assert!(says("same-origin", &forgery.replace('0', "1")).is_err());
+        assert!(authorization(&HeaderMap::new()).expect("nobody").is_none());
     }
 
     #[test]

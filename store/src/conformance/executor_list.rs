@@ -138,3 +138,17 @@ pub(super) async fn many_are_found_by_name_at_once(subject: &dyn Subject) {
 fn names_of(executors: &[Executor]) -> Vec<String> {
     names(executors).into_iter().map(str::to_owned).collect()
 }
+
+pub(super) async fn executors_are_counted_by_what_they_run(subject: &dyn Subject) {
+    let world = furnished(subject).await;
+    let row = world.enrol(4, "web-4").await;
+    world.commit(deletion(&row)).await;
+    world.enrol(5, "web-5").await;
+    let counts = world.store.executor_count(&organization("acme")).await.expect("counts");
+    let said = counts.iter().map(|count| (count.version.as_ref().map(ToString::to_string), count.executors));
+    let mut said: Vec<_> = said.collect();
+    said.sort();
+    let of = |version: &str| Some(version.to_owned());
+    assert_eq!(said, [(None, 1), (of("1.0.0"), 1), (of("1.1.0"), 2)]);
+    assert_eq!(world.store.executor_count(&organization("other")).await.expect("counts"), []);
+}

@@ -1,6 +1,7 @@
 //! Promises of [`crate::TokenStore`] and [`crate::JoinTokenStore`].
 
 use domain::audit::EventKind;
+use domain::sign_in::{Identity, SignIn};
 use domain::{ExecutorId, Role, TokenId};
 
 use super::Subject;
@@ -20,7 +21,12 @@ fn token(text: &str, role: Role) -> TokenRecord {
         create_time: at(1),
         expire_time: at(2),
         revoke_time: None,
+        signed_in_by: None,
     }
+}
+
+fn session(text: &str, by: &SignIn) -> TokenRecord {
+    TokenRecord { signed_in_by: Some(by.clone()), ..token(text, Role::Publisher) }
 }
 
 pub(super) async fn every_role_reads_back(subject: &dyn Subject) {
@@ -88,6 +94,41 @@ pub(super) async fn the_first_revocation_stays(subject: &dyn Subject) {
     let unknown = world.store.token_revoke(&id("b"), at(50), &told).await;
     assert_eq!(refusal(unknown), "missing token");
     assert_eq!(world.events().await.len(), 1);
+}
+
+pub(super) async fn a_session_is_extended_while_it_counts(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    let by = SignIn::Identity(Identity::new("https://id.example", "ann \"o'neil\"").expect("printable"));
+    world.store.token_insert(&session("s", &by), &[]).await.expect("a new session");
+    world.store.token_insert(&token("t", Role::Publisher), &[]).await.expect("a new token");
+    for (asked, ends) in [(at(9), at(9)), (at(5), at(9))] {
+        let row = world.store.token_extend(&id("s"), asked).await.expect("an extension");
+        assert_eq!((row.expire_time, row.signed_in_by), (ends, Some(by.clone())));
+    }
+    assert_eq!(refusal(world.store.token_extend(&id("t"), at(9)).await), "missing session");
+    assert_eq!(refusal(world.store.token_extend(&id("u"), at(9)).await), "missing session");
+    world.store.token_revoke(&id("s"), at(6), &[]).await.expect("a revocation");
+    assert_eq!(refusal(world.store.token_extend(&id("s"), at(20)).await), "missing session");
+    let row = world.store.token_get(&id("t")).await.expect("a read").expect("the token");
+    assert_eq!(row.expire_time, at(2), "a token that is no session keeps its end");
+}
+
+pub(super) async fn sessions_are_listed_by_origin_until_they_are_revoked(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    let (ann, other) = (SignIn::Token(id("ann")), SignIn::Token(id("other")));
+    for row in [session("s3", &ann), session("s1", &ann), session("s2", &other), session("s4", &ann)] {
+        world.store.token_insert(&row, &[]).await.expect("a new session");
+    }
+    world.store.token_insert(&token("ann", Role::Publisher), &[]).await.expect("a new token");
+    world.store.token_revoke(&id("s4"), at(6), &[]).await.expect("a revocation");
+    let list = async |by: &SignIn, after: Option<&str>, limit| {
+        let rows = world.store.token_list_signed_in(by, Page { after: after.map(id), limit }).await;
+        rows.expect("a page").into_iter().map(|row| row.id.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(list(&ann, None, 10).await, ["s1", "s3"]);
+    assert_eq!(list(&ann, None, 1).await, ["s1"]);
+    assert_eq!(list(&ann, Some("s1"), 10).await, ["s3"]);
+    assert_eq!(list(&other, None, 10).await, ["s2"]);
 }
 
 pub(super) async fn join_tokens_read_back(subject: &dyn Subject) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::audit::EventKind;
+use domain::sign_in::SignIn;
 use domain::{
     Attempt, AttemptId, Epoch, Event, Executor, ExecutorId, ExecutorName, ExecutorUid, InstanceId, JoinTokenId,
     OrganizationId, Release, ReleaseId, RequestId, Sha256, Timestamp, TokenId,
@@ -15,9 +16,9 @@ use super::{FaultStore, Kind};
 use crate::{
     AttemptStore, AuthorityRecord, AuthorityStore, AuthorityUse, CertificateRecord, CertificateStore, Change,
     ChangeFeed, ChangeNumber, Committed, Enrolled, EnrolmentCommit, Error, EventQuery, EventRow, EventStore,
-    ExecutorCommit, ExecutorQuery, ExecutorStore, JoinTokenRecord, JoinTokenStore, NodeChange, NodeRecord, NodeStore,
-    Organization, OrganizationStore, Page, Presence, ReleaseStore, ReplicaId, Restore, SessionOpened, SessionRow,
-    SessionStore, StoreClock, TokenRecord, TokenStore,
+    ExecutorCommit, ExecutorCount, ExecutorQuery, ExecutorStore, JoinTokenRecord, JoinTokenStore, NodeChange,
+    NodeRecord, NodeStore, Organization, OrganizationStore, Page, Presence, ReleaseStore, ReplicaId, Restore,
+    SessionOpened, SessionRow, SessionStore, StoreClock, TokenRecord, TokenStore,
 };
 
 macro_rules! delegate {
@@ -47,6 +48,8 @@ delegate!(TokenStore {
     Read token_get(id: &TokenId) -> Option<TokenRecord>;
     Read token_list(organization: Option<&OrganizationId>, page: Page<TokenId>) -> Vec<TokenRecord>;
     Write token_revoke(id: &TokenId, time: Timestamp, events: &[Event]) -> TokenRecord;
+    Write token_extend(id: &TokenId, expire_time: Timestamp) -> TokenRecord;
+    Read token_list_signed_in(by: &SignIn, page: Page<TokenId>) -> Vec<TokenRecord>;
 });
 
 delegate!(JoinTokenStore {
@@ -80,6 +83,7 @@ delegate!(ExecutorStore {
     Read executor_get(name: &ExecutorName) -> Option<Executor>;
     Read executor_list_by_uid(uids: &[ExecutorUid]) -> Vec<Executor>;
     Read executor_list_by_name(organization: &OrganizationId, names: &[ExecutorId]) -> Vec<Executor>;
+    Read executor_count(organization: &OrganizationId) -> Vec<ExecutorCount>;
     Read executor_list(query: &ExecutorQuery, page: Page<ExecutorId>) -> Vec<Executor>;
     Write executor_commit(commit: ExecutorCommit) -> Committed;
     Write executor_commit_batch(commits: Vec<ExecutorCommit>) -> Vec<Result<Committed, Error>>;

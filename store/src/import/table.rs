@@ -88,6 +88,7 @@ tables! {
         create_time: Time,
         expire_time: Time,
         revoke_time: Time,
+        signed_in_by: Text,
     }
     join_tokens (id) from "join_tokens" {
         id: Text,

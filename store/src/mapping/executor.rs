@@ -7,6 +7,7 @@ use crate::certificate::{CertificateRecord, Restore};
 use crate::change::{Change, ChangeNumber};
 use crate::column::{HoldShape, state_parse};
 use crate::error::Error;
+use crate::executor::ExecutorCount;
 
 /// Reads an executor.
 pub(crate) fn executor(mut row: impl Columns) -> Result<Executor, Error> {
@@ -33,6 +34,16 @@ pub(crate) fn executor(mut row: impl Columns) -> Result<Executor, Error> {
         open_attempt: row.text_or_null("open_attempt")?,
         duplicated_since: row.time_or_null("duplicated_since")?,
         create_time: row.time("create_time")?,
+    })
+}
+
+/// Reads a count of executors.
+pub(crate) fn executor_count(mut row: impl Columns) -> Result<ExecutorCount, Error> {
+    Ok(ExecutorCount {
+        kind: row.text_or_null::<Kind>("kind")?,
+        version: row.text_or_null("version")?,
+        channel: row.text::<Channel>("channel")?,
+        executors: row.number("executors")?,
     })
 }
 

@@ -22,6 +22,7 @@ pub(crate) fn token(mut row: impl Columns) -> Result<TokenRecord, Error> {
         create_time: row.time("create_time")?,
         expire_time: row.time("expire_time")?,
         revoke_time: row.time_or_null("revoke_time")?,
+        signed_in_by: row.text_or_null("signed_in_by")?,
     })
 }
 

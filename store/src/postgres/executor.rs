@@ -17,7 +17,7 @@ use super::statement::{Json, Value, params};
 use super::{PostgresStore, commit, transact};
 use crate::column::{HoldShape, integer, limit, state_word};
 use crate::error::Error;
-use crate::executor::{Committed, ExecutorCommit, ExecutorQuery, ExecutorStore};
+use crate::executor::{Committed, ExecutorCommit, ExecutorCount, ExecutorQuery, ExecutorStore};
 use crate::mapping::{self, Columns as _};
 use crate::page::Page;
 
@@ -121,6 +121,13 @@ macro_rules! rows {
 )"
     };
 }
+
+const COUNT: &str = "
+SELECT kind, version, channel, count(*) AS executors
+FROM novacula.executors
+WHERE organization = :organization
+AND delete_time IS NULL
+GROUP BY kind, version, channel";
 
 pub(super) const INSERT: &str = concat!(
     "
@@ -333,6 +340,11 @@ impl ExecutorStore for PostgresStore {
             "limit": limit(page.limit),
         });
         self.all("executor_list", LIST, &params, read).await
+    }
+
+    async fn executor_count(&self, organization: &OrganizationId) -> Result<Vec<ExecutorCount>, Error> {
+        let count = |row: &Row| mapping::executor_count(RowColumns::of("executor count", row));
+        self.all("executor_count", COUNT, &params! { "organization": organization.as_str() }, count).await
     }
 
     async fn executor_commit(&self, commit: ExecutorCommit) -> Result<Committed, Error> {

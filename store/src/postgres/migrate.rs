@@ -47,6 +47,18 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0004-restores.sql"),
         oldest_build: "1.0.0",
     },
+    Migration {
+        version: 5,
+        name: "0005-sign-ins",
+        sql: include_str!("../../migrations/postgres/0005-sign-ins.sql"),
+        oldest_build: "1.0.0",
+    },
+    Migration {
+        version: 6,
+        name: "0006-executors-by-version",
+        sql: include_str!("../../migrations/postgres/0006-executors-by-version.sql"),
+        oldest_build: "1.0.0",
+    },
 ];
 
 const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '60s'";

@@ -1,6 +1,7 @@
 //! Bearer tokens.
 
 use async_trait::async_trait;
+use domain::sign_in::SignIn;
 use domain::{Event, OrganizationId, Timestamp, TokenId};
 use tokio_postgres::Row;
 
@@ -16,18 +17,18 @@ use crate::page::Page;
 use crate::token::{TokenRecord, TokenStore};
 
 const INSERT: &str = "
-INSERT INTO novacula.tokens (id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time)
-VALUES (:id, :secret_sha256, :role, :organization, :display_name, :create_time, :expire_time, :revoke_time)
+INSERT INTO novacula.tokens (id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by)
+VALUES (:id, :secret_sha256, :role, :organization, :display_name, :create_time, :expire_time, :revoke_time, :signed_in_by)
 ON CONFLICT DO NOTHING";
 
 const GET: &str = "
-SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time
+SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by
 FROM novacula.tokens
 WHERE id = :id";
 
 // No organization is called by the empty name.
 const LIST: &str = "
-SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time
+SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by
 FROM novacula.tokens
 WHERE coalesce(organization, '') = :organization
 AND id > :after
@@ -40,12 +41,30 @@ SET revoke_time = :time
 WHERE id = :id
 AND revoke_time IS NULL";
 
+const EXTEND: &str = "
+UPDATE novacula.tokens
+SET expire_time = :expire_time
+WHERE id = :id
+AND revoke_time IS NULL
+AND signed_in_by IS NOT NULL
+AND expire_time < :expire_time";
+
+const LIST_SIGNED_IN: &str = "
+SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by
+FROM novacula.tokens
+WHERE signed_in_by = :signed_in_by
+AND revoke_time IS NULL
+AND id > :after
+ORDER BY id
+LIMIT :limit";
+
 fn read(row: &Row) -> Result<TokenRecord, Error> {
     mapping::token(RowColumns::of("token", row))
 }
 
 async fn insert(tx: &mut Tx, token: &TokenRecord, events: &[Event]) -> Result<(), Failure> {
     let organization = token.role.organization().map(OrganizationId::as_str);
+    let signed_in_by = token.signed_in_by.as_ref().map(ToString::to_string);
     let params = params! {
         "id": token.id.as_str(),
         "secret_sha256": token.secret_sha256,
@@ -55,6 +74,7 @@ async fn insert(tx: &mut Tx, token: &TokenRecord, events: &[Event]) -> Result<()
         "create_time": token.create_time,
         "expire_time": token.expire_time,
         "revoke_time": token.revoke_time,
+        "signed_in_by": signed_in_by,
     };
     match tx.connection().write(INSERT, &params).await {
         Ok(0) => return Err(Failure::exists("token", &token.id)),
@@ -75,6 +95,13 @@ async fn revoke(tx: &mut Tx, id: &TokenId, time: Timestamp, events: &[Event]) ->
     }
     let token = tx.connection().first(GET, &params! { "id": id.as_str() }, read).await?;
     token.ok_or_else(|| Failure::missing("token", id))
+}
+
+async fn extend(tx: &mut Tx, id: &TokenId, expire_time: Timestamp) -> Result<TokenRecord, Failure> {
+    tx.connection().write(EXTEND, &params! { "id": id.as_str(), "expire_time": expire_time }).await?;
+    let token = tx.connection().first(GET, &params! { "id": id.as_str() }, read).await?;
+    let token = token.filter(|token| token.revoke_time.is_none() && token.signed_in_by.is_some());
+    token.ok_or_else(|| Failure::missing("session", id))
 }
 
 #[async_trait]
@@ -102,5 +129,19 @@ impl TokenStore for PostgresStore {
 
     async fn token_revoke(&self, id: &TokenId, time: Timestamp, events: &[Event]) -> Result<TokenRecord, Error> {
         transact!(self, "token_revoke", |tx| revoke(tx, id, time, events)).map(|(token, _)| token)
+    }
+
+    async fn token_extend(&self, id: &TokenId, expire_time: Timestamp) -> Result<TokenRecord, Error> {
+        transact!(self, "token_extend", |tx| extend(tx, id, expire_time)).map(|(token, _)| token)
+    }
+
+    async fn token_list_signed_in(&self, by: &SignIn, page: Page<TokenId>) -> Result<Vec<TokenRecord>, Error> {
+        let by = by.to_string();
+        let params = params! {
+            "signed_in_by": by.as_str(),
+            "after": page.after.as_ref().map_or("", TokenId::as_str),
+            "limit": limit(page.limit),
+        };
+        self.all("token_list_signed_in", LIST_SIGNED_IN, &params, read).await
     }
 }

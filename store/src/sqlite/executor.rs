@@ -14,7 +14,7 @@ use super::{SqliteStore, commit};
 use crate::change::ChangeNumber;
 use crate::column::{HoldShape, integer, json, limit, state_word};
 use crate::error::Error;
-use crate::executor::{Committed, ExecutorCommit, ExecutorQuery, ExecutorStore};
+use crate::executor::{Committed, ExecutorCommit, ExecutorCount, ExecutorQuery, ExecutorStore};
 use crate::mapping;
 use crate::page::Page;
 
@@ -95,6 +95,13 @@ AND delete_time IS NULL",
 ORDER BY name, organization
 LIMIT :limit"
 );
+
+const COUNT: &str = "
+SELECT kind, version, channel, count(*) AS executors
+FROM executors
+WHERE organization = :organization
+AND delete_time IS NULL
+GROUP BY kind, version, channel";
 
 pub(super) const INSERT: &str = "
 INSERT INTO executors (
@@ -273,6 +280,15 @@ impl ExecutorStore for SqliteStore {
     async fn executor_list(&self, query: &ExecutorQuery, page: Page<ExecutorId>) -> Result<Vec<Executor>, Error> {
         let query = query.clone();
         self.read("executor_list", move |connection| list(connection, &query, &page)).await
+    }
+
+    async fn executor_count(&self, organization: &OrganizationId) -> Result<Vec<ExecutorCount>, Error> {
+        let organization = organization.clone();
+        self.read("executor_count", move |connection| {
+            let count = |row: &Row<'_>| Ok(mapping::executor_count(RowColumns::of("executor count", row))?);
+            all(connection, COUNT, named_params! { ":organization": organization.as_str() }, count)
+        })
+        .await
     }
 
     async fn executor_commit(&self, commit: ExecutorCommit) -> Result<Committed, Error> {

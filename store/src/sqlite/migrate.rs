@@ -40,6 +40,12 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/sqlite/0004-authorities.sql"),
     },
     Migration { version: 5, name: "0005-restores", sql: include_str!("../../migrations/sqlite/0005-restores.sql") },
+    Migration { version: 6, name: "0006-sign-ins", sql: include_str!("../../migrations/sqlite/0006-sign-ins.sql") },
+    Migration {
+        version: 7,
+        name: "0007-executors-by-version",
+        sql: include_str!("../../migrations/sqlite/0007-executors-by-version.sql"),
+    },
 ];
 
 const CREATE_HISTORY: &str = "

@@ -1,6 +1,7 @@
 //! Bearer tokens.
 
 use async_trait::async_trait;
+use domain::sign_in::SignIn;
 use domain::{Event, OrganizationId, Timestamp, TokenId};
 use rusqlite::{Connection, Row, named_params};
 
@@ -15,16 +16,16 @@ use crate::page::Page;
 use crate::token::{TokenRecord, TokenStore};
 
 const INSERT: &str = "
-INSERT INTO tokens (id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time)
-VALUES (:id, :secret_sha256, :role, :organization, :display_name, :create_time, :expire_time, :revoke_time)";
+INSERT INTO tokens (id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by)
+VALUES (:id, :secret_sha256, :role, :organization, :display_name, :create_time, :expire_time, :revoke_time, :signed_in_by)";
 
 const GET: &str = "
-SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time
+SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by
 FROM tokens
 WHERE id = :id";
 
 const LIST: &str = "
-SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time
+SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by
 FROM tokens
 WHERE organization IS :organization
 AND id > :after
@@ -36,6 +37,23 @@ UPDATE tokens
 SET revoke_time = :time
 WHERE id = :id
 AND revoke_time IS NULL";
+
+const EXTEND: &str = "
+UPDATE tokens
+SET expire_time = :expire_time
+WHERE id = :id
+AND revoke_time IS NULL
+AND signed_in_by IS NOT NULL
+AND expire_time < :expire_time";
+
+const LIST_SIGNED_IN: &str = "
+SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by
+FROM tokens
+WHERE signed_in_by = :signed_in_by
+AND revoke_time IS NULL
+AND id > :after
+ORDER BY id
+LIMIT :limit";
 
 fn read(row: &Row<'_>) -> Result<TokenRecord, Failure> {
     Ok(mapping::token(RowColumns::of("token", row))?)
@@ -56,6 +74,7 @@ fn insert(connection: &Connection, token: &TokenRecord) -> Result<(), Failure> {
         ":create_time": token.create_time.as_micros(),
         ":expire_time": token.expire_time.as_micros(),
         ":revoke_time": micros(token.revoke_time),
+        ":signed_in_by": token.signed_in_by.as_ref().map(ToString::to_string),
     };
     match write(connection, INSERT, params) {
         Ok(_) => Ok(()),
@@ -107,6 +126,30 @@ impl TokenStore for SqliteStore {
                 event::insert_in_tx(tx, &events)?;
             }
             get(tx.connection(), &id)?.ok_or_else(|| Failure::missing("token", &id))
+        })
+        .await
+    }
+
+    async fn token_extend(&self, id: &TokenId, expire_time: Timestamp) -> Result<TokenRecord, Error> {
+        let id = id.clone();
+        self.write("token_extend", move |tx| {
+            let params = named_params! { ":id": id.as_str(), ":expire_time": expire_time.as_micros() };
+            write(tx.connection(), EXTEND, params)?;
+            let token = get(tx.connection(), &id)?.filter(|token| token.revoke_time.is_none());
+            token.filter(|token| token.signed_in_by.is_some()).ok_or_else(|| Failure::missing("session", &id))
+        })
+        .await
+    }
+
+    async fn token_list_signed_in(&self, by: &SignIn, page: Page<TokenId>) -> Result<Vec<TokenRecord>, Error> {
+        let by = by.to_string();
+        self.read("token_list_signed_in", move |connection| {
+            let params = named_params! {
+                ":signed_in_by": by,
+                ":after": page.after.as_ref().map_or("", TokenId::as_str),
+                ":limit": limit(page.limit),
+            };
+            all(connection, LIST_SIGNED_IN, params, read)
         })
         .await
     }

@@ -200,6 +200,7 @@ async fn hot(store: &PostgresStore) -> Result<(), Failed> {
 async fn lists(store: &PostgresStore) -> Result<(), Failed> {
     let names: Vec<ExecutorId> = (0..100).map(|n| name(n).executor).collect();
     store.executor_list_by_name(&organization(), &names).await?;
+    store.executor_count(&organization()).await?;
     for organization in [Some(organization()), None] {
         let query = ExecutorQuery { organization, ..ExecutorQuery::default() };
         let page = store.executor_list(&query, Page { after: None, limit: 100 }).await?;

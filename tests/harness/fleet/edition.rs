@@ -7,11 +7,12 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use agent::Misbehaviour;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 const MARK: &str = "novacula-edition";
 
@@ -79,13 +80,24 @@ impl Edition {
 
     /// Writes it as a program (0755).
     ///
+    /// The bytes reach their place by a process of their own: whatever another thread starts in this moment inherits this
+    /// process's open files until it is another program, and a program that is open for writing anywhere cannot be run
+    /// (ETXTBSY, execve(2)).
+    ///
     /// # Errors
     /// When `program` cannot be read or `to` not written.
     pub fn write(&self, program: &Path, to: &Path) -> Result<()> {
         let mut bytes = fs::read(program).with_context(|| format!("read {}", program.display()))?;
         bytes.extend(self.line().bytes());
-        fs::write(to, bytes).with_context(|| format!("write {}", to.display()))?;
-        fs::set_permissions(to, fs::Permissions::from_mode(0o755))?;
+        let mut draft = to.as_os_str().to_owned();
+        draft.push(".draft");
+        let draft = PathBuf::from(draft);
+        fs::write(&draft, bytes).with_context(|| format!("write {}", draft.display()))?;
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o755))?;
+        let copied =
+            Command::new("cp").args(["--remove-destination", "--preserve=mode", "--"]).arg(&draft).arg(to).status();
+        ensure!(copied.context("start cp")?.success(), "copy {} to {}", draft.display(), to.display());
+        fs::remove_file(&draft)?;
         Ok(())
     }
 

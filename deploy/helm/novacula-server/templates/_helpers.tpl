@@ -178,6 +178,9 @@ release_keys = "/etc/novacula/release-keys.pub"
 {{- if .Values.trustedClusters }}
 trusted_clusters = "/etc/novacula/clusters/trusted-clusters.toml"
 {{- end }}
+{{- if .Values.oidc.existingSecret }}
+oidc = "/etc/novacula/oidc/oidc.toml"
+{{- end }}
 {{- range $key, $value := .Values.settings }}
 {{ $key }} = {{ include "server.toml" $value }}
 {{- end }}

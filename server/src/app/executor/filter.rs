@@ -1,13 +1,13 @@
 //! The filter of executor lists: terms joined by spaces, all of which must hold.
 //!
 //! ```text
-//! version=1.2.0 channel=stable online=true state=active pinned=true label.rack=a7 name:web
+//! version=1.2.0 kind=agent channel=stable online=true state=active pinned=true held=true label.rack=a7 name:web
 //! ```
 
 use std::str::FromStr;
 
 use domain::executor::State;
-use domain::{Channel, OrganizationId, Version};
+use domain::{Channel, Kind, OrganizationId, Version};
 use store::ExecutorQuery;
 
 use crate::app::error::Error;
@@ -26,6 +26,8 @@ pub struct Filter {
     online: Option<bool>,
     state: Option<State>,
     pinned: Option<bool>,
+    kind: Option<Kind>,
+    held: Option<bool>,
 }
 
 // === impl Filter ===
@@ -43,7 +45,9 @@ impl Filter {
 
     /// Whether [`Self::query`] says all of it.
     pub(crate) const fn is_told_by_rows(&self) -> bool {
-        self.channel.is_none() && self.online.is_none() && self.state.is_none() && self.pinned.is_none()
+        let Self { version: _, name_contains: _, labels: _, channel, online, state, pinned, kind, held } = self;
+        let by_state = channel.is_none() && online.is_none() && state.is_none();
+        by_state && pinned.is_none() && kind.is_none() && held.is_none()
     }
 
     /// Whether every term holds.
@@ -59,6 +63,8 @@ impl Filter {
             && self.online.is_none_or(|online| view.presence.online == online)
             && self.state.is_none_or(|state| executor.state == state)
             && self.pinned.is_none_or(|pinned| executor.pinned.is_some() == pinned)
+            && self.kind.is_none_or(|kind| executor.kind == Some(kind))
+            && self.held.is_none_or(|held| executor.holds.is_empty() != held)
     }
 
     fn add(&mut self, term: &str) -> Result<(), Error> {
@@ -70,6 +76,8 @@ impl Filter {
             "version" => once(&mut self.version, parsed(term, value)?, term),
             "channel" => once(&mut self.channel, parsed(term, value)?, term),
             "online" => once(&mut self.online, parsed(term, value)?, term),
+            "kind" => once(&mut self.kind, parsed(term, value)?, term),
+            "held" => once(&mut self.held, parsed(term, value)?, term),
             "pinned" => once(&mut self.pinned, parsed(term, value)?, term),
             "state" => {
                 let state = match value {
@@ -116,7 +124,10 @@ fn parsed<T: FromStr<Err: std::fmt::Display>>(term: &str, value: &str) -> Result
 }
 
 fn unknown(term: &str) -> Error {
-    refused(term, "is no term; write version=, channel=, online=, state=, pinned=, label.<key>= or name:<part>")
+    refused(
+        term,
+        "is no term; write version=, kind=, channel=, online=, state=, pinned=, held=, label.<key>= or name:<part>",
+    )
 }
 
 fn refused(term: &str, rule: &str) -> Error {
@@ -130,7 +141,8 @@ mod tests {
 
     #[test]
     fn terms_are_read_as_the_proto_file_says() {
-        let text = "version=1.2.0 channel=stable online=true state=active pinned=true label.rack=a7 name:web";
+        let text = "version=1.2.0 kind=agent channel=stable online=true state=active pinned=true held=false \
+                    label.rack=a7 name:web";
         let filter: Filter = text.parse().expect("a filter");
         let expected = Filter {
             version: Some("1.2.0".parse().expect("a version")),
@@ -140,6 +152,8 @@ mod tests {
             online: Some(true),
             state: Some(State::Active),
             pinned: Some(true),
+            kind: Some(Kind::Agent),
+            held: Some(false),
         };
         assert_eq!(filter, expected);
         assert_eq!("".parse::<Filter>().expect("a filter"), Filter::default());

@@ -13,7 +13,7 @@ use crate::app::caller::Caller;
 use crate::app::commit::Patience;
 use crate::app::error::Error;
 use crate::app::release::{judge_signatures, label, settle};
-use crate::artifacts::{self, Unfinished};
+use crate::artifacts::{self, Progress, Unfinished};
 
 /// Most signatures of one artifact: one per release key and edition, with room to rotate.
 pub const SIGNATURES_MAX: usize = 32;
@@ -39,6 +39,22 @@ enum Expected {
 // === impl Incoming ===
 
 impl Incoming {
+    /// Goes on with what an earlier request left, at byte `offset`; at 0 it begins anew. What is cut off stays.
+    ///
+    /// # Errors
+    /// `SIZE_MISMATCH` when it stands elsewhere; a field error when no bytes are to come.
+    pub async fn resume(&mut self, app: &App, offset: u64) -> Result<(), Error> {
+        let Expected::Stored { sha256, size } = self.bytes else { return Err(no_bytes()) };
+        let stored = app.artifacts.progress(&sha256).await.map_err(artifact_error)?;
+        if offset > 0 && stored == Progress::Whole(size) {
+            // There is nothing to go on with, and nothing is missing.
+            return if offset == size { Ok(()) } else { Err(offset_mismatch(size, offset).into()) };
+        }
+        let upload = app.artifacts.resume(sha256, size, offset).await.map_err(artifact_error)?;
+        self.bytes = Expected::Coming(Box::new(upload));
+        Ok(())
+    }
+
     /// Takes the next bytes.
     ///
     /// # Errors
@@ -50,9 +66,7 @@ impl Incoming {
         }
         match &mut self.bytes {
             Expected::Coming(upload) => upload.write(chunk).await.map_err(artifact_error),
-            Expected::None | Expected::Stored { .. } => {
-                Err(Error::field("chunk", "no bytes are taken for an external URL or an image"))
-            }
+            Expected::None | Expected::Stored { .. } => Err(no_bytes()),
         }
     }
 }
@@ -74,6 +88,15 @@ impl App {
             Artifact::Agent { .. } | Artifact::Operator { .. } => Expected::None,
         };
         Ok(Incoming { release: id.clone(), artifact, bytes })
+    }
+
+    /// How far an upload of these bytes has come.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub async fn upload_progress(&self, caller: &Caller, sha256: &Sha256) -> Result<Progress, Error> {
+        caller.authorize(None)?;
+        self.artifacts.progress(sha256).await.map_err(artifact_error)
     }
 
     /// Every byte has come: they are checked and kept, and the draft has its artifact. One of the same platform is replaced.
@@ -188,6 +211,16 @@ fn check_url(url: &str) -> Result<(), Error> {
     if plain && host && parsed.scheme_str() == Some("https") { Ok(()) } else { Err(refused()) }
 }
 
+fn no_bytes() -> Error {
+    Error::field("chunk", "no bytes are taken for an external URL or an image")
+}
+
+fn offset_mismatch(there: u64, asked: u64) -> Refusal {
+    let message =
+        format!("{there} bytes are here, and the request goes on at {asked}; go on at {there}, or begin at 0");
+    Refusal::new(Reason::SizeMismatch, message).with("offset", there)
+}
+
 fn size_mismatch(expected: u64, actual: u64) -> Refusal {
     let message = format!("{expected} bytes were announced, and {actual} came; send the file whole");
     Refusal::new(Reason::SizeMismatch, message).with("expected", expected).with("actual", actual)
@@ -202,6 +235,7 @@ pub(crate) fn artifact_error(error: artifacts::Error) -> Error {
             let refusal = Refusal::new(Reason::DigestMismatch, message);
             refusal.with("expected", expected).with("actual", actual).into()
         }
+        artifacts::Error::Offset { there, asked } => offset_mismatch(there, asked).into(),
         artifacts::Error::Busy(sha256) => {
             let message = format!("artifact {sha256} is being uploaded by someone else; ask again when that is over");
             Refusal::new(Reason::Unavailable, message).into()

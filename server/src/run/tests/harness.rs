@@ -145,6 +145,7 @@ impl Server {
             create_time: now,
             expire_time: now.plus(DAY),
             revoke_time: None,
+            signed_in_by: None,
         };
         self.app.store.token_insert(&record, &[]).await.unwrap();
         bearer.reveal().to_string()

@@ -18,8 +18,9 @@ use crate::tls::connection::Peer;
 use crate::web::Web;
 use crate::web::error::PageError;
 use crate::web::guard;
-use crate::web::page::{Page, html};
-use crate::web::session::{self, Posted};
+use crate::web::page::{Frame, Page, Place, html, oidc};
+use crate::web::session::{self, Posted, SignedIn};
+use crate::web::show;
 
 /// The page.
 #[derive(Template)]
@@ -27,6 +28,15 @@ use crate::web::session::{self, Posted};
 struct SignInPage<'a> {
     next: &'a str,
     refused: &'a str,
+    /// The identity provider's name.
+    provider: Option<&'a str>,
+}
+
+/// Who is signed in here, and the ways to end that.
+#[derive(Template)]
+#[template(path = "session.html")]
+struct SessionPage {
+    frame: Frame,
 }
 
 #[derive(Deserialize)]
@@ -44,15 +54,32 @@ struct Credentials {
 }
 
 #[derive(Deserialize)]
-struct SignOut {}
+struct SignOut {
+    everywhere: Option<String>,
+}
 
 /// The routes.
 pub fn routes() -> Router<Web> {
-    Router::new().route("/signin", get(show).post(sign_in)).route("/signout", post(sign_out))
+    Router::new()
+        .route("/signin", get(show).post(sign_in))
+        .route("/signout", post(sign_out))
+        .route("/session", get(session))
 }
 
-async fn show(Query(asked): Query<Asked>) -> Response {
-    html(&SignInPage { next: guard::local_path(&asked.next), refused: "" })
+async fn show(State(web): State<Web>, Query(asked): Query<Asked>) -> Response {
+    html(&SignInPage { next: guard::local_path(&asked.next), refused: "", provider: oidc::button(&web) })
+}
+
+/// Slows a guesser down, right or wrong, before anything is looked up.
+///
+/// # Errors
+/// How long to wait.
+pub fn slowed_down(web: &Web, peer: &Peer) -> Result<(), PageError> {
+    let taken = web.limits.take_class(Who::Address(peer.address.ip()), Class::SignIn);
+    taken.map_err(|after| {
+        let message = format!("too many sign-ins from this address; try again in {} s", after.as_secs() + 1);
+        PageError::said(StatusCode::TOO_MANY_REQUESTS, &message)
+    })
 }
 
 async fn sign_in(
@@ -65,15 +92,10 @@ async fn sign_in(
         return Err(PageError::forged());
     }
     let next = guard::local_path(&given.next);
-    // Before anything is looked up: a guesser is slowed down, right or wrong.
-    if let Err(after) = web.limits.take_class(Who::Address(peer.address.ip()), Class::SignIn) {
-        let seconds = after.as_secs() + 1;
-        let refused = format!("Too many sign-ins from this address; try again in {seconds} s.");
-        return Ok((StatusCode::TOO_MANY_REQUESTS, html(&SignInPage { next, refused: &refused })).into_response());
-    }
+    slowed_down(&web, &peer)?;
     let refused = || {
         let refused = "This token is unknown, expired or revoked.";
-        (StatusCode::UNAUTHORIZED, html(&SignInPage { next, refused })).into_response()
+        (StatusCode::UNAUTHORIZED, html(&SignInPage { next, refused, provider: oidc::button(&web) })).into_response()
     };
     let Ok(token) = given.token.trim().parse::<BearerToken>() else {
         return Ok(refused());
@@ -82,15 +104,23 @@ async fn sign_in(
     let Some(caller) = web.app.bearer(&token, Demand::AnyToken).await.map_err(said)? else {
         return Ok(refused());
     };
-    let session = web.app.sign_in(&caller).await.map_err(said)?;
+    let Some(session) = web.app.sign_in_by_token(&caller).await.map_err(said)? else {
+        return Ok(refused());
+    };
     let cookie = session::keep(&session).ok_or_else(PageError::inside)?;
     Ok(([(SET_COOKIE, cookie)], Redirect::to(next)).into_response())
 }
 
-async fn sign_out(State(web): State<Web>, headers: HeaderMap, _: Posted<SignOut>) -> Page {
-    if let Some(token) = session::cookie(&headers).and_then(|text| text.parse::<BearerToken>().ok()) {
-        let said = |error| PageError::from(crate::grpc::error::status(&error));
-        web.app.sign_out(&token.token).await.map_err(said)?;
-    }
+async fn session(signed_in: SignedIn) -> Response {
+    html(&SessionPage { frame: Frame::new(&signed_in.reader, None, Place::Access) })
+}
+
+async fn sign_out(State(web): State<Web>, posted: Posted<SignOut>) -> Page {
+    let session = &posted.by.reader.session;
+    let done = match posted.form.everywhere {
+        Some(_) => web.app.sign_out_everywhere(session).await,
+        None => web.app.sign_out(session).await,
+    };
+    done.map_err(|error| PageError::from(crate::grpc::error::status(&error)))?;
     Ok(([(SET_COOKIE, session::forget())], Redirect::to("/signin")).into_response())
 }

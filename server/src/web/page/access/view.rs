@@ -1,12 +1,10 @@
 //! Tokens as rows for people. Pure.
 
+use domain::sign_in::SignIn;
 use prost_types::Timestamp;
 use proto::v1;
 
 use crate::web::show::{self, At};
-
-/// How the display name of a browser's session begins ([`crate::app::sign_in`]).
-const BROWSER: &str = "browser, by ";
 
 /// A join token.
 #[derive(Debug)]
@@ -40,8 +38,10 @@ pub struct TokenRow {
     pub id: String,
     /// `owner`.
     pub role: String,
-    /// For people; of a browser, the token that it signed in with.
+    /// For people.
     pub display_name: String,
+    /// Of a browser's session, what it was signed in with: `token t1`, or the subject and issuer of an identity.
+    pub signed_in_by: String,
     /// When it was made.
     pub created: At,
     /// When it ends.
@@ -81,21 +81,22 @@ pub fn join_row(token: v1::JoinToken, now: Timestamp) -> JoinRow {
 pub fn token_row(token: v1::Token, own: &str, now: Timestamp) -> TokenRow {
     let state = state(token.revoke_time.as_ref(), token.expire_time.as_ref(), now);
     let role = role_word(token.role());
-    let (is_browser, display_name) = match token.display_name.strip_prefix(BROWSER) {
-        Some(by) => (true, format!("token {by}")),
-        None => (false, token.display_name),
-    };
     TokenRow {
         id: show::last(&token.name).to_owned(),
         is_own: token.name == own,
         name: token.name,
         role,
-        display_name,
+        display_name: token.display_name,
+        is_browser: !token.signed_in_by.is_empty(),
+        signed_in_by: match token.signed_in_by.parse() {
+            Ok(SignIn::Token(id)) => format!("token {id}"),
+            Ok(SignIn::Identity(identity)) => format!("{} of {}", identity.subject(), identity.issuer()),
+            Err(_) => String::new(),
+        },
         created: show::at(token.create_time.as_ref()),
         expires: show::at(token.expire_time.as_ref()),
         state,
         is_live: state == "good",
-        is_browser,
     }
 }
 
@@ -145,13 +146,14 @@ mod tests {
         let now = Timestamp { seconds: 100, nanos: 0 };
         let token = v1::Token {
             name: "tokens/s1".to_owned(),
-            display_name: "browser, by t1".to_owned(),
+            display_name: "for ann".to_owned(),
+            signed_in_by: "token:t1".to_owned(),
             expire_time: at(101),
             ..v1::Token::default()
         };
         let row = token_row(token.clone(), "tokens/s1", now);
         assert!(row.is_browser && row.is_own && row.is_live);
-        assert_eq!(row.display_name, "token t1");
+        assert_eq!((row.display_name.as_str(), row.signed_in_by.as_str()), ("for ann", "token t1"));
         assert!(!token_row(token, "tokens/s2", now).is_own);
     }
 
