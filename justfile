@@ -54,6 +54,14 @@ rolling-restart executors="1000":
 weather seconds="300" seed="":
     NOVACULA_SECONDS={{ seconds }} {{ if seed == "" { "" } else { "NOVACULA_SEED=" + seed } }} cargo test --package novacula-tests --test operate -- weather_every
 
+# Take the pictures of every page anew, for docs/screenshots: light, dark and on a phone.
+screenshots:
+    NOVACULA_SCREENSHOTS=1 NOVACULA_REQUIRE=all cargo test --workspace --test web -- pages::
+
+# Pictures of these pages of the tests' stage, in /tmp/novacula-look: `just look /releases,/organizations/acme/executors`.
+look paths:
+    NOVACULA_LOOK={{ paths }} cargo test --workspace --test web -- look::
+
 demo *arguments:
     cargo demo {{ arguments }}
 

@@ -36,8 +36,8 @@ use libtest_mimic::{Arguments, Trial};
 /// No case takes this long unless it is stuck.
 const STUCK: Duration = Duration::from_secs(120);
 
-/// Trials at once: each has a browser and a control plane, on as many processors.
-const AT_ONCE: usize = 2;
+/// Trials at once: each has a browser and a control plane, and waits for one of them half of its time.
+const AT_ONCE: usize = 3;
 
 type Result<T = ()> = anyhow::Result<T>;
 

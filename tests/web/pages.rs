@@ -38,6 +38,7 @@ pub(crate) struct Seen {
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("pages::of_the_fleet_keep_nobody_out_and_break_no_rule", fleet),
+        trial("pages::of_access_keep_nobody_out_and_break_no_rule", access),
         trial("pages::of_the_catalog_keep_nobody_out_and_break_no_rule", catalog),
     ]
 }
@@ -70,8 +71,21 @@ pub(crate) fn of_the_fleet(stage: &Stage) -> Vec<Seen> {
         attempt("attempt-succeeded", &stage.shown.succeeded),
         attempt("attempt-waiting", &stage.shown.waiting),
         seen("compare", "/releases/compare?kind=agent&from=4.0.0&to=4.2.1"),
-        seen("events", "/organizations/acme/events"),
-        seen("access", "/organizations/acme/access"),
+    ]
+}
+
+/// What those who let others in see, and those who manage the installation.
+pub(crate) fn of_access(_: &Stage) -> Vec<Seen> {
+    let seen = |name, role, path: &str| Seen { name, role, path: path.to_owned() };
+    vec![
+        seen("events", Role::Owner, "/organizations/acme/events"),
+        seen("access", Role::Owner, "/organizations/acme/access"),
+        seen("join-token-new", Role::Owner, "/organizations/acme/joinTokens/new"),
+        seen("token-new", Role::Owner, "/organizations/acme/tokens/new"),
+        seen("session", Role::Owner, "/session"),
+        seen("installation-access", Role::InstallationAdmin, "/access"),
+        seen("installation-events", Role::InstallationAdmin, "/events"),
+        seen("organization-new", Role::InstallationAdmin, "/organizations/new"),
     ]
 }
 
@@ -97,6 +111,12 @@ pub(crate) fn of_the_catalog(_: &Stage) -> Vec<Seen> {
 async fn fleet() -> Result {
     let stage = Stage::full().await?;
     let pages = of_the_fleet(&stage);
+    walk(&stage, &pages).await
+}
+
+async fn access() -> Result {
+    let stage = Stage::full().await?;
+    let pages = of_access(&stage);
     walk(&stage, &pages).await
 }
 

@@ -6,7 +6,7 @@ use proto::v1::Role;
 use serde_json::json;
 
 use crate::http::{Foreign, Http};
-use crate::pages::{Seen, of_the_catalog, of_the_fleet};
+use crate::pages::{Seen, of_access, of_the_catalog, of_the_fleet};
 use crate::stage::Stage;
 use crate::{Result, trial};
 
@@ -36,7 +36,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 async fn headers() -> Result {
     let stage = Stage::full().await?;
     let http = Http::new(&stage)?;
-    let pages: Vec<Seen> = of_the_fleet(&stage).into_iter().chain(of_the_catalog(&stage)).collect();
+    let pages: Vec<Seen> =
+        [of_the_fleet(&stage), of_the_catalog(&stage), of_access(&stage)].into_iter().flatten().collect();
     let mut cookies = std::collections::BTreeMap::from([(Role::Unspecified as i32, String::new())]);
     for page in &pages {
         if !cookies.contains_key(&(page.role as i32)) {

@@ -182,7 +182,13 @@ pub(super) async fn network() -> Result {
     mark(&browser).await?;
     relay.cut();
     browser.see("connection lost, dialling again").await?;
-    scene.downloads(&desired, 3 << 20).await?;
+    // What is said of bytes is written every two seconds at most, so that it is said again, as agents do.
+    let end = tokio::time::Instant::now() + harness::browser::SOON;
+    while attempt(&scene.stage.plane, &name).await?.bytes_done != 3 << 20 {
+        ensure!(tokio::time::Instant::now() < end, "the control plane does not hear of bytes");
+        scene.downloads(&desired, 3 << 20).await?;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
     relay.turn_to(scene.stage.plane.api_addr());
     // The whole part comes first, so that nothing is missed.
     browser.see("3.0 MiB of 4.0 MiB").await?;

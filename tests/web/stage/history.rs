@@ -18,6 +18,9 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// What the control plane waits for at most until it notices that a request's time is over.
 const SOON: Duration = Duration::from_secs(30);
 
+/// What a release weighs, nearly: see `catalog`.
+const TOTAL: u64 = 1_347_514;
+
 /// The last words of a version that does not start.
 const LOG: [&str; 9] = [
     "INFO  novacula-agent 4.2.1 starts, pid 21877",
@@ -106,8 +109,12 @@ async fn applies(plane: &ControlPlane, member: &Member, from: &str, to: &str) ->
     let mut stream = member.executor.connect_with(member.hello(from)).await?;
     let attempt = ask(plane, member.executor.name(), to).await?.name;
     let desired = stream.desired().await?;
-    let answer = stream.ask_leave(&desired).await?;
-    ensure!(matches!(answer, Hear::Proceed(_)), "{} has no leave: {answer:?}", member.row.id);
+    for phase in [v1::Phase::Downloading, v1::Phase::Verifying] {
+        stream.say(progress(&desired, phase, TOTAL)).await?;
+    }
+    let ready = v1::ReadyToSwap { attempt: desired.attempt.clone(), generation: desired.generation };
+    stream.say(Say::ReadyToSwap(ready)).await?;
+    stream.until("leave", |word| matches!(word, Hear::Proceed(_))).await?;
     Ok((attempt, desired, stream))
 }
 
@@ -134,16 +141,19 @@ async fn downloads(stage: &mut Stage, member: Member) -> Result<String> {
     let mut stream = member.executor.connect_with(hello).await?;
     let attempt = ask(&stage.plane, member.executor.name(), "4.2.1").await?.name;
     let desired = stream.desired().await?;
-    let progress = v1::Progress {
-        attempt: desired.attempt.clone(),
-        generation: desired.generation,
-        phase: v1::Phase::Downloading.into(),
-        bytes_done: 820_000,
-        bytes_total: 1_347_514,
-    };
-    stream.say(Say::Progress(progress)).await?;
+    stream.say(progress(&desired, v1::Phase::Downloading, 820_000)).await?;
     stage.keep(member.executor, stream);
     Ok(attempt)
+}
+
+fn progress(desired: &v1::Desired, phase: v1::Phase, bytes_done: u64) -> Say {
+    Say::Progress(v1::Progress {
+        attempt: desired.attempt.clone(),
+        generation: desired.generation,
+        phase: phase.into(),
+        bytes_done,
+        bytes_total: TOTAL,
+    })
 }
 
 async fn wait_expired(plane: &ControlPlane, name: &str) -> Result {
