@@ -43,13 +43,13 @@ pub enum Part {
 }
 
 /// Streams a part: `changes` wakes, `render` looks. A refusal ends the stream; the browser's next request is told why.
-pub fn part<C, F, R>(changes: C, draining: CancellationToken, mut render: R) -> Response
+pub fn part<C, F, R>(changes: C, draining: CancellationToken, render: R) -> Response
 where
     C: Stream<Item = ()> + Send + Unpin + 'static,
     R: FnMut() -> F + Send + 'static,
     F: Future<Output = Result<Part, PageError>> + Send + 'static,
 {
-    let stream = async_stream(changes, draining, move || render());
+    let stream = async_stream(changes, draining, render);
     Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 

@@ -75,7 +75,7 @@ fn short(name: &str) -> String {
         "tokens" => "token",
         "joinTokens" => "join token",
         "attempts" => {
-            let executor = parts.nth(0).unwrap_or_default();
+            let executor = parts.next().unwrap_or_default();
             return format!("attempt of {executor}");
         }
         "organizations" => "organization",
