@@ -139,7 +139,10 @@ async fn stands_still() -> Result {
     desk.stage.plane.clock().advance(Duration::from_secs(61));
     for path in [attempt.as_str(), WEB] {
         let page = desk.http.get(path, &desk.cookie).await?.body;
-        ensure!(page.contains("Diagnosis") && page.contains("it is offline: last seen"), "nothing is explained: {page}");
+        ensure!(
+            page.contains("Diagnosis") && page.contains("it is offline: last seen"),
+            "nothing is explained: {page}"
+        );
         ensure!(page.contains("<code>novacula-agent doctor</code>"), "what to do is not said: {page}");
     }
     Ok(())
