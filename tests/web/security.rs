@@ -23,6 +23,9 @@ const HEADERS: [(&str, &str); 6] = [
     ("cache-control", "no-store"),
 ];
 
+/// What a request says of itself beside its form.
+type Headers<'a> = &'a [(&'static str, &'a str)];
+
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("security::every_page_says_what_it_may_do", headers),
@@ -40,8 +43,8 @@ async fn headers() -> Result {
         [of_the_fleet(&stage), of_the_catalog(&stage), of_access(&stage)].into_iter().flatten().collect();
     let mut cookies = std::collections::BTreeMap::from([(Role::Unspecified as i32, String::new())]);
     for page in &pages {
-        if !cookies.contains_key(&(page.role as i32)) {
-            cookies.insert(page.role as i32, http.sign_in(stage.plane.secret(page.role)).await?);
+        if let std::collections::btree_map::Entry::Vacant(new) = cookies.entry(page.role as i32) {
+            new.insert(http.sign_in(stage.plane.secret(page.role)).await?);
         }
         let answer = http.get(&page.path, &cookies[&(page.role as i32)]).await?;
         ensure!(answer.status != 303, "{} is not shown", page.path);
@@ -92,7 +95,7 @@ async fn forged_by_hand() -> Result {
     let others = format!("forgery_token={}", http.forgery_token(&other, FLEET).await?);
     let origin = format!("https://localhost:{}", stage.plane.api_addr().port());
     let from = |origin: &'static str| [("origin", origin)];
-    let forged: [(&str, &[(&'static str, &str)], &str); 7] = [
+    let forged: [(&str, Headers<'_>, &str); 7] = [
         ("no token", &[("sec-fetch-site", "same-origin")], ""),
         ("another session's token", &[("sec-fetch-site", "same-origin")], &others),
         ("another site", &[("sec-fetch-site", "cross-site")], &ours),
