@@ -43,11 +43,24 @@ function morphRows(old, fresh) {
   rows.forEach((row, i) => old.children[i] === row || old.insertBefore(row, old.children[i] ?? null));
 }
 
+// The server says something every 15 s. Silence that is longer than two of them is a network that died without a word.
+const SILENCE_MS = 40_000;
+
 // A part that is live: <section data-live="/path/live">. Its lamp says whether it is up to date.
 function follow(part) {
   const lamp = document.querySelector("[data-lamp]");
   const say = (state, text) => { if (lamp) { lamp.dataset.state = state; lamp.textContent = text; } };
   const source = new EventSource(part.dataset.live);
+  let heard = Date.now();
+  const watch = setInterval(() => {
+    if (source.readyState === EventSource.CLOSED) return clearInterval(watch);
+    if (Date.now() - heard < SILENCE_MS) return;
+    clearInterval(watch);
+    source.close();
+    say("away", "connection lost, dialling again");
+    follow(part);
+  }, 5_000);
+  for (const kind of ["open", "beat", "part"]) source.addEventListener(kind, () => { heard = Date.now(); });
   const show = (event) => {
     const fresh = part.cloneNode(false);
     fresh.innerHTML = event.data;

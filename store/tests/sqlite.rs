@@ -148,6 +148,7 @@ async fn damage_names_noun_and_key() {
         create_time: Timestamp::EPOCH,
         expire_time: Timestamp::EPOCH,
         revoke_time: None,
+        signed_in_by: None,
     };
     store.token_insert(&token, &[]).await.expect("new");
     let stranger = Connection::open(&path).expect("a second door");

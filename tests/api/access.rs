@@ -55,11 +55,16 @@ async fn without_a_token_every_rpc_of_the_api_is_refused() -> Result<()> {
     plane.stop().await
 }
 
+/// An attempt that nobody made.
+fn attempt() -> String {
+    let id = "0190163d-8694-739b-aea5-966c26f8ad91";
+    format!("organizations/{ORGANIZATION}/executors/nobody/attempts/{id}")
+}
+
 /// A request for each RPC that names an organization, good enough to be judged by role.
 async fn call(client: &Client, path: &str) -> Result<(), Status> {
     let parent = format!("organizations/{ORGANIZATION}");
     let executor = format!("{parent}/executors/nobody");
-    let attempt = format!("{executor}/attempts/0190163d-8694-739b-aea5-966c26f8ad91");
     let name = || executor.clone();
     let (mut executors, mut upgrades, mut organizations, mut events) =
         (client.executors(), client.upgrades(), client.organizations(), client.events());
@@ -99,15 +104,15 @@ async fn call(client: &Client, path: &str) -> Result<(), Status> {
             .await
             .map(drop),
         "CancelUpgrade" => upgrades
-            .cancel_upgrade(v1::CancelUpgradeRequest { name: attempt, request_id: String::new() })
+            .cancel_upgrade(v1::CancelUpgradeRequest { name: attempt(), request_id: String::new() })
             .await
             .map(drop),
-        "GetAttempt" => upgrades.get_attempt(v1::GetAttemptRequest { name: attempt }).await.map(drop),
+        "GetAttempt" => upgrades.get_attempt(v1::GetAttemptRequest { name: attempt() }).await.map(drop),
         "ListAttempts" => upgrades
             .list_attempts(v1::ListAttemptsRequest { parent: format!("{parent}/executors/-"), ..Default::default() })
             .await
             .map(drop),
-        "WatchAttempt" => upgrades.watch_attempt(v1::WatchAttemptRequest { name: attempt }).await.map(drop),
+        "WatchAttempt" => upgrades.watch_attempt(v1::WatchAttemptRequest { name: attempt() }).await.map(drop),
         "ExplainUpgrade" => upgrades.explain_upgrade(v1::ExplainUpgradeRequest { name: name() }).await.map(drop),
         "GetOrganization" => {
             organizations.get_organization(v1::GetOrganizationRequest { name: parent }).await.map(drop)

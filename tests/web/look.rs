@@ -31,7 +31,7 @@ async fn look() -> Result {
         ] {
             browser.look(colours, screen).await?;
             browser.go(path).await?;
-            browser.picture(&folder.join(format!("{name}-{ending}.png"))).await?;
+            browser.picture(&folder.join(format!("{name}-{ending}.webp"))).await?;
         }
     }
     Ok(())

@@ -35,6 +35,9 @@ pub(crate) struct Seen {
     pub(crate) path: String,
 }
 
+/// Pages that are kept as a phone shows them, too: those that somebody is woken for.
+const POCKET: [&str; 3] = ["executors", "executor", "attempt-rolled-back"];
+
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("pages::of_the_fleet_keep_nobody_out_and_break_no_rule", fleet),
@@ -159,10 +162,11 @@ async fn look_at(browser: &Browser, page: &Seen) -> Result<Vec<String>> {
             }
         }
         wrong.extend(browser.barriers().await?.into_iter().map(|line| format!("{ending}: {line}")));
-        if let Some(folder) = kept() {
+        let is_kept = screen != Screen::Phone || POCKET.contains(&page.name);
+        if let Some(folder) = kept().filter(|_| is_kept) {
             std::fs::create_dir_all(&folder)?;
             browser.script(SETTLE, json!([])).await?;
-            browser.picture(&folder.join(format!("{}-{ending}.png", page.name))).await?;
+            browser.picture(&folder.join(format!("{}-{ending}.webp", page.name))).await?;
         }
     }
     Ok(wrong)

@@ -133,7 +133,7 @@ async fn a_guesser_is_slowed_down() -> Result {
         let answer = http.post("/signin", "", &[], "token=nvt_guess").await?;
         ensure!([401, 429].contains(&answer.status), "{answer:?}");
         if answer.status == 429 {
-            ensure!(answer.body.contains("too many sign-ins from this address"), "{answer:?}");
+            ensure!(answer.body.contains("Too many sign-ins from this address"), "{answer:?}");
             refused += 1;
         }
     }

@@ -50,7 +50,9 @@ where
     F: Future<Output = Result<Part, PageError>> + Send + 'static,
 {
     let stream = async_stream(changes, draining, render);
-    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+    // An event, not a comment: scripts see none of those, and a network that dies in silence has to be noticed.
+    let beat = Event::default().event("beat").data(".");
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).event(beat)).into_response()
 }
 
 /// Where the stream is.

@@ -94,10 +94,10 @@ impl Browser {
         let size = &size["cssContentSize"];
         let height = size["height"].as_f64().unwrap_or_default() as u64;
         let clip = json!({ "x": 0, "y": 0, "width": size["width"], "height": height.min(TALLEST), "scale": 1 });
-        let asked = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
+        let asked = json!({ "format": "webp", "quality": 82, "captureBeyondViewport": true, "clip": clip });
         let taken = self.driver.tool("Page.captureScreenshot", asked).await?;
-        let png = STANDARD.decode(taken["data"].as_str().context("a picture")?)?;
-        std::fs::write(file, png).with_context(|| format!("write {}", file.display()))
+        let image = STANDARD.decode(taken["data"].as_str().context("a picture")?)?;
+        std::fs::write(file, image).with_context(|| format!("write {}", file.display()))
     }
 
     /// What the console has said since it was asked last, as warnings or worse: scripts that threw, requests that failed, what the

@@ -33,7 +33,7 @@ async fn begin(edition: &Edition) -> Result<(Fleet, Browser)> {
 
 /// Asks in the dialog, and marks the page that follows: whoever loads it again loses the mark.
 async fn ask(browser: &Browser, version: &str) -> Result {
-    browser.press(&format!("Ask for {version}")).await?;
+    browser.press(&format!("Upgrade to {version}…")).await?;
     browser.see("What will happen").await?;
     browser.press(&format!("Upgrade to {version}")).await?;
     browser.at(&format!("/organizations/acme/executors/{NAME}/attempts/")).await?;

@@ -86,7 +86,7 @@ pub(super) async fn member() -> Result {
     browser.go(WEB).await?;
     browser.see("Available upgrades").await?;
     browser.see("1.1.0").await?;
-    for offer in ["Ask for 1.1.0", "Ask for 0.9.0", "Begin with 2.0.0…"] {
+    for offer in ["Upgrade to 1.1.0…", "Downgrade to 0.9.0…", "Begin with 2.0.0…"] {
         ensure!(!browser.offers(offer).await?, "a member is offered {offer:?}");
     }
     browser.go(&format!("{WEB}/upgrade?to=1.1.0")).await?;
@@ -116,7 +116,7 @@ pub(super) async fn downgrade() -> Result {
     let mut scene = Scene::new().await?;
     let browser = scene.stage.signed_in(Role::Admin).await?;
     browser.go(WEB).await?;
-    browser.press("Ask for 0.9.0").await?;
+    browser.press("Downgrade to 0.9.0…").await?;
     browser.see("Downgrade web-1 to 0.9.0").await?;
     browser.press("Downgrade to 0.9.0").await?;
     browser.at(&format!("{WEB}/attempts/")).await?;
@@ -134,7 +134,7 @@ pub(super) async fn major_hop() -> Result {
     let browser = scene.stage.signed_in(Role::Admin).await?;
     browser.go(WEB).await?;
     browser.see("equires upgrade to 2.x first").await?;
-    ensure!(!browser.offers("Ask for 3.0.0").await?, "two majors at once are offered");
+    ensure!(!browser.offers("Upgrade to 3.0.0…").await?, "two majors at once are offered");
     browser.see("1.0.0 → 2.0.0 → 3.0.0").await?;
     // Whoever goes there all the same is told why not, in place.
     browser.go(&format!("{WEB}/upgrade?to=3.0.0")).await?;
@@ -235,7 +235,7 @@ pub(super) async fn without_scripts() -> Result {
     browser.without_scripts(true).await?;
     browser.sign_in(scene.stage.plane.secret(Role::Admin)).await?;
     browser.press("web-1").await?;
-    browser.press("Ask for 1.1.0").await?;
+    browser.press("Upgrade to 1.1.0…").await?;
     browser.at(&format!("{WEB}/upgrade?to=1.1.0")).await?;
     browser.press("Upgrade to 1.1.0").await?;
     browser.at(&format!("{WEB}/attempts/")).await?;
@@ -250,7 +250,7 @@ pub(super) async fn keyboard() -> Result {
     let scene = Scene::new().await?;
     let browser = scene.stage.signed_in(Role::Admin).await?;
     browser.go(WEB).await?;
-    browser.tab_to("Ask for 1.1.0").await?;
+    browser.tab_to("Upgrade to 1.1.0…").await?;
     browser.key(Key::Enter).await?;
     browser.see("What will happen").await?;
     ensure!(browser.path().await? == WEB, "the decision is no dialog");
@@ -258,7 +258,7 @@ pub(super) async fn keyboard() -> Result {
     browser.tab_to("Not now").await?;
     browser.key(Key::Escape).await?;
     browser.gone("What will happen").await?;
-    ensure!(browser.focused().await? == "Ask for 1.1.0", "the focus is on {:?}", browser.focused().await?);
+    ensure!(browser.focused().await? == "Upgrade to 1.1.0…", "the focus is on {:?}", browser.focused().await?);
     ensure!(scene.attempts().await? == 0, "a dialog that was closed asked all the same");
     browser.key(Key::Enter).await?;
     browser.tab_to("Upgrade to 1.1.0").await?;

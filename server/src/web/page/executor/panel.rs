@@ -52,6 +52,8 @@ pub(super) struct Row {
     pub(super) version: String,
     /// Its channel.
     pub(super) channel: String,
+    /// What the button says.
+    pub(super) verb: &'static str,
     /// Whether a request for it would be accepted.
     pub(super) is_direct: bool,
     /// Why not.
@@ -116,6 +118,7 @@ impl Row {
             release: target.release.clone(),
             version: target.version.clone(),
             channel: show::channel(target.channel()),
+            verb: if target.direction() == Direction::Downgrade { "Downgrade" } else { "Upgrade" },
             is_direct: target.allowed_as_direct_target && !is_blocked,
             blocked: if is_everybodys { String::new() } else { target.blocked_message.clone() },
             hops,
