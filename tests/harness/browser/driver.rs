@@ -28,6 +28,12 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// What chromedriver says once it listens.
 const READY: &str = "started successfully on port ";
 
+/// What it says when it has no port.
+const TAKEN: &str = "port not available";
+
+/// How often it is started.
+const TRIES: usize = 5;
+
 /// Headless, without what a test machine lacks (a sandbox under root, a GPU, the internet) and what would differ between two.
 const ARGUMENTS: [&str; 14] = [
     "--headless=new",
@@ -60,7 +66,20 @@ pub(super) struct Driver {
 
 impl Driver {
     /// Starts a browser that trusts `authority`.
+    ///
+    /// chromedriver takes a port that is free for IPv6 and then wants the same for IPv4, which another process may have: its log
+    /// says so, and it is started again.
     pub(super) async fn start(authority: &Path) -> Result<Self> {
+        for _ in 1..TRIES {
+            match Self::start_once(authority).await {
+                Err(error) if format!("{error:#}").contains(TAKEN) => {}
+                started => return started,
+            }
+        }
+        Self::start_once(authority).await
+    }
+
+    async fn start_once(authority: &Path) -> Result<Self> {
         let home = tempfile::Builder::new().prefix("novacula-browser-").tempdir()?;
         trust(home.path(), authority)?;
         let log = home.path().join("chromedriver.log");
