@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     const NEXT: Migration =
-        Migration { version: 6, name: "0006-next", sql: "ALTER TABLE organizations ADD COLUMN motto TEXT" };
+        Migration { version: 8, name: "0008-next", sql: "ALTER TABLE organizations ADD COLUMN motto TEXT" };
 
     fn migrated(connection: &mut Connection, migrations: &[Migration]) -> Result<(), MigrateError> {
         migrate(connection, migrations, Timestamp::EPOCH)
@@ -269,7 +269,7 @@ mod tests {
         migrated(&mut connection, &[MIGRATIONS, &[NEXT]].concat()).expect("a newer schema");
         let error = migrated(&mut connection, MIGRATIONS).expect_err("an older build");
         let text = error.to_string();
-        assert!(text.contains("0006-next") && text.contains(env!("CARGO_PKG_VERSION")), "{text}");
+        assert!(text.contains("0008-next") && text.contains(env!("CARGO_PKG_VERSION")), "{text}");
     }
 
     #[test]
@@ -288,7 +288,7 @@ mod tests {
         let before = dump(&connection);
         let broken = Migration { sql: "CREATE TABLE left_over (a TEXT); NONSENSE;", ..NEXT };
         let error = migrated(&mut connection, &[MIGRATIONS, &[broken]].concat()).expect_err("nonsense");
-        assert!(matches!(error, MigrateError::Step { name: "0006-next", .. }), "{error}");
+        assert!(matches!(error, MigrateError::Step { name: "0008-next", .. }), "{error}");
         assert_eq!(dump(&connection), before);
     }
 
