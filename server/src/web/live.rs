@@ -24,6 +24,9 @@ use crate::web::error::PageError;
 /// How long a burst of changes is gathered. A person sees no difference below it.
 const GATHER: Duration = Duration::from_millis(200);
 
+/// Least time between two looks at a list: in a large fleet something changes all the time, and each look reads a page of it.
+const CALM: Duration = Duration::from_secs(2);
+
 /// Time itself changes what is said ("stuck for a minute").
 const TICK: Duration = Duration::from_secs(10);
 
@@ -32,6 +35,15 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// How long one page is served: then the browser comes back, and its session is judged anew.
 const LIFE: Duration = Duration::from_secs(15 * 60);
+
+/// How often a part is looked at when what it shows changes all the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// One executor, one attempt: at once.
+    Prompt,
+    /// A list: at once, and then not more often than every two seconds.
+    Calm,
+}
 
 /// What one look at the part gave.
 #[derive(Clone, Debug)]
@@ -43,13 +55,13 @@ pub enum Part {
 }
 
 /// Streams a part: `changes` wakes, `render` looks. A refusal ends the stream; the browser's next request is told why.
-pub fn part<C, F, R>(changes: C, draining: CancellationToken, render: R) -> Response
+pub fn part<C, F, R>(pace: Pace, changes: C, draining: CancellationToken, render: R) -> Response
 where
     C: Stream<Item = ()> + Send + Unpin + 'static,
     R: FnMut() -> F + Send + 'static,
     F: Future<Output = Result<Part, PageError>> + Send + 'static,
 {
-    let stream = async_stream(changes, draining, render);
+    let stream = events(pace, changes, draining, render);
     // An event, not a comment: scripts see none of those, and a network that dies in silence has to be noticed.
     let beat = Event::default().event("beat").data(".");
     Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).event(beat)).into_response()
@@ -60,12 +72,15 @@ struct Following<C, R> {
     changes: C,
     draining: CancellationToken,
     render: R,
+    pace: Pace,
     last: Option<Sha256>,
+    looked: tokio::time::Instant,
     ends: tokio::time::Instant,
     is_over: bool,
 }
 
-fn async_stream<C, F, R>(
+fn events<C, F, R>(
+    pace: Pace,
     changes: C,
     draining: CancellationToken,
     render: R,
@@ -75,8 +90,9 @@ where
     R: FnMut() -> F + Send + 'static,
     F: Future<Output = Result<Part, PageError>> + Send + 'static,
 {
-    let ends = tokio::time::Instant::now() + LIFE;
-    let following = Following { changes, draining, render, last: None, ends, is_over: false };
+    let now = tokio::time::Instant::now();
+    let following =
+        Following { changes, draining, render, pace, last: None, looked: now, ends: now + LIFE, is_over: false };
     futures_util::stream::unfold(following, |mut following| async move {
         let event = following.next().await?;
         Some((Ok(event), following))
@@ -95,6 +111,7 @@ where
             if self.last.is_some() && !self.woken().await {
                 return None;
             }
+            self.looked = tokio::time::Instant::now();
             let (text, kind) = match (self.render)().await.ok()? {
                 Part::Now(text) => (text, "part"),
                 Part::Last(text) => {
@@ -121,7 +138,12 @@ where
             change = self.changes.next() => match change {
                 // A burst becomes one look.
                 Some(()) => {
-                    tokio::time::sleep(GATHER).await;
+                    let gathered = tokio::time::Instant::now() + GATHER;
+                    let rested = match self.pace {
+                        Pace::Prompt => gathered,
+                        Pace::Calm => self.looked + CALM,
+                    };
+                    tokio::time::sleep_until(gathered.max(rested).min(self.ends)).await;
                     while let Some(Some(())) = futures_util::FutureExt::now_or_never(self.changes.next()) {}
                     true
                 }
@@ -148,7 +170,7 @@ mod tests {
             async move { Ok(if n < 2 { Part::Now("same".to_owned()) } else { Part::Last("other".to_owned()) }) }
         };
         let woken = tokio_stream::wrappers::ReceiverStream::new(woken);
-        let mut events = Box::pin(async_stream(woken, CancellationToken::new(), render));
+        let mut events = Box::pin(events(Pace::Prompt, woken, CancellationToken::new(), render));
         assert!(events.next().await.is_some());
         for _ in 0..5 {
             wake.send(()).await.expect("it listens");
@@ -160,11 +182,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_list_that_changes_all_the_time_is_looked_at_every_two_seconds() {
+        let changes = futures_util::stream::repeat(()).then(|()| tokio::time::sleep(Duration::from_millis(10)));
+        let mut looks = 0;
+        let render = move || {
+            looks += 1;
+            async move { Ok(Part::Now(looks.to_string())) }
+        };
+        let began = tokio::time::Instant::now();
+        let mut events = Box::pin(events(Pace::Calm, Box::pin(changes), CancellationToken::new(), render));
+        for _ in 0..6 {
+            assert!(events.next().await.is_some());
+        }
+        assert!((Duration::from_secs(10)..Duration::from_secs(11)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_is_live_ends_when_the_server_drains() {
         let draining = CancellationToken::new();
         let changes = futures_util::stream::pending();
         let render = || async { Ok(Part::Now("same".to_owned())) };
-        let mut events = Box::pin(async_stream(changes, draining.clone(), render));
+        let mut events = Box::pin(events(Pace::Prompt, changes, draining.clone(), render));
         assert!(events.next().await.is_some());
         draining.cancel();
         assert!(events.next().await.is_none());

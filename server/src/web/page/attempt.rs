@@ -23,7 +23,7 @@ use serde::Deserialize;
 use crate::web::Web;
 use crate::web::client::Api;
 use crate::web::error::{PageError, Said};
-use crate::web::live::{self, Part};
+use crate::web::live::{self, Pace, Part};
 use crate::web::markdown;
 use crate::web::page::executor::{frame, named};
 use crate::web::page::{Frame, Page, html, rendered};
@@ -106,7 +106,7 @@ async fn follow(
             Ok(if is_over { Part::Last(text) } else { Part::Now(text) })
         }
     };
-    Ok(live::part(changes, draining, render))
+    Ok(live::part(Pace::Prompt, changes, draining, render))
 }
 
 async fn cancel(

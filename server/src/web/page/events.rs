@@ -20,7 +20,7 @@ use crate::observe;
 use crate::web::Web;
 use crate::web::client::Api;
 use crate::web::error::PageError;
-use crate::web::live::{self, Part};
+use crate::web::live::{self, Pace, Part};
 use crate::web::page::events::asked::Asked;
 use crate::web::page::form::organization;
 use crate::web::page::{Frame, Page, Place, html};
@@ -108,7 +108,7 @@ async fn follow(web: Web, api: Api, organization: Option<OrganizationId>, asked:
     };
     let watched = api.events().watch_events(request).await?.into_inner();
     let changes = watched.take_while(|event| std::future::ready(event.is_ok())).map(|_| ());
-    Ok(live::part(Box::pin(changes), web.draining, move || {
+    Ok(live::part(Pace::Calm, Box::pin(changes), web.draining, move || {
         let (api, parent, asked) = (api.clone(), parent.clone(), asked.clone());
         async move {
             let feed = read(&api, &parent, &asked).await?;

@@ -22,7 +22,7 @@ use serde::Deserialize;
 
 use crate::web::Web;
 use crate::web::error::PageError;
-use crate::web::live::{self, Part};
+use crate::web::live::{self, Pace, Part};
 use crate::web::page::attempt::timeline;
 use crate::web::page::{Frame, Page, Place, html, rendered};
 use crate::web::session::SignedIn;
@@ -122,7 +122,7 @@ async fn follow(
             rendered(&ExecutorPart { frame: frame(&signed_in, &name), now }).map(Part::Now)
         }
     };
-    Ok(live::part(changes, draining, render))
+    Ok(live::part(Pace::Prompt, changes, draining, render))
 }
 
 async fn attempts(

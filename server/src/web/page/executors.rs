@@ -17,7 +17,7 @@ use crate::observe;
 use crate::web::Web;
 use crate::web::client::Api;
 use crate::web::error::{PageError, Said};
-use crate::web::live::{self, Part};
+use crate::web::live::{self, Pace, Part};
 use crate::web::page::{Frame, Page, Place, html};
 use crate::web::session::SignedIn;
 use crate::web::show;
@@ -123,7 +123,7 @@ async fn follow(
     let events = signed_in.api.events().watch_events(request).await?.into_inner();
     let changes = events.take_while(|event| std::future::ready(event.is_ok())).map(|_| ());
     let api = signed_in.api;
-    Ok(live::part(Box::pin(changes), web.draining, move || {
+    Ok(live::part(Pace::Calm, Box::pin(changes), web.draining, move || {
         let (api, parent, asked) = (api.clone(), parent.clone(), asked.clone());
         async move {
             let rows = Rows { executors: read(&api, parent, &asked).await?.executors };
