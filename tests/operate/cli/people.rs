@@ -40,7 +40,7 @@ async fn tokens(shell: &Shell) -> Result {
     let other: serde_json::Value = serde_json::from_str(&shell.done("owner", &words).await?.out)?;
     ensure!(other["secret"].as_str().is_some_and(|secret| secret.starts_with("nvt_")), "{other}");
     let other = other["token"]["name"].as_str().context("a name")?;
-    shell.both("owner", &["token", "list"], "ID ROLE DISPLAY NAME EXPIRES REVOKED", &id).await?;
+    shell.both("owner", &["token", "list"], "ID ROLE DISPLAY NAME SIGNED IN BY EXPIRES REVOKED", &id).await?;
     let short = id.rsplit('/').next().unwrap_or_default();
     shell.people("owner", &["token", "revoke", short], "Token:", &id).await?;
     let revoked = shell.json("owner", &["token", "revoke", other], other).await?;
