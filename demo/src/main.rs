@@ -220,7 +220,7 @@ fn farewell(
     } else {
         story.tell("cargo demo --keep leaves it running and prints the novacula and grpcurl lines to play with");
     }
-    story.tell("README.md says how to run it for real; the web page comes in a later release");
+    story.tell("README.md says how to run it for real, and in the browser: the API listener serves the pages at /");
     story.tell(&format!("the story took {:.0} s", story.elapsed().as_secs_f64()));
     Ok(())
 }
