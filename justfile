@@ -42,6 +42,10 @@ crash-matrix:
 bench *arguments:
     cargo bench-fleet {{ arguments }}
 
+# What the web page costs over 100,000 executors, beside the API, and what 500 live pages hold in memory.
+bench-pages *arguments:
+    cargo bench-pages {{ arguments }}
+
 # Request to receipt on one replica and across two over PostgreSQL, beside the embedded store; statements of PostgreSQL.
 bench-replicas *arguments:
     cargo bench-replicas {{ arguments }}

@@ -3,6 +3,8 @@
 //!
 //! `cargo bench-replicas`: the same on one replica and across two over PostgreSQL, and the statements that PostgreSQL counts for it.
 //!
+//! `cargo bench-pages`: what the web page costs over a fleet of 100,000, beside the API, and what 500 live pages hold in memory.
+//!
 //! Everything is real but the hosts: one control plane over its embedded store, full durability, mutual TLS, one enrolled identity and one
 //! connection an executor. Control plane and fleet share this process and its cores, so that both clocks are one; figures are upper bounds.
 //! Compare the ratio, not the microseconds: machines differ.
@@ -16,6 +18,8 @@ mod disk;
 mod figures;
 
 mod fleet;
+
+mod pages;
 
 mod replicas;
 
@@ -53,6 +57,9 @@ struct Args {
     /// Measure two replicas over PostgreSQL beside the embedded store instead, and count PostgreSQL's statements
     #[arg(long)]
     replicas: bool,
+    /// Measure the web page instead, over so many executors that are rows in the store
+    #[arg(long)]
+    pages: bool,
     /// Be the fleet beside a control plane whose memory is measured
     #[arg(long, hide = true)]
     hold: bool,
@@ -75,6 +82,9 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         return resident::hold(args.executors).await;
     }
     let pace = Duration::from_millis(args.pace_ms);
+    if args.pages {
+        return pages::run(args.executors).await;
+    }
     if args.replicas {
         return replicas::run(args.executors, pace).await;
     }
