@@ -159,14 +159,6 @@ impl App {
         Ok(self.store.store_now().await?)
     }
 
-    /// The store's clock, for who judges something by it beside a use case.
-    ///
-    /// # Errors
-    /// The store.
-    pub async fn clock(&self) -> Result<Timestamp, Error> {
-        self.now().await
-    }
-
     /// 256 random bits as 64 hexadecimal digits.
     #[must_use]
     pub fn random_word(&self) -> String {

@@ -77,7 +77,7 @@ impl Web {
     /// # Errors
     /// The store is away.
     pub async fn now(&self) -> Result<SystemTime, PageError> {
-        let now = self.app.now().await.map_err(|error| PageError::from(crate::grpc::error::status(&error)))?;
+        let now = self.app.now().await?;
         SystemTime::try_from(to_timestamp(now)).map_err(|_| PageError::inside())
     }
 }

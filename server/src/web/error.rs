@@ -3,11 +3,11 @@
 use askama::Template;
 use axum::extract::rejection::FormRejection;
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::Reason;
 use http::StatusCode;
 use tonic_types::StatusExt as _;
 
-use crate::grpc::error::http;
+use crate::app;
+use crate::grpc::error::{http_status, status};
 use crate::web::page::html;
 
 /// Why there is no page.
@@ -86,11 +86,14 @@ impl PageError {
 impl From<tonic::Status> for Said {
     fn from(status: tonic::Status) -> Self {
         let reason = status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default();
-        let code = match Reason::parse(&reason) {
-            Some(reason) => http(reason),
-            None => code_of(status.code()),
-        };
-        Self { code, reason, message: status.message().to_owned() }
+        Self { code: http_status(&status), reason, message: status.message().to_owned() }
+    }
+}
+
+impl From<app::error::Error> for PageError {
+    /// What the few use cases say that a page calls itself: in the words that the API has for them.
+    fn from(error: app::error::Error) -> Self {
+        status(&error).into()
     }
 }
 
@@ -120,13 +123,4 @@ impl IntoResponse for PageError {
 
 fn quoted(path: &str) -> String {
     percent_encoding::utf8_percent_encode(path, percent_encoding::NON_ALPHANUMERIC).to_string()
-}
-
-/// For the few answers that carry no reason.
-fn code_of(code: tonic::Code) -> StatusCode {
-    match code {
-        tonic::Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
-        tonic::Code::InvalidArgument => StatusCode::BAD_REQUEST,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    }
 }

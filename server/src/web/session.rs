@@ -138,8 +138,7 @@ impl FromRequestParts<Web> for SignedIn {
         if reader.signed_in_by.is_empty() {
             return Err(PageError::sign_in(back));
         }
-        let renewed = web.app.session_renew(&reader.session).await;
-        renewed.map_err(|error| PageError::from(crate::grpc::error::status(&error)))?;
+        web.app.session_renew(&reader.session).await?;
         Ok(Self { api, reader })
     }
 }

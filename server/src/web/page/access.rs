@@ -153,6 +153,6 @@ async fn tokens(
 
 /// The clock by which tokens end, so that a row says what the API would.
 async fn now(web: &Web) -> Result<prost_types::Timestamp, PageError> {
-    let now = web.app.now().await.map_err(|error| PageError::from(crate::grpc::error::status(&error)))?;
+    let now = web.app.now().await?;
     Ok(to_timestamp(now))
 }

@@ -16,14 +16,13 @@ use domain::OrganizationId;
 use futures_util::StreamExt as _;
 use proto::v1;
 
-use crate::observe;
 use crate::web::Web;
 use crate::web::client::Api;
 use crate::web::error::PageError;
 use crate::web::live::{self, Pace, Part};
 use crate::web::page::events::asked::Asked;
 use crate::web::page::form::organization;
-use crate::web::page::{Frame, Page, Place, html};
+use crate::web::page::{Frame, Page, Place, html, rendered};
 use crate::web::session::SignedIn;
 use crate::web::show::Safe;
 
@@ -123,14 +122,6 @@ async fn read(api: &Api, parent: &str, asked: &Asked) -> Result<Feed, PageError>
         rows: listed.events.into_iter().map(view::row).collect(),
         next_page_token: listed.next_page_token,
         watch_after_sequence: listed.watch_after_sequence,
-    })
-}
-
-/// The part's HTML: the template escapes what is in the rows.
-fn rendered(feed: &Feed) -> Result<String, PageError> {
-    feed.render().map_err(|error| {
-        tracing::error!(error = observe::chain(&error), "the feed was not rendered");
-        PageError::inside()
     })
 }
 

@@ -13,12 +13,11 @@ use futures_util::StreamExt as _;
 use proto::v1;
 use serde::Deserialize;
 
-use crate::observe;
 use crate::web::Web;
 use crate::web::client::Api;
-use crate::web::error::{PageError, Said};
+use crate::web::error::Said;
 use crate::web::live::{self, Pace, Part};
-use crate::web::page::{Frame, Page, Place, html};
+use crate::web::page::{Frame, Page, Place, form, html, rendered};
 use crate::web::session::SignedIn;
 use crate::web::show;
 use overview::Overview;
@@ -88,7 +87,7 @@ pub fn routes() -> Router<Web> {
 }
 
 async fn list(signed_in: SignedIn, Path(organization): Path<String>, Query(asked): Query<Asked>) -> Page {
-    let organization = OrganizationId::new(&organization).map_err(|_| PageError::not_found())?;
+    let organization = form::organization(&organization)?;
     let parent = format!("organizations/{organization}");
     let request = v1::SummarizeExecutorsRequest { parent: parent.clone() };
     let summary = signed_in.api.executors().summarize_executors(request).await?.into_inner();
@@ -127,10 +126,7 @@ async fn follow(
         let (api, parent, asked) = (api.clone(), parent.clone(), asked.clone());
         async move {
             let rows = Rows { executors: read(&api, parent, &asked).await?.executors };
-            rows.render().map(Part::Now).map_err(|error| {
-                tracing::error!(error = observe::chain(&error), "the executors were not rendered");
-                PageError::inside()
-            })
+            rendered(&rows).map(Part::Now)
         }
     }))
 }

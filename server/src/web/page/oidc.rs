@@ -13,7 +13,6 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
-use crate::grpc::error;
 use crate::observe;
 use crate::oidc::provider::{Attempt, Provider};
 use crate::oidc::token::{self, Expected, Refused};
@@ -104,7 +103,7 @@ async fn signed_in(web: &Web, provider: &Provider, code: &str, attempt: &Attempt
     let id_token = provider.exchange(code, attempt).await.map_err(|error| away(&error))?;
     let keys = provider.keys(token::key_id(&id_token).as_deref()).await.map_err(|error| away(&error))?;
     let client = provider.client();
-    let now = web.app.clock().await.map_err(|error| PageError::from(error::status(&error)))?;
+    let now = web.app.now().await?;
     let expected = Expected {
         issuer: &client.issuer,
         client_id: &client.client_id,
@@ -119,8 +118,7 @@ async fn signed_in(web: &Web, provider: &Provider, code: &str, attempt: &Attempt
             Refused::Unproven | Refused::Claim(_) | Refused::Time => said(&refused.to_string()),
         }
     })?;
-    let session = web.app.sign_in_by_identity(person.identity, person.role, person.display_name).await;
-    let session = session.map_err(|error| PageError::from(error::status(&error)))?;
+    let session = web.app.sign_in_by_identity(person.identity, person.role, person.display_name).await?;
     session::keep(&session).ok_or_else(PageError::inside)
 }
 

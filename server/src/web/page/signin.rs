@@ -89,22 +89,20 @@ async fn sign_in(
         return Err(PageError::forged());
     }
     let next = guard::local_path(&given.next);
-    if let Err(refused) = slowed_down(&web, &peer) {
-        let page = SignInPage { next, refused: &refused, provider: oidc::button(&web) };
-        return Ok((StatusCode::TOO_MANY_REQUESTS, html(&page)).into_response());
-    }
-    let refused = || {
-        let refused = "This token is unknown, expired or revoked.";
-        (StatusCode::UNAUTHORIZED, html(&SignInPage { next, refused, provider: oidc::button(&web) })).into_response()
+    let refuse = |code: StatusCode, refused: &str| {
+        (code, html(&SignInPage { next, refused, provider: oidc::button(&web) })).into_response()
     };
+    if let Err(refused) = slowed_down(&web, &peer) {
+        return Ok(refuse(StatusCode::TOO_MANY_REQUESTS, &refused));
+    }
+    let refused = || refuse(StatusCode::UNAUTHORIZED, "This token is unknown, expired or revoked.");
     let Ok(token) = given.token.trim().parse::<BearerToken>() else {
         return Ok(refused());
     };
-    let said = |error| PageError::from(crate::grpc::error::status(&error));
-    let Some(caller) = web.app.bearer(&token, Demand::AnyToken).await.map_err(said)? else {
+    let Some(caller) = web.app.bearer(&token, Demand::AnyToken).await? else {
         return Ok(refused());
     };
-    let Some(session) = web.app.sign_in_by_token(&caller).await.map_err(said)? else {
+    let Some(session) = web.app.sign_in_by_token(&caller).await? else {
         return Ok(refused());
     };
     let cookie = session::keep(&session).ok_or_else(PageError::inside)?;
@@ -117,10 +115,9 @@ async fn session(signed_in: SignedIn) -> Response {
 
 async fn sign_out(State(web): State<Web>, posted: Posted<SignOut>) -> Page {
     let session = &posted.by.reader.session;
-    let done = match posted.form.everywhere {
-        Some(_) => web.app.sign_out_everywhere(session).await,
-        None => web.app.sign_out(session).await,
-    };
-    done.map_err(|error| PageError::from(crate::grpc::error::status(&error)))?;
+    match posted.form.everywhere {
+        Some(_) => web.app.sign_out_everywhere(session).await?,
+        None => web.app.sign_out(session).await?,
+    }
     Ok(([(SET_COOKIE, session::forget())], Redirect::to("/signin")).into_response())
 }
