@@ -43,6 +43,9 @@ const OPEN: usize = 500;
 /// Open pages of one reader: a token may open 200 watches at once.
 const OPEN_EACH: usize = 100;
 
+/// Changes under open pages: memory is looked at after every ten.
+const CHANGES: usize = 40;
+
 /// What is aimed at for a list of 100,000 executors, in milliseconds.
 const AIM_MS: f64 = 50.0;
 
@@ -132,21 +135,22 @@ async fn open(plane: &ControlPlane, secret: &str) -> anyhow::Result<()> {
         }
     }
     let opened = kib(std::process::id())?;
-    for n in 1..11 {
+    println!(
+        "resident, readers included: {} MiB before, {} MiB with {OPEN} live pages ({} KiB a page)",
+        before / 1024,
+        opened / 1024,
+        opened.saturating_sub(before) / OPEN as u64,
+    );
+    for n in 1..=CHANGES {
         change(plane, secret, n).await?;
         // Lists rest for two seconds between two looks.
         tokio::time::sleep(Duration::from_secs(3)).await;
         ensure!(pages.try_join_next().is_none(), "a live page ended");
+        if n % 10 == 0 {
+            let (heard, now) = (heard.load(Ordering::Relaxed), kib(std::process::id())?);
+            println!("after {n} changes, {heard} pieces heard: {} MiB", now / 1024);
+        }
     }
-    let heard = heard.load(Ordering::Relaxed);
-    let after = kib(std::process::id())?;
-    println!(
-        "resident, readers included: {} MiB before, {} MiB with {OPEN} live pages ({} KiB a page), {} MiB after ten changes ({heard} pieces heard)",
-        before / 1024,
-        opened / 1024,
-        opened.saturating_sub(before) / OPEN as u64,
-        after / 1024,
-    );
     Ok(())
 }
 

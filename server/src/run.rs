@@ -209,7 +209,7 @@ fn start(
     let status =
         status::Status { app: Arc::clone(app), draining: storeys.shutdown.clone(), metrics: metrics::install() };
     let keeper = Gatekeeper { app: Arc::clone(app), limits: Arc::clone(&limits) };
-    let router = routes::api(api_services(app, reporter, &storeys.api.cancelled())?, keeper, status);
+    let router = routes::api(api_services(app, reporter, &storeys.api)?, keeper, status, storeys.api.clone());
     let api_limits = Limits { drain_spread: world.api_limits.drain_spread.min(config.drain), ..world.api_limits };
     let listener = Listener::new(Kind::Api, sockets.api, api_limits, Arc::clone(tls), storeys.api.clone(), router);
     storeys.api.spawn("listener.api", OnCancel::Abort, OnError::Stop, listener.serve());
@@ -225,17 +225,13 @@ fn start(
     Ok(())
 }
 
-fn api_services(
-    app: &Arc<App>,
-    reporter: &HealthReporter,
-    draining: &CancellationToken,
-) -> anyhow::Result<RoutesBuilder> {
+fn api_services(app: &Arc<App>, reporter: &HealthReporter, tasks: &Supervisor) -> anyhow::Result<RoutesBuilder> {
     let mut services = Routes::builder();
     routes::add_reflection(&mut services).context("read the built-in descriptors")?;
     services.add_service(tonic_health::pb::health_server::HealthServer::new(
         tonic_health::server::HealthService::from_health_reporter(reporter.clone()),
     ));
-    services::add(&mut services, app, draining);
+    services::add(&mut services, app, tasks);
     Ok(services)
 }
 

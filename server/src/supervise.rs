@@ -10,6 +10,8 @@
 //!                        `-- limit passed ------> Drain tasks are aborted too --> stopped (overdue > 0)
 //! ```
 
+mod driven;
+
 use std::any::Any;
 use std::error::Error as StdError;
 use std::future::Future;

@@ -41,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::grpc::limits::Limits;
+use crate::supervise::Supervisor;
 use crate::web::error::PageError;
 
 /// What the pages stand on.
@@ -52,6 +53,8 @@ pub struct Web {
     pub routes: Router,
     /// How often each may ask.
     pub limits: Arc<Limits>,
+    /// Drives what is live.
+    pub tasks: Supervisor,
     /// Cancelled once the server drains: what is live ends, and browsers come back to another replica.
     pub draining: CancellationToken,
 }

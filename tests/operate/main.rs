@@ -43,7 +43,10 @@ mod replicas;
 mod restore;
 
 mod rolling;
+
 mod rotation;
+
+mod slow;
 
 mod watch;
 
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
     trials.extend(import::trials());
     trials.extend(rotation::trials());
     trials.extend(watch::trials());
+    trials.extend(slow::trials());
     trials.extend(balancer::trials());
     trials.extend(rolling::trials());
     trials.extend(deploy::trials());

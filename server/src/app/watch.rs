@@ -2,7 +2,8 @@
 //!
 //! A watch is pulled, not pushed: it holds a place (a number, the last thing told), and asks the store what is new when its
 //! caller has taken what there was. So a slow reader costs nothing, nothing grows, and nothing is dropped: a wake-up that was
-//! lost or lagged is healed by the next look. Whoever dials again resumes where it was.
+//! lost or lagged is healed by the next look. Whoever dials again resumes where it was. It must be driven by a task
+//! ([`Supervisor::drive`](crate::supervise::Supervisor::drive)): left in the middle of a look, it would keep what the look holds.
 //!
 //! ```text
 //! wakes: the change feed (executors, attempts)    the event head (events)    a timer (lost wake-ups, revoked tokens)

@@ -10,6 +10,7 @@ use tonic_web::GrpcWebLayer;
 
 use crate::grpc::layer::{self, Gatekeeper};
 use crate::json;
+use crate::supervise::Supervisor;
 use crate::tls::gate::{self, Gate};
 use crate::upload;
 use crate::web::{self, Web, artifact, status};
@@ -34,13 +35,13 @@ pub fn add_reflection(services: &mut RoutesBuilder) -> Result<(), tonic_reflecti
     Ok(())
 }
 
-/// The API listener: gRPC, gRPC-Web and JSON behind authentication, pages beside them.
-pub fn api(services: RoutesBuilder, keeper: Gatekeeper, status: status::Status) -> Router {
+/// The API listener: gRPC, gRPC-Web and JSON behind authentication, pages beside them. What pages stream are tasks of `tasks`.
+pub fn api(services: RoutesBuilder, keeper: Gatekeeper, status: status::Status, tasks: Supervisor) -> Router {
     let (app, limits) = (Arc::clone(&keeper.app), Arc::clone(&keeper.limits));
     let uploads = upload::receivers(Arc::clone(&app)).layer(from_fn_with_state(keeper.clone(), layer::authenticate));
     let api = services.routes().prepare().into_axum_router().layer(from_fn_with_state(keeper, layer::authenticate));
     let document = json::routes(&app.settings().server_version.to_string());
-    let pages = web::routes(Web { app, limits, routes: api.clone(), draining: status.draining.clone() });
+    let pages = web::routes(Web { app, limits, routes: api.clone(), tasks, draining: status.draining.clone() });
     api.clone()
         // Outside of authentication, so that browsers read its refusals, too; it answers what is no gRPC with 400, so that
         // JSON and pages are outside of it.

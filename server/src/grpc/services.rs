@@ -7,17 +7,17 @@ use proto::v1::executor_service_server::ExecutorServiceServer;
 use proto::v1::organization_service_server::OrganizationServiceServer;
 use proto::v1::release_service_server::ReleaseServiceServer;
 use proto::v1::upgrade_service_server::UpgradeServiceServer;
-use tokio_util::sync::CancellationToken;
 use tonic::service::RoutesBuilder;
 
 use crate::app::App;
 use crate::grpc::release;
 use crate::grpc::routes::MAX_MESSAGE_BYTES;
 use crate::grpc::wire::Service;
+use crate::supervise::Supervisor;
 
-/// Adds them all. `draining` ends the watches, so that a server that goes away waits for none of them.
-pub fn add(services: &mut RoutesBuilder, app: &Arc<App>, draining: &CancellationToken) {
-    let service = Service::new(Arc::clone(app), draining.clone());
+/// Adds them all. Watches are tasks of `tasks` and end as soon as it stops, so that a server that goes away waits for none.
+pub fn add(services: &mut RoutesBuilder, app: &Arc<App>, tasks: &Supervisor) {
+    let service = Service::new(Arc::clone(app), tasks.clone());
     services.add_service(ExecutorServiceServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
     services.add_service(UpgradeServiceServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
     services.add_service(OrganizationServiceServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));

@@ -9,7 +9,6 @@ use futures_util::{Stream, StreamExt as _};
 use proto::convert;
 use proto::convert::executor::{Presence, Surroundings};
 use proto::v1;
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::app::error::Error;
@@ -17,6 +16,7 @@ use crate::app::executor::View;
 use crate::app::page::PageRequest;
 use crate::app::{App, Settings};
 use crate::grpc::error;
+use crate::supervise::Supervisor;
 
 /// A stream of answers.
 pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -25,16 +25,16 @@ pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send
 #[derive(Clone, Debug)]
 pub struct Service {
     pub(super) app: Arc<App>,
-    pub(super) draining: CancellationToken,
+    tasks: Supervisor,
 }
 
 // === impl Service ===
 
 impl Service {
-    /// `draining` ends the watches.
+    /// Watches are tasks of `tasks`, and end as soon as it stops.
     #[must_use]
-    pub const fn new(app: Arc<App>, draining: CancellationToken) -> Self {
-        Self { app, draining }
+    pub const fn new(app: Arc<App>, tasks: Supervisor) -> Self {
+        Self { app, tasks }
     }
 
     /// A watch on the wire: it ends with UNAVAILABLE when the server drains, so that its reader dials again and resumes.
@@ -47,19 +47,12 @@ impl Service {
         T: 'static,
         W: Send + 'static,
     {
-        let draining = self.draining.clone().cancelled_owned();
-        let ended = self.draining.clone();
         let rows = rows.map(move |row| match row {
             Ok(row) => Ok(encode(row)),
             Err(failed) => Err(error::status(&failed)),
         });
-        let farewell = futures_util::stream::once(async move {
-            ended
-                .is_cancelled()
-                .then(|| Err(error::unavailable("the server is going away; watch again from where you are")))
-        });
-        let farewell = farewell.filter_map(|said| async move { said });
-        Box::pin(rows.take_until(draining).chain(farewell))
+        let farewell = error::unavailable("the server is going away; watch again from where you are");
+        Box::pin(self.tasks.drive("watch", rows, Err(farewell)))
     }
 }
 

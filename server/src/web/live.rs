@@ -5,8 +5,9 @@
 //! a change of the API's watch, or time passing -> wait a little, so that a burst is one -> render -> sent if it is another
 //! ```
 //!
-//! One page holds one part, its last text as a digest, and one watch: memory does not grow while it is open. The browser dials
-//! again by itself, and hears the whole part first, so that nothing is missed in between.
+//! One page holds one part, its last text as a digest, and one watch: memory does not grow while it is open. It is a task of its
+//! own, so that a browser that takes nothing leaves it between two looks and never within one. The browser dials again by
+//! itself, and hears the whole part first, so that nothing is missed in between.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -19,6 +20,7 @@ use futures_util::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::tls::authority::sha256;
+use crate::web::Web;
 use crate::web::error::PageError;
 
 /// How long a burst of changes is gathered. A person sees no difference below it.
@@ -55,13 +57,14 @@ pub enum Part {
 }
 
 /// Streams a part: `changes` wakes, `render` looks. A refusal ends the stream; the browser's next request is told why.
-pub fn part<C, F, R>(pace: Pace, changes: C, draining: CancellationToken, render: R) -> Response
+pub fn part<C, F, R>(web: &Web, pace: Pace, changes: C, render: R) -> Response
 where
     C: Stream<Item = ()> + Send + Unpin + 'static,
     R: FnMut() -> F + Send + 'static,
     F: Future<Output = Result<Part, PageError>> + Send + 'static,
 {
-    let stream = events(pace, changes, draining, render);
+    let farewell = Event::default().comment("the server is going away");
+    let stream = web.tasks.drive("page", events(pace, changes, web.draining.clone(), render), Ok(farewell));
     // An event, not a comment: scripts see none of those, and a network that dies in silence has to be noticed.
     let beat = Event::default().event("beat").data(".");
     Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).event(beat)).into_response()

@@ -95,7 +95,7 @@ async fn follow(
     let watch = v1::WatchAttemptRequest { name: format!("{name}/attempts/{attempt}") };
     let changes = signed_in.api.upgrades().watch_attempt(watch).await?.into_inner();
     let changes = changes.take_while(|change| std::future::ready(change.is_ok())).map(|_| ()).boxed();
-    let draining = web.draining.clone();
+    let live = web.clone();
     let render = move || {
         let (web, signed_in) = (web.clone(), signed_in.clone());
         let (name, attempt) = (name.clone(), attempt.clone());
@@ -106,7 +106,7 @@ async fn follow(
             Ok(if is_over { Part::Last(text) } else { Part::Now(text) })
         }
     };
-    Ok(live::part(Pace::Prompt, changes, draining, render))
+    Ok(live::part(&live, Pace::Prompt, changes, render))
 }
 
 async fn cancel(

@@ -107,7 +107,7 @@ async fn follow(web: Web, api: Api, organization: Option<OrganizationId>, asked:
     };
     let watched = api.events().watch_events(request).await?.into_inner();
     let changes = watched.take_while(|event| std::future::ready(event.is_ok())).map(|_| ());
-    Ok(live::part(Pace::Calm, Box::pin(changes), web.draining, move || {
+    Ok(live::part(&web, Pace::Calm, Box::pin(changes), move || {
         let (api, parent, asked) = (api.clone(), parent.clone(), asked.clone());
         async move {
             let feed = read(&api, &parent, &asked).await?;

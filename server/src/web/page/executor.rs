@@ -114,7 +114,7 @@ async fn follow(
 ) -> Page {
     let name = named(&organization, &executor)?;
     let changes = watch::changes(&signed_in.api, &name).await?;
-    let draining = web.draining.clone();
+    let live = web.clone();
     let render = move || {
         let (web, signed_in, name) = (web.clone(), signed_in.clone(), name.clone());
         async move {
@@ -122,7 +122,7 @@ async fn follow(
             rendered(&ExecutorPart { frame: frame(&signed_in, &name), now }).map(Part::Now)
         }
     };
-    Ok(live::part(Pace::Prompt, changes, draining, render))
+    Ok(live::part(&live, Pace::Prompt, changes, render))
 }
 
 async fn attempts(

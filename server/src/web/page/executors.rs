@@ -122,7 +122,7 @@ async fn follow(
     let events = signed_in.api.events().watch_events(request).await?.into_inner();
     let changes = events.take_while(|event| std::future::ready(event.is_ok())).map(|_| ());
     let api = signed_in.api;
-    Ok(live::part(Pace::Calm, Box::pin(changes), web.draining, move || {
+    Ok(live::part(&web, Pace::Calm, Box::pin(changes), move || {
         let (api, parent, asked) = (api.clone(), parent.clone(), asked.clone());
         async move {
             let rows = Rows { executors: read(&api, parent, &asked).await?.executors };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Query};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use domain::OrganizationId;
@@ -16,6 +16,7 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use proto::v1;
 use serde::Serialize;
 
+use crate::grpc::error;
 use crate::web::Web;
 use crate::web::client::Api;
 use crate::web::error::PageError;
@@ -70,15 +71,20 @@ pub fn routes() -> Router<Web> {
         .route("/organizations/{organization}/events/export", get(of_organization))
 }
 
-async fn of_organization(signed_in: SignedIn, Path(id): Path<String>, Query(asked): Query<Asked>) -> Page {
-    export(signed_in.api, Some(organization(&id)?), asked).await
+async fn of_organization(
+    State(web): State<Web>,
+    signed_in: SignedIn,
+    Path(id): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Page {
+    export(&web, signed_in.api, Some(organization(&id)?), asked).await
 }
 
-async fn of_installation(signed_in: SignedIn, Query(asked): Query<Asked>) -> Page {
-    export(signed_in.api, None, asked).await
+async fn of_installation(State(web): State<Web>, signed_in: SignedIn, Query(asked): Query<Asked>) -> Page {
+    export(&web, signed_in.api, None, asked).await
 }
 
-async fn export(api: Api, organization: Option<OrganizationId>, asked: Asked) -> Page {
+async fn export(web: &Web, api: Api, organization: Option<OrganizationId>, asked: Asked) -> Page {
     let format = Format::parse(&asked.format)?;
     let reading = Reading {
         api,
@@ -90,7 +96,9 @@ async fn export(api: Api, organization: Option<OrganizationId>, asked: Asked) ->
     // The first page is read before anything is answered: a refusal is a page, and no broken file.
     let mut pages = Box::pin(pages(reading));
     let first = pages.next().await.unwrap_or_else(|| Ok(Vec::new()))?;
-    let whole = futures_util::stream::iter([Ok(first)]).chain(pages);
+    let farewell = error::unavailable("the server is going away");
+    let rest = web.tasks.drive("export", pages, Err(farewell));
+    let whole = futures_util::stream::iter([Ok(first)]).chain(rest);
     let head = futures_util::stream::iter([Ok(format.head().to_owned())]);
     let texts = whole.map_ok(move |events| events.iter().map(|event| format.line(event)).collect::<String>());
     let body = head.chain(texts).map_err(|status| std::io::Error::other(status.to_string()));
