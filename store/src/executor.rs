@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use domain::executor::State;
 use domain::{
     Attempt, AttemptId, Channel, Event, Executor, ExecutorId, ExecutorName, ExecutorUid, Kind, OrganizationId,
     ReleaseId, RequestId, Revision, Timestamp, Version,
@@ -72,6 +73,16 @@ pub struct ExecutorQuery {
     pub name_contains: Option<String>,
     /// With these labels.
     pub labels: Vec<(String, String)>,
+    /// Of this kind.
+    pub kind: Option<Kind>,
+    /// In this channel.
+    pub channel: Option<Channel>,
+    /// In this state.
+    pub state: Option<State>,
+    /// Pinned, or not.
+    pub pinned: Option<bool>,
+    /// With a hold, or with none.
+    pub held: Option<bool>,
 }
 
 /// How many executors of one kind run one version in one channel.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Executor, ExecutorId};
+use domain::executor::State;
+use domain::{Channel, Executor, ExecutorId, Hold, Kind};
 
 use super::Subject;
-use super::fixture::{World, commit, join_token, name_in, organization, uid, version};
+use super::fixture::{World, at, attempt_id, commit, join_token, name_in, organization, uid, version};
 use crate::{ExecutorCommit, ExecutorFate, ExecutorQuery, JoinTokenRecord, Page};
 
 fn page(after: Option<&str>, limit: usize) -> Page<ExecutorId> {
@@ -47,9 +48,10 @@ pub(super) async fn lists_are_paged_by_name(subject: &dyn Subject) {
     assert_eq!(names(&list), [""; 0]);
 }
 
-/// Three executors with versions and labels.
+/// Three executors that differ in everything that a query may say.
 async fn furnished(subject: &dyn Subject) -> World<'_> {
     let world = World::new(subject).await;
+    let hold = Hold { version: version("1.2.0"), attempt: attempt_id(3), cause: "it hung".to_owned(), since: at(7) };
     for (n, name, running, labels) in [
         (1, "web-1", "1.0.0", [("zone", "a"), ("tier", "front")]),
         (2, "web-2", "1.1.0", [("zone", "b"), ("tier", "front")]),
@@ -58,6 +60,11 @@ async fn furnished(subject: &dyn Subject) -> World<'_> {
         let mut row = world.enrol(n, name).await;
         row.version = Some(version(running));
         row.labels = BTreeMap::from(labels.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        row.kind = Some(if name == "db-1" { Kind::Operator } else { Kind::Agent });
+        row.channel = if name == "web-1" { Channel::Beta } else { Channel::Stable };
+        row.state = if name == "web-2" { State::Deactivated } else { State::Active };
+        row.pinned = (name == "web-1").then(|| "by hand".to_owned());
+        row.holds = if name == "db-1" { vec![hold.clone()] } else { Vec::new() };
         world.write(&row, Vec::new()).await;
     }
     world
@@ -85,6 +92,13 @@ pub(super) async fn lists_filter(subject: &dyn Subject) {
         (by_label(&[("zone", "a"), ("zone", "b")]), ""),
         (by_label(&[("a.\"b'$[0]", "x%")]), "db-1"),
         (by_label(&[("tier", "")]), ""),
+        (ExecutorQuery { kind: Some(Kind::Agent), ..acme() }, "web-1 web-2"),
+        (ExecutorQuery { channel: Some(Channel::Stable), ..acme() }, "db-1 web-2"),
+        (ExecutorQuery { state: Some(State::Deactivated), ..acme() }, "web-2"),
+        (ExecutorQuery { pinned: Some(true), ..acme() }, "web-1"),
+        (ExecutorQuery { pinned: Some(false), ..acme() }, "db-1 web-2"),
+        (ExecutorQuery { held: Some(true), ..acme() }, "db-1"),
+        (ExecutorQuery { held: Some(false), kind: Some(Kind::Agent), pinned: Some(false), ..acme() }, "web-2"),
         (elsewhere, ""),
     ] {
         let found = world.store.executor_list(&query, page(None, 10)).await.expect("a page");
@@ -145,10 +159,14 @@ pub(super) async fn executors_are_counted_by_what_they_run(subject: &dyn Subject
     world.commit(deletion(&row)).await;
     world.enrol(5, "web-5").await;
     let counts = world.store.executor_count(&organization("acme")).await.expect("counts");
-    let said = counts.iter().map(|count| (count.version.as_ref().map(ToString::to_string), count.executors));
+    let said = counts.iter().map(|count| {
+        let version = count.version.as_ref().map_or_else(String::new, ToString::to_string);
+        let kind = count.kind.map_or("", Kind::as_str);
+        (format!("{kind} {version} {}", count.channel.as_str()), count.executors)
+    });
     let mut said: Vec<_> = said.collect();
     said.sort();
-    let of = |version: &str| Some(version.to_owned());
-    assert_eq!(said, [(None, 1), (of("1.0.0"), 1), (of("1.1.0"), 2)]);
+    let expected = [("  stable", 1), ("agent 1.0.0 beta", 1), ("agent 1.1.0 stable", 1), ("operator 1.1.0 stable", 1)];
+    assert_eq!(said, expected.map(|(what, n)| (what.to_owned(), n)));
     assert_eq!(world.store.executor_count(&organization("other")).await.expect("counts"), []);
 }

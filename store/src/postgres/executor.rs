@@ -1,7 +1,7 @@
 //! Executors: reading them. They are written in `commit` and `enrolment`.
 //!
-//! Lists walk the index of names from the last one seen; version, part of the name and labels filter the rows of that
-//! walk, as in the embedded store.
+//! Lists walk the index of names from the last one seen; all else that a query says filters the rows of that walk, as in the
+//! embedded store.
 
 use std::collections::HashMap;
 
@@ -34,6 +34,11 @@ macro_rules! filters {
     () => {
         "
 AND (:version IS NULL OR version = :version)
+AND (:kind IS NULL OR kind = :kind)
+AND (:channel IS NULL OR channel = :channel)
+AND (:state IS NULL OR state = :state)
+AND (:pinned IS NULL OR (pinned IS NOT NULL) = :pinned)
+AND (:held IS NULL OR (holds::text <> '[]') = :held)
 AND (:name_contains IS NULL OR strpos(name, :name_contains) > 0)
 AND NOT EXISTS (
     SELECT 1
@@ -302,6 +307,11 @@ impl PostgresStore {
 fn filters(query: &ExecutorQuery) -> Vec<(&'static str, Value)> {
     Vec::from(params! {
         "version": query.version.as_deref(),
+        "kind": query.kind.map(Kind::as_str),
+        "channel": query.channel.map(Channel::as_str),
+        "state": query.state.map(state_word),
+        "pinned": query.pinned,
+        "held": query.held,
         "name_contains": query.name_contains.as_deref(),
         "label_keys": query.labels.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>(),
         "label_values": query.labels.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>(),

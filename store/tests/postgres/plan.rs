@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{Cluster, Durability};
-use domain::{Executor, ExecutorId, InstanceId, RequestId, Timestamp};
+use domain::{Channel, Executor, ExecutorId, InstanceId, Kind, RequestId, Timestamp};
 use libtest_mimic::{Failed, Trial};
 use novacula_store::postgres::PostgresStore;
 use novacula_store::{
@@ -206,6 +206,15 @@ async fn lists(store: &PostgresStore) -> Result<(), Failed> {
         let page = store.executor_list(&query, Page { after: None, limit: 100 }).await?;
         let last = page.last().map(|last| last.name.executor.clone());
         store.executor_list(&query, Page { after: last, limit: 100 }).await?;
+        let rare = ExecutorQuery {
+            version: Some("9.9.9".to_owned()),
+            kind: Some(Kind::Operator),
+            channel: Some(Channel::Dev),
+            held: Some(true),
+            labels: vec![("rack".to_owned(), "none".to_owned())],
+            ..query
+        };
+        store.executor_list(&rare, Page { after: None, limit: 100 }).await?;
     }
     for newest_first in [false, true] {
         for target in [None, Some("web-7".to_owned())] {

@@ -40,14 +40,17 @@ impl Filter {
             version: self.version.as_ref().map(ToString::to_string),
             name_contains: self.name_contains.clone(),
             labels: self.labels.clone(),
+            kind: self.kind,
+            channel: self.channel,
+            state: self.state,
+            pinned: self.pinned,
+            held: self.held,
         }
     }
 
-    /// Whether [`Self::query`] says all of it.
+    /// Whether [`Self::query`] says all of it: presence is of the moment, and no row has it.
     pub(crate) const fn is_told_by_rows(&self) -> bool {
-        let Self { version: _, name_contains: _, labels: _, channel, online, state, pinned, kind, held } = self;
-        let by_state = channel.is_none() && online.is_none() && state.is_none();
-        by_state && pinned.is_none() && kind.is_none() && held.is_none()
+        self.online.is_none()
     }
 
     /// Whether every term holds.
