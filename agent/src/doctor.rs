@@ -4,6 +4,7 @@ use executor_sdk::Journal;
 use executor_sdk::clock;
 use executor_sdk::credentials::CredentialStore;
 use executor_sdk::journal::State;
+use executor_sdk::report::chain;
 use serde::Serialize;
 
 use crate::apply::mount;
@@ -15,7 +16,7 @@ use crate::config::Config;
 use crate::disk::{Content, Facts};
 use crate::exit::{FAILED, Failure};
 use crate::layout::Layout;
-use crate::output::{chain, print};
+use crate::output::print;
 use crate::pin;
 use crate::rollback::dead_man::Probed;
 use crate::rollback::{Verdict, verdict};

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use domain::{ExecutorId, JoinSecret, Reason};
 use executor_sdk::credentials::CredentialStore;
+use executor_sdk::report::chain;
 use executor_sdk::{connect, enrol};
 use serde::Serialize;
 
@@ -13,7 +14,7 @@ use crate::args::Enroll;
 use crate::exit::{Failure, NOT_REACHABLE};
 use crate::inventory;
 use crate::layout::Layout;
-use crate::output::{chain, print};
+use crate::output::print;
 
 /// Longer than any join token.
 const TOKEN_MAX: u64 = 4096;

@@ -8,6 +8,7 @@ use std::process::{Command as Process, ExitCode};
 use clap::FromArgMatches;
 use domain::Version;
 use executor_sdk::release_keys::{BuildKind, build_kind};
+use executor_sdk::report::chain;
 use tracing_subscriber::fmt;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
@@ -15,7 +16,7 @@ use crate::args::{self, Arguments, Command, Run};
 use crate::config::{Config, LogFormat};
 use crate::exit::Failure;
 use crate::layout::Layout;
-use crate::output::{Impatient, chain, tell};
+use crate::output::{Impatient, tell};
 use crate::service_manager::supervise::elder::elder;
 use crate::service_manager::supervise::parent::{Ended, Parent};
 use crate::{doctor, enroll, install, pin, run, status, ways_back};

@@ -12,6 +12,7 @@ use domain::sync::Node;
 use domain::{AttemptId, Channel, Kind, Sha256, Version};
 use executor_sdk::executor::{Applied, Artifact, Description, Failure, Leave, Plan, Prepared, Workplace};
 use executor_sdk::journal::{Journal, OpenAttempt, SwapTime};
+use executor_sdk::report::chain;
 use executor_sdk::{Executor, clock};
 
 use crate::apply::obstacle::Obstacle;
@@ -23,7 +24,6 @@ use crate::disk::{self, Content};
 use crate::fault::{self, reach};
 use crate::inventory;
 use crate::layout::Layout;
-use crate::output::chain;
 use crate::pin;
 use crate::rollback::put_back::{self, Done, by_hand};
 use crate::rollback::steps::{self, LOCK_PATIENCE, go_back};

@@ -30,8 +30,8 @@ impl Failure {
 
     /// Failed because of `error`, told with its causes.
     #[must_use]
-    pub fn because(error: &dyn std::error::Error) -> Self {
-        Self::failed(crate::output::chain(error))
+    pub fn because(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::failed(executor_sdk::report::chain(error))
     }
 
     /// Bad configuration.

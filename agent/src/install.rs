@@ -5,12 +5,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use executor_sdk::disk::{Mode, replace, sync_directory};
+use executor_sdk::report::chain;
 
 use crate::args::{Install, Uninstall};
 use crate::disk::{self, Content, content, copy_executable, during, remove_if_there};
 use crate::exit::Failure;
 use crate::layout::Layout;
-use crate::output::{chain, tell};
+use crate::output::tell;
 use crate::service_manager::systemd::systemctl;
 use crate::units;
 

@@ -1,6 +1,5 @@
 //! What is printed: data to stdout, as text for people or JSON for programs; everything else to stderr.
 
-use std::error::Error;
 use std::io::{self, Write};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -50,17 +49,4 @@ pub fn print<T: Serialize>(format: Format, data: &T, text: impl FnOnce(&T) -> St
 /// Tells a person something that is no data.
 pub fn tell(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
-}
-
-/// An error with its causes on one line, each said once.
-#[must_use]
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

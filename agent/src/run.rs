@@ -10,6 +10,7 @@ use domain::Version;
 use executor_sdk::credentials::{self, CredentialStore, Credentials};
 use executor_sdk::download::{self, LocalAddresses};
 use executor_sdk::driver::{self, End, Options, Status};
+use executor_sdk::report::chain;
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use crate::config::{Config, PrivateDownloads};
 use crate::executor::{Agent, Wishes};
 use crate::exit::Failure;
 use crate::layout::Layout;
-use crate::output::chain;
+
 use crate::rollback::steps;
 use crate::service_manager::{Manager, ServiceManager};
 use crate::signals::Signals;

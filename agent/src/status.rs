@@ -5,12 +5,13 @@ use domain::Version;
 use executor_sdk::Journal;
 use executor_sdk::credentials::CredentialStore;
 use executor_sdk::journal::{OpenAttempt, State};
+use executor_sdk::report::chain;
 use serde::Serialize;
 
 use crate::disk::{Content, Facts};
 use crate::exit::Failure;
 use crate::layout::Layout;
-use crate::output::{Format, chain, print};
+use crate::output::{Format, print};
 use crate::pin;
 use crate::rollback::{Verdict, verdict};
 use crate::service_manager::Manager;

@@ -11,11 +11,12 @@ use std::path::Path;
 
 use executor_sdk::credentials::CredentialStore;
 use executor_sdk::journal::Journal;
+use executor_sdk::report::chain;
 
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::layout::{Layout, RUNTIME_DIR};
-use crate::output::{chain, tell};
+use crate::output::tell;
 use crate::rollback::crash_loop::{self, Exit};
 use crate::rollback::dead_man::Probed;
 use crate::rollback::put_back::{Done, by_hand};

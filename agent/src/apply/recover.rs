@@ -15,10 +15,10 @@ use domain::attempt::{ErrorCode, Report, Stage};
 use domain::{AttemptId, Version};
 use executor_sdk::clock;
 use executor_sdk::journal::{self, Journal, OpenAttempt, RollbackCause, State, Step};
+use executor_sdk::report::chain;
 
 use crate::disk::{Content, Facts, remove_if_there};
 use crate::layout::Layout;
-use crate::output::chain;
 use crate::rollback::put_back::{self, Done, by_hand};
 use crate::rollback::steps::{self, Error, LOCK_PATIENCE, before_start, go_back};
 use crate::rollback::{Verdict, verdict};

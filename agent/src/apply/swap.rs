@@ -69,20 +69,20 @@ pub fn swap(layout: &Layout, locked: &Locked, open: OpenAttempt, incoming: Incom
     reach(fault::SWAP_JOURNALLED);
     if let Err(error) = exchange(layout, incoming) {
         if let Err(error) = remove_if_there(&layout.previous_new()) {
-            tracing::warn!(error = %crate::output::chain(&error), "a leftover stays until the next start");
+            tracing::warn!(error = %executor_sdk::report::chain(&error), "a leftover stays until the next start");
         }
         // If this fails as well, the next start finds the old binary in place and ends the attempt.
         let closed = locked.update(|state| {
             state.open.take_if(|open| open.attempt == attempt);
         });
         if let Err(error) = closed {
-            tracing::error!(error = %crate::output::chain(&error), "the journal keeps an attempt that did not begin");
+            tracing::error!(error = %executor_sdk::report::chain(&error), "the journal keeps an attempt that did not begin");
         }
         return Err(error);
     }
     // From here on the new binary is the live one: what fails now is told, and undoes nothing.
     if let Err(error) = sync_directory(layout.directory()) {
-        tracing::error!(error = %crate::output::chain(&error), "the swap may not survive a power cut");
+        tracing::error!(error = %executor_sdk::report::chain(&error), "the swap may not survive a power cut");
     }
     reach(fault::SWAP_SYNCED);
     let noted = locked.update(|state| {
@@ -91,7 +91,7 @@ pub fn swap(layout: &Layout, locked: &Locked, open: OpenAttempt, incoming: Incom
         }
     });
     if let Err(error) = noted {
-        tracing::error!(error = %crate::output::chain(&error), "the journal does not say that the swap was made");
+        tracing::error!(error = %executor_sdk::report::chain(&error), "the journal does not say that the swap was made");
     }
     reach(fault::SWAP_NOTED);
     Ok(())

@@ -91,7 +91,7 @@ pub fn put_back(
             };
             // It is in place: whoever called has to start it, or the version that failed would run on. That start finishes this.
             if let Err(error) = closed {
-                tracing::error!(error = %crate::output::chain(&error), "the old version is in place; its start has to end the attempt");
+                tracing::error!(error = %executor_sdk::report::chain(&error), "the old version is in place; its start has to end the attempt");
             }
             Ok(Done::Back(back))
         }
@@ -116,7 +116,7 @@ pub fn put_back(
 /// looked at again.
 pub(crate) fn last(layout: &Layout) {
     if let Err(error) = sync_directory(layout.directory()) {
-        tracing::error!(error = %crate::output::chain(&error), "the old version's place may not survive a power cut");
+        tracing::error!(error = %executor_sdk::report::chain(&error), "the old version's place may not survive a power cut");
     }
 }
 

@@ -106,7 +106,7 @@ fn count(layout: &Layout, invocation: Option<&str>) -> Result<Option<RollbackCau
     // The journal first: a start counted twice is found sooner, one not counted later.
     set_open(&locked, open)?;
     if let Err(error) = notes.write(&locked, layout.state_dir(), attempt) {
-        tracing::warn!(error = %crate::output::chain(&error), "a start may be counted twice");
+        tracing::warn!(error = %executor_sdk::report::chain(&error), "a start may be counted twice");
     }
     match counted {
         Counted::Through => Ok(None),

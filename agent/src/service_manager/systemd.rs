@@ -94,7 +94,7 @@ impl Systemd {
         match command::succeed("journalctl", arguments, JOURNALCTL_LIMIT).await {
             Ok(output) => Some(output.stdout),
             Err(error) => {
-                tracing::warn!(error = %crate::output::chain(&error), "the log cannot be read");
+                tracing::warn!(error = %executor_sdk::report::chain(&error), "the log cannot be read");
                 None
             }
         }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use domain::Sha256;
 use executor_sdk::journal::{Confirmed, Journal};
+use executor_sdk::report::chain;
 
 use crate::command;
 use crate::disk::{self, Content, Facts};
 use crate::exit::Failure;
 use crate::layout::Layout;
-use crate::output::chain;
 use crate::rollback::put_back;
 use crate::rollback::steps::LOCK_PATIENCE;
 

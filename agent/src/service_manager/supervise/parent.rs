@@ -19,13 +19,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use executor_sdk::Journal;
+use executor_sdk::report::chain;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::clock::Moment;
 use crate::disk::{self, Content};
 use crate::layout::Layout;
-use crate::output::chain;
 use crate::rollback::crash_loop::{self, Exit};
 use crate::rollback::dead_man::Probed;
 use crate::rollback::put_back::Done;
