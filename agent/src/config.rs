@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use domain::Channel;
 use domain::join::Endpoint;
+use executor_sdk::program::LogFormat;
 
 use crate::apply::preflight::Volatile;
 
@@ -57,15 +58,6 @@ pub enum PrivateDownloads {
     Refused,
     /// They may.
     Allowed,
-}
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For programs: one JSON object a line.
-    Json,
 }
 
 /// The file is wrong. Prints every mistake, one a line.

@@ -5,15 +5,12 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command as Process, ExitCode};
 
-use clap::FromArgMatches;
 use domain::Version;
-use executor_sdk::release_keys::{BuildKind, build_kind};
+use executor_sdk::program;
 use executor_sdk::report::chain;
-use tracing_subscriber::fmt;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::args::{self, Arguments, Command, Run};
-use crate::config::{Config, LogFormat};
+use crate::config::Config;
 use crate::exit::Failure;
 use crate::layout::Layout;
 use crate::output::{Impatient, tell};
@@ -23,18 +20,9 @@ use crate::{doctor, enroll, install, pin, run, status, ways_back};
 
 /// Runs the program as this version.
 pub(crate) fn main(version: &'static str) -> ExitCode {
-    let shown = match build_kind() {
-        BuildKind::Development => format!("{version} (development build)"),
-        BuildKind::Release => version.to_owned(),
-    };
-    let command = args::parser().version(&*shown.leak());
-    let arguments = match command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches)) {
+    let arguments = match program::arguments(args::parser(), version) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are data, and end with 0; clap knows.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(code) => return code,
     };
     match begin(arguments, version) {
         Ok(code) => code,
@@ -163,21 +151,13 @@ fn go_on_as(binary: &Path) -> Failure {
     Failure::failed(format!("execute {}: {error}", binary.display()))
 }
 
-/// Logs to stderr. journald adds time and level of its own, so they are left out there.
+/// Logs to stderr.
 fn log(config: &Config, command: &Command) {
     let quiet = matches!(command, Command::Status(_) | Command::Pin(_) | Command::Unpin | Command::Enroll(_));
     let level = if quiet { tracing::Level::WARN } else { config.log_level };
     // Whom others rely on must not wait for a reader of the log.
-    let writer = match command {
-        Command::Run(Run { supervise: true }) => BoxMakeWriter::new(Impatient::default),
-        _ => BoxMakeWriter::new(std::io::stderr),
-    };
-    let base = fmt().with_writer(writer).with_max_level(level).with_target(false).with_ansi(false);
-    let journald = std::env::var_os("JOURNAL_STREAM").is_some();
-    // A second subscriber in one process is a test's; the first one stays.
-    let _ = match (config.log_format, journald) {
-        (LogFormat::Json, _) => base.json().try_init(),
-        (LogFormat::Text, true) => base.without_time().try_init(),
-        (LogFormat::Text, false) => base.try_init(),
-    };
+    match command {
+        Command::Run(Run { supervise: true }) => program::log(config.log_format, level, Impatient::default),
+        _ => program::log(config.log_format, level, std::io::stderr),
+    }
 }

@@ -27,8 +27,6 @@ pub mod exit;
 
 pub mod command;
 
-pub mod signals;
-
 pub mod notes;
 
 pub mod pin;

@@ -10,6 +10,7 @@ use domain::Version;
 use executor_sdk::credentials::{self, CredentialStore, Credentials};
 use executor_sdk::download::{self, LocalAddresses};
 use executor_sdk::driver::{self, End, Options, Status};
+use executor_sdk::program::Signals;
 use executor_sdk::report::chain;
 use sd_notify::NotifyState;
 use tokio::sync::watch;
@@ -20,10 +21,8 @@ use crate::config::{Config, PrivateDownloads};
 use crate::executor::{Agent, Wishes};
 use crate::exit::Failure;
 use crate::layout::Layout;
-
 use crate::rollback::steps;
 use crate::service_manager::{Manager, ServiceManager};
-use crate::signals::Signals;
 
 /// How often an agent that is not enrolled looks for credentials.
 const ENROLMENT_WAIT: Duration = Duration::from_secs(5);

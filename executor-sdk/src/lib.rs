@@ -45,7 +45,8 @@
 //! are its neighbours. [`release_keys`] are the keys baked into the binary, and [`verify`] proves manifests and bytes by
 //! them. [`machine`] decides, without I/O. [`credentials`] are what an executor proves itself with, [`enrol`] gets and renews
 //! them, [`connect`] uses them, and [`probe`] asks whether they open the door. [`download`] fetches bytes. [`driver`] is the
-//! loop that joins all of it, and [`in_place`] a swap for programs that are one binary.
+//! loop that joins all of it, and [`in_place`] a swap for programs that are one binary. Under the feature `program`, the module of that name
+//! has arguments, log and signals as agent and operator have them.
 //!
 //! What holds everywhere: nothing that comes from the network or the disk makes it panic; who serves bytes is never trusted;
 //! no key is added at run time; the private key never leaves the host; no swap without leave for exactly that attempt.
@@ -78,6 +79,9 @@ pub mod driver;
 pub mod in_place;
 
 pub mod report;
+
+#[cfg(feature = "program")]
+pub mod program;
 
 pub use executor::Executor;
 pub use journal::Journal;

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use domain::join::Endpoint;
 use domain::{Channel, ExecutorId};
+use executor_sdk::program::LogFormat;
 
 /// Where a pod's own credentials for the cluster are, and its namespace.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -151,15 +152,6 @@ pub struct Ready {
 }
 
 const READY_FILE: &str = "/run/novacula/ready";
-
-/// How lines are logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON document a line.
-    Json,
-}
 
 /// Outside a pod there is none, and it has to be said.
 fn own_namespace() -> String {

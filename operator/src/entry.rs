@@ -3,13 +3,11 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::CommandFactory as _;
 use domain::Version;
-use executor_sdk::release_keys::{BuildKind, build_kind};
-use executor_sdk::report;
-use tracing_subscriber::fmt;
+use executor_sdk::{program, report};
 
-use crate::args::{Arguments, Command, LogFormat, Ready, Run};
+use crate::args::{Arguments, Command, Ready, Run};
 use crate::run;
 
 /// Bad configuration (EX_CONFIG of sysexits.h).
@@ -17,18 +15,9 @@ const BAD_CONFIGURATION: u8 = 78;
 
 /// Runs the program as this version.
 pub(crate) fn main(version: &'static str) -> ExitCode {
-    let shown = match build_kind() {
-        BuildKind::Development => format!("{version} (development build)"),
-        BuildKind::Release => version.to_owned(),
-    };
-    let command = Arguments::command().version(&*shown.leak());
-    let arguments = match command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches)) {
+    let arguments: Arguments = match program::arguments(Arguments::command(), version) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are data, and end with 0; clap knows.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(code) => return code,
     };
     match arguments.command {
         Command::Run(arguments) => match begin(version, *arguments) {
@@ -66,7 +55,8 @@ impl From<run::Error> for Failure {
 
 fn begin(version: &str, arguments: Run) -> Result<(), Failure> {
     let version: Version = version.parse().map_err(|error: domain::version::Error| Failure::because(&error))?;
-    log(&arguments);
+    // To stderr, where the cluster collects it.
+    program::log(arguments.log_format, arguments.log_level, std::io::stderr);
     #[cfg(feature = "fault-points")]
     crate::misbehaviour::at_start();
     // One thread: an operator that idles is one of many things in its cluster.
@@ -78,15 +68,4 @@ fn begin(version: &str, arguments: Run) -> Result<(), Failure> {
 /// By the file that `run` makes once it has proved itself.
 fn is_ready(ready: &Ready) -> ExitCode {
     if ready.ready_file.exists() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// To stderr, where the cluster collects it.
-fn log(arguments: &Run) {
-    let base =
-        fmt().with_writer(std::io::stderr).with_max_level(arguments.log_level).with_target(false).with_ansi(false);
-    // A second subscriber in one process is a test's; the first one stays.
-    let _ = match arguments.log_format {
-        LogFormat::Json => base.json().try_init(),
-        LogFormat::Text => base.try_init(),
-    };
 }

@@ -15,8 +15,8 @@ mod lead;
 use std::time::Duration;
 
 use domain::Version;
+use executor_sdk::program::Signals;
 use executor_sdk::{clock, report};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -48,19 +48,13 @@ pub enum Error {
 /// [`Error`], before anything else only.
 pub async fn run(version: Version, arguments: Run) -> Result<(), Error> {
     let shutdown = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = Signals::new()?;
     let registries = registries(&arguments)?;
     let cluster = Cluster::connect(names(&arguments)).await?;
     tracing::info!(%version, pod = arguments.pod, deployment = arguments.deployment, "a candidate");
     let candidate = Candidate::new(version, arguments, registries, cluster);
     let told = async {
-        tokio::select! {
-            // Kubernetes ends a pod so.
-            _ = terminate.recv() => {}
-            // A person does.
-            _ = interrupt.recv() => {}
-        }
+        signals.recv().await;
         shutdown.cancel();
     };
     // It serves until it is told.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use executor_sdk::program::Signals;
 use tokio::net::UnixDatagram;
 use tokio::time::{Instant, sleep_until};
 
@@ -15,7 +16,6 @@ use crate::service_manager::supervise::SOCKET;
 use crate::service_manager::supervise::output::Log;
 use crate::service_manager::supervise::parent::Error;
 use crate::service_manager::supervise::process::Process;
-use crate::signals::Signals;
 
 /// Longer than anything said here.
 const MESSAGE_MAX: usize = 4096;
