@@ -4,12 +4,11 @@
 //! misbehaviour: `agent::main("9.9.9")` in a binary whose manifest says 1.2.0.
 
 use std::path::Path;
-use std::process;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use executor_sdk::Journal;
 use executor_sdk::credentials::CredentialStore;
+use executor_sdk::fault::misbehaviour::{CRASHED, Chosen, end};
 use executor_sdk::journal::Step;
 
 use crate::layout::Layout;
@@ -35,26 +34,19 @@ pub enum Misbehaviour {
     CrashEvery(Duration),
 }
 
-static CHOSEN: OnceLock<Misbehaviour> = OnceLock::new();
+static CHOSEN: Chosen<Misbehaviour> = Chosen::none();
 
 /// Long enough for a test to do something between READY and the first connection.
 const LATE: Duration = Duration::from_secs(4);
 
-/// Status of every crash here.
-const CRASHED: i32 = 3;
-
 /// Chooses, once a process.
 pub(crate) fn choose(misbehaviour: Misbehaviour) {
-    let _ = CHOSEN.set(misbehaviour);
+    CHOSEN.choose(misbehaviour);
 }
 
 /// At the very beginning of `run`; the other commands behave, as those of `.prev` would.
 pub(crate) fn at_start() {
-    if let Some(misbehaviour) = CHOSEN.get() {
-        // A report's log tail is known by this line.
-        tracing::info!(?misbehaviour, "this is a test build that goes wrong on purpose");
-    }
-    match CHOSEN.get() {
+    match CHOSEN.announced() {
         Some(Misbehaviour::CrashAtStart) => crash("crashing at start, as this test build does"),
         Some(Misbehaviour::HangBeforeReady) => hang(),
         Some(Misbehaviour::CrashEvery(after)) => {
@@ -126,11 +118,6 @@ fn copy_to_nowhere(real: &CredentialStore, store: &CredentialStore, directory: &
 fn crash(why: &str) -> ! {
     tracing::error!("{why}");
     end(CRASHED)
-}
-
-#[expect(clippy::exit, reason = "a test build that has to end on the spot, from any thread")]
-fn end(status: i32) -> ! {
-    process::exit(status)
 }
 
 fn hang() -> ! {

@@ -10,6 +10,9 @@
 //! SIGSTOP, so that a harness sees the process stopped (state `T`) and kills it or cuts the power; or empties the file and
 //! sends SIGCONT, after it has broken something.
 
+#[cfg(feature = "fault-points")]
+pub mod misbehaviour;
+
 /// In the journal's write: the present content is linked to the name that will keep it.
 pub const JOURNAL_KEPT_LINKED: &str = "journal-kept-linked";
 

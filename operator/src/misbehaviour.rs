@@ -3,8 +3,9 @@
 //! Behind the feature `fault-points`, which the `dist` profile refuses. A version that lies about itself needs no misbehaviour.
 
 use std::process;
-use std::sync::OnceLock;
 use std::time::Duration;
+
+use executor_sdk::fault::misbehaviour::{CRASHED, Chosen, end};
 
 use crate::fault::Point;
 
@@ -28,26 +29,19 @@ pub enum Misbehaviour {
 /// Says that a pod's process died already: it lives as long as the pod.
 const DIED: &str = "/run/novacula/died";
 
-static CHOSEN: OnceLock<Misbehaviour> = OnceLock::new();
-
-/// Status of every crash here.
-const CRASHED: i32 = 3;
+static CHOSEN: Chosen<Misbehaviour> = Chosen::none();
 
 /// A bite of memory.
 const BITE: usize = 16 * 1024 * 1024;
 
 /// Chooses, once a process.
 pub(crate) fn choose(misbehaviour: Misbehaviour) {
-    let _ = CHOSEN.set(misbehaviour);
+    CHOSEN.choose(misbehaviour);
 }
 
 /// At the very beginning of `run`.
 pub(crate) fn at_start() {
-    if let Some(misbehaviour) = CHOSEN.get() {
-        // A report's log tail is known by this line.
-        tracing::info!(?misbehaviour, "this is a test build that goes wrong on purpose");
-    }
-    match CHOSEN.get() {
+    match CHOSEN.announced() {
         Some(Misbehaviour::CrashAtStart) => end(CRASHED),
         Some(Misbehaviour::ExitClean) => end(0),
         Some(Misbehaviour::TakeMemory) => take_memory(),
@@ -79,11 +73,6 @@ pub(crate) async fn while_leading() {
         }
         _ => std::future::pending().await,
     }
-}
-
-#[expect(clippy::exit, reason = "it crashes on purpose")]
-fn end(status: i32) -> ! {
-    process::exit(status)
 }
 
 fn take_memory() -> ! {
