@@ -49,6 +49,10 @@ struct Seen {
     secret_version: String,
 }
 
+/// How often a change has met another one.
+#[derive(Debug, Default)]
+struct Conflicts(usize);
+
 impl Kept {
     /// In this cluster; has to be called inside the runtime.
     #[must_use]
@@ -69,15 +73,13 @@ impl Kept {
     /// # Errors
     /// The cluster's; whether the change was made may be open then.
     pub async fn change(&self, change: &mut dyn FnMut(&mut State)) -> Result<(), Error> {
-        let mut tries = 0;
+        let mut conflicts = Conflicts::default();
         loop {
-            tries += 1;
             let seen = self.look().await?;
             let mut state = seen.state.clone();
             change(&mut state);
-            match self.write(&seen, state).await {
-                Err(error) if error.trouble == Trouble::Conflict && tries < TRIES => tokio::time::sleep(PAUSE).await,
-                done => return done,
+            if let Some(done) = conflicts.settle(self.write(&seen, state).await).await {
+                return done;
             }
         }
     }
@@ -160,13 +162,11 @@ impl Kept {
     }
 
     async fn set_keys(&self, keys: &[(&str, Option<&[u8]>)]) -> Result<(), Error> {
-        let mut tries = 0;
+        let mut conflicts = Conflicts::default();
         loop {
-            tries += 1;
             let version = self.cluster.secret().await?.metadata.resource_version.unwrap_or_default();
-            match self.set(&version, keys).await {
-                Err(error) if error.trouble == Trouble::Conflict && tries < TRIES => tokio::time::sleep(PAUSE).await,
-                done => return done,
+            if let Some(done) = conflicts.settle(self.set(&version, keys).await).await {
+                return done;
             }
         }
     }
@@ -181,6 +181,20 @@ impl Kept {
 
     fn credentials_error(&self, error: Error) -> credentials::Error {
         credentials::Error::Elsewhere { place: self.to_string(), source: Box::new(error) }
+    }
+}
+
+impl Conflicts {
+    /// How the change ended; none, after a pause, where it met another one and is to be made again on what is there now.
+    async fn settle(&mut self, done: Result<(), Error>) -> Option<Result<(), Error>> {
+        self.0 += 1;
+        match done {
+            Err(error) if error.trouble == Trouble::Conflict && self.0 < TRIES => {
+                tokio::time::sleep(PAUSE).await;
+                None
+            }
+            done => Some(done),
+        }
     }
 }
 
