@@ -124,7 +124,7 @@ pub async fn fetch(
         if body.most() != before {
             backoff.succeed();
         }
-        let wait = backoff.fail(rand::random());
+        let wait = backoff.wait();
         if Instant::now() + wait >= body.last_byte() + policy.stall_deadline {
             return Err(stalled(&request, &body, policy, &broken));
         }

@@ -6,6 +6,7 @@ use domain::attempt::{ErrorCode, Outcome, Stage};
 use domain::manifest::Subject;
 use domain::sync::Node;
 use domain::{AttemptId, Channel, Kind, Version};
+use executor_sdk::connect::Backoff;
 use executor_sdk::executor::{Applied, Description, Failure, Leave, Plan, Prepared, Workplace};
 use executor_sdk::journal::{OpenAttempt, Step, SwapTime};
 use executor_sdk::machine::{Judgement, Live};
@@ -23,7 +24,7 @@ use crate::registry::image::Image;
 use crate::registry::settings::Settings;
 use crate::registry::{self, Seen, secrets};
 
-/// The cluster's API is asked again after this long, and up to eight times that.
+/// The cluster's API is asked again within this long at first, and later within eight times that.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// How often a change that meets another one is made again.
@@ -141,7 +142,7 @@ impl Operator {
         let no_platform = || refused(ErrorCode::PlatformMismatch, "this build has no name for its platform".to_owned());
         let platform = executor_sdk::executor::platform().ok_or_else(no_platform)?;
         let Registries { settings, pull_secrets } = &self.registries;
-        let mut wait = AGAIN;
+        let mut again = Backoff::between(AGAIN, AGAIN * 8);
         loop {
             let namespace = &self.cluster.names().namespace;
             let (keyring, passed_over) = secrets::keyring(&self.cluster.client(), namespace, pull_secrets).await;
@@ -162,8 +163,7 @@ impl Operator {
                 }
                 Err(error) => return Err(error.failure()),
             }
-            sleep(wait).await;
-            wait = (wait * 2).min(AGAIN * 8);
+            again.pause().await;
         }
     }
 
@@ -178,13 +178,12 @@ impl Operator {
 
     /// Reads until there is an answer: whether a change was made has to be known.
     async fn own_at_last(&self) -> Result<Own, Error> {
-        let mut wait = AGAIN;
+        let mut again = Backoff::between(AGAIN, AGAIN * 8);
         loop {
             match self.cluster.own().await {
                 Err(error) if error.is_temporary() => {
                     tracing::warn!(%error, "waiting for the cluster's API");
-                    sleep(wait).await;
-                    wait = (wait * 2).min(AGAIN * 8);
+                    again.pause().await;
                 }
                 own => return own,
             }
@@ -253,7 +252,7 @@ impl Executor for Operator {
 
     async fn preflight(&self, plan: &Plan) -> Result<Workplace, Failure> {
         let target = target_image(plan)?;
-        let mut wait = AGAIN;
+        let mut again = Backoff::between(AGAIN, AGAIN * 8);
         self.look_at_the_image(plan).await?;
         loop {
             let looked = async {
@@ -281,8 +280,7 @@ impl Executor for Operator {
                 // Nothing was touched: what stands in the way is the cluster's people's to mend.
                 Err(error) => return Err(Failure { outcome: Outcome::Refused, ..failed(Stage::Preflight, &error) }),
             }
-            sleep(wait).await;
-            wait = (wait * 2).min(AGAIN * 8);
+            again.pause().await;
         }
     }
 

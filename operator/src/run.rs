@@ -15,6 +15,7 @@ mod lead;
 use std::time::Duration;
 
 use domain::Version;
+use executor_sdk::connect::Backoff;
 use executor_sdk::program::Signals;
 use executor_sdk::{clock, report};
 use tokio::time::sleep;
@@ -99,7 +100,7 @@ struct Candidate {
     proof: Proof,
     /// Not enrolling again before this.
     enrol_at: Duration,
-    enrol_wait: Duration,
+    enrol_again: Backoff,
 }
 
 impl Candidate {
@@ -116,7 +117,7 @@ impl Candidate {
             holder,
             proof,
             enrol_at: Duration::ZERO,
-            enrol_wait: Duration::ZERO,
+            enrol_again: Backoff::between(lease::EVERY, ENROL_WAIT_MAX),
         }
     }
 
@@ -156,8 +157,7 @@ impl Candidate {
         if now < self.enrol_at {
             return;
         }
-        self.enrol_wait = (self.enrol_wait * 2).clamp(lease::EVERY, ENROL_WAIT_MAX);
-        self.enrol_at = now + self.enrol_wait;
+        self.enrol_at = now + self.enrol_again.wait();
         match enrol::enrol(&self.arguments.enrolment, &self.kept).await {
             Ok(credentials) => tracing::info!(executor = %credentials.executor, "enrolled"),
             Err(error) => tracing::error!(error = report::chain(&error), "not enrolled yet, trying again"),

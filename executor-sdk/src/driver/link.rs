@@ -296,8 +296,8 @@ impl Link {
         // There is nothing left to stay on.
         let offered = self.offer.take().is_some();
         match self.next {
-            Next::Nothing => self.next = Next::At(Instant::now() + self.backoff.fail(rand::random())),
-            Next::At(_) if offered => self.next = Next::At(Instant::now() + self.backoff.fail(rand::random())),
+            Next::Nothing => self.next = Next::At(Instant::now() + self.backoff.wait()),
+            Next::At(_) if offered => self.next = Next::At(Instant::now() + self.backoff.wait()),
             // A newer stream ends the older one, often before its own welcome is read.
             Next::Opening(_) => {
                 self.lost = Some(why);
@@ -331,7 +331,7 @@ impl Link {
         }
         self.trouble = Some(why);
         self.elsewhere();
-        self.next = Next::At(Instant::now() + self.backoff.fail(rand::random()));
+        self.next = Next::At(Instant::now() + self.backoff.wait());
     }
 
     /// The renewal over the connection that was dialled for it failed.

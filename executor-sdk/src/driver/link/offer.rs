@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::connect::Backoff;
+
 /// Tries for one offer. Where two of three replicas would take it and a balancer does not know which, all six go wrong once in 700.
 const TRIES: u32 = 6;
 
@@ -13,18 +15,23 @@ const FIRST: Duration = Duration::from_secs(30);
 const LAST: Duration = Duration::from_secs(300);
 
 /// An offer that was taken up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Offer {
-    failures: u32,
+    tries: Backoff,
+}
+
+impl Default for Offer {
+    fn default() -> Self {
+        Self { tries: Backoff::between(FIRST, LAST) }
+    }
 }
 
 impl Offer {
     /// One more try that nobody took: how long until the next one; none: that was the last. `random` is evenly spread over 0 to 1;
     /// never sooner than half of the ceiling, since nobody waits for it.
     pub(super) fn fail(&mut self, random: f64) -> Option<Duration> {
-        let ceiling = FIRST.saturating_mul(1 << self.failures.min(16)).min(LAST);
-        self.failures += 1;
-        (self.failures < TRIES).then(|| ceiling.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0))
+        let ceiling = self.tries.fail(1.0);
+        (self.tries.failures() < TRIES).then(|| ceiling.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0))
     }
 }
 
