@@ -19,7 +19,6 @@ use crate::apply::obstacle::Obstacle;
 use crate::apply::package;
 use crate::apply::preflight::{Host, Volatile};
 use crate::apply::swap::{self, Incoming};
-use crate::clock::Moment;
 use crate::disk::{self, Content};
 use crate::fault::{self, reach};
 use crate::inventory;
@@ -141,13 +140,10 @@ impl Executor for Agent {
         let Prepared { plan, artifact: Artifact::File(mut artifact) } = prepared else {
             return Err(failed(ErrorCode::KindMismatch, "an agent swaps files".to_owned()));
         };
-        if (leave.attempt(), leave.generation()) != (plan.attempt, plan.generation) {
-            return Err(failed(ErrorCode::Other, "leave was given for another attempt".to_owned()));
-        }
         let cursor = self.manager.log_cursor().await;
         let layout = self.layout.clone();
         let swapped = tokio::task::spawn_blocking(move || {
-            let open = open_attempt(&layout, &plan, artifact.sha256(), cursor)?;
+            let open = open_attempt(&layout, OpenAttempt::of(&plan, &leave), cursor)?;
             let locked = Journal::new(layout.state_dir()).lock(LOCK_PATIENCE).map_err(swap::Error::Journal)?;
             // Its name is about to become the binary's; what a failure leaves is swept with the next download.
             swap::swap(&layout, &locked, open, Incoming { file: artifact.file(), path: artifact.path() })?;
@@ -220,19 +216,14 @@ impl Agent {
 }
 
 /// The attempt as it is journalled before the first change.
-fn open_attempt(layout: &Layout, plan: &Plan, new: Sha256, cursor: Option<String>) -> Result<OpenAttempt, swap::Error> {
+fn open_attempt(layout: &Layout, mut open: OpenAttempt, cursor: Option<String>) -> Result<OpenAttempt, swap::Error> {
     let old = disk::own_digest().map_err(swap::Error::Disk)?;
     if !disk::content(layout.binary()).is(&old) {
         return Err(swap::Error::OtherBinary);
     }
-    let target = plan.manifest.version.clone();
-    let mut open = OpenAttempt::new(plan.attempt, plan.generation, plan.from_version.clone(), target);
     open.old_sha256 = Some(old);
-    open.new_sha256 = Some(new);
-    open.floor = Some(plan.manifest.floor.clone());
     open.log_cursor = cursor;
-    let now = Moment::now();
-    open.swap = Some(SwapTime { wall: clock::wall(), boot_id: clock::boot_id(), since_boot: now.since_boot });
+    open.swap = Some(SwapTime { wall: clock::wall(), boot_id: clock::boot_id(), since_boot: clock::since_boot() });
     Ok(open)
 }
 

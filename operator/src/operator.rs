@@ -286,9 +286,6 @@ impl Executor for Operator {
 
     async fn apply(&self, prepared: Prepared, leave: Leave) -> Result<Applied, Failure> {
         let plan = prepared.plan;
-        if (leave.attempt(), leave.generation()) != (plan.attempt, plan.generation) {
-            return Err(Failure::failed(Stage::Swap, ErrorCode::Other, "leave was given for another attempt"));
-        }
         let mut open = OpenAttempt::of(&plan, &leave);
         open.step = Step::Swapped;
         open.swap = Some(SwapTime { wall: clock::wall(), boot_id: String::new(), since_boot: clock::since_boot() });

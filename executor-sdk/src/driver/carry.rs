@@ -149,7 +149,9 @@ impl<E: Executor> Driver<E> {
     }
 
     fn swap(&mut self, job: Job, attempt: AttemptId, generation: Generation) {
-        let prepared = self.jobs.take_prepared().filter(|prepared| prepared.plan.attempt == attempt);
+        let mut prepared = self.jobs.take_prepared().filter(|prepared| prepared.plan.attempt == attempt);
+        // It may have been renumbered since it was looked at: the number that leave was given under counts.
+        prepared.iter_mut().for_each(|prepared| prepared.plan.generation = generation);
         let (executor, leave) = (Arc::clone(&self.executor), Leave::new(attempt, generation));
         self.jobs.start(job, Droppable::No, async move {
             let nothing =

@@ -47,6 +47,22 @@ async fn an_upgrade_goes_from_desired_to_a_swap_with_leave_only() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_is_renumbered_after_its_preflight_goes_under_the_new_number() {
+    let Some(signature) = signed() else { return };
+    let mut scene = Scene::new("1.0.0", Mood::Willing).await;
+    let (mut stream, _) = scene.control_plane.welcome(SELDOM, SELDOM).await;
+    for generation in [5, 6] {
+        stream.say(scene.desired(generation, vec![signature.clone()])).await;
+        assert_eq!(asked_for_leave(&mut stream).await, (attempt(), Generation(generation)));
+    }
+    stream.say(Response::Proceed { attempt: attempt(), generation: Generation(6) }).await;
+    assert_eq!(scene.end().await, End::Restart);
+    assert_eq!(scene.host.calls(), ["preflight", "apply", "applied"], "looked at once");
+    let planned = *scene.host.planned.lock().expect("not poisoned");
+    assert_eq!(planned, Some(Generation(6)), "plan and leave agree");
+}
+
+#[tokio::test]
 async fn the_new_version_is_confirmed_after_probation_and_says_so_until_it_is_acknowledged() {
     let open = OpenAttempt::new(attempt(), Generation(5), version("1.0.0"), version("1.1.0"));
     let write = |journal: &Journal| journal.update(PATIENCE, |state| state.open = Some(open)).expect("writes");

@@ -46,6 +46,8 @@ pub(crate) struct Host {
     pub(crate) journal: Journal,
     pub(crate) calls: Mutex<Vec<&'static str>>,
     pub(crate) applied: Mutex<Vec<u8>>,
+    /// The number of the plan that was applied.
+    pub(crate) planned: Mutex<Option<Generation>>,
     /// What apply waits for.
     pub(crate) go: Notify,
     pub(crate) mood: Mood,
@@ -92,6 +94,7 @@ impl Executor for Host {
     async fn apply(&self, prepared: Prepared, leave: Leave) -> Result<Applied, Failure> {
         self.call("apply");
         let plan = &prepared.plan;
+        *self.planned.lock().expect("not poisoned") = Some(plan.generation);
         let open = OpenAttempt::new(
             leave.attempt(),
             leave.generation(),
@@ -157,6 +160,7 @@ impl Scene {
             journal: own.clone(),
             calls: Mutex::default(),
             applied: Mutex::default(),
+            planned: Mutex::default(),
             go: Notify::new(),
             mood,
         });
