@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -10,6 +9,7 @@ use domain::attempt::{ErrorCode, Stage};
 use domain::manifest::Subject;
 use domain::sync::Node;
 use domain::{AttemptId, Channel, Kind, Sha256, Version};
+use executor_sdk::disk::Stamp;
 use executor_sdk::executor::{Applied, Artifact, Description, Failure, Leave, Plan, Prepared, Workplace};
 use executor_sdk::journal::{Journal, OpenAttempt, SwapTime};
 use executor_sdk::report::chain;
@@ -49,15 +49,6 @@ pub struct Wishes {
     pub channel_ceiling: Option<Channel>,
     /// Whether state that a reboot forgets is good enough.
     pub volatile_state: Volatile,
-}
-
-/// Tells whether a file is the one that was hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    changed: (i64, i64),
 }
 
 impl Agent {
@@ -113,14 +104,11 @@ impl Agent {
 impl Executor for Agent {
     fn describe(&self) -> Description {
         Description {
-            kind: Kind::Agent,
-            version: self.version.clone(),
-            platform: inventory::platform().parse().ok(),
             binary_sha256: self.live(),
             pinned: pin::reason(&self.layout).or_else(|| self.owner.as_ref().map(ToString::to_string)),
             channel: self.wishes.channel,
             channel_ceiling: self.wishes.channel_ceiling,
-            capabilities: Vec::new(),
+            ..Description::new(Kind::Agent, self.version.clone())
         }
     }
 
@@ -234,8 +222,7 @@ fn other_binary(layout: &Layout) -> Option<Obstacle> {
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
-    let meta = fs::symlink_metadata(path).ok()?;
-    Some(Stamp { device: meta.dev(), inode: meta.ino(), size: meta.len(), changed: (meta.ctime(), meta.ctime_nsec()) })
+    fs::symlink_metadata(path).ok().map(|about| Stamp::of(&about))
 }
 
 const fn code(error: &swap::Error) -> ErrorCode {

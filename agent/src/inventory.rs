@@ -3,21 +3,11 @@
 use std::fs;
 
 use domain::sync::Node;
+use executor_sdk::executor::platform;
 use rustix::system::uname;
 
 /// Longest name that the control plane takes, in bytes.
 const NAME_MAX: usize = 253;
-
-/// The platform of this build, in the words of Go and OCI.
-#[must_use]
-pub fn platform() -> String {
-    let arch = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    format!("{}/{arch}", std::env::consts::OS)
-}
 
 /// The host's name.
 #[must_use]
@@ -31,7 +21,7 @@ pub fn host_name() -> String {
 pub fn node() -> Node {
     Node {
         name: host_name(),
-        platform: platform(),
+        platform: platform().map_or_else(String::new, |platform| platform.to_string()),
         kernel_version: uname().release().to_string_lossy().into_owned(),
         os_image: os_image(&fs::read_to_string("/etc/os-release").unwrap_or_default()),
         kubelet_version: String::new(),

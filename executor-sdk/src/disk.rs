@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::fault;
@@ -16,6 +16,24 @@ pub enum Mode {
     Private,
     /// Everybody: 0644.
     Public,
+}
+
+/// Tells whether a file is the one that was looked at before: changed by every write, rename over it and change of its mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// Of the file that `about` is about.
+    #[must_use]
+    pub fn of(about: &fs::Metadata) -> Self {
+        let changed = (about.ctime(), about.ctime_nsec());
+        Self { device: about.dev(), inode: about.ino(), size: about.len(), changed }
+    }
 }
 
 /// A step of writing a file failed.

@@ -27,7 +27,7 @@ use rustix::io::Errno;
 use sha2::Digest as _;
 use tokio::task::spawn_blocking;
 
-use crate::disk;
+use crate::disk::{self, Stamp};
 use crate::executor::{Applied, Artifact, Description, Failure, Leave, Prepared, Workplace};
 use crate::journal::{self, Journal, OpenAttempt, Step};
 use crate::report;
@@ -49,15 +49,6 @@ struct Place {
     journal: Journal,
     /// Of the file that this process was started from.
     running: Sha256,
-}
-
-/// Tells whether a file is the one that was hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    changed: (i64, i64),
 }
 
 // === impl InPlace ===
@@ -248,9 +239,7 @@ fn unwritten(stage: Stage, error: &journal::Error) -> Failure {
 }
 
 fn stamp(path: &Path) -> io::Result<Stamp> {
-    let about = fs::metadata(path)?;
-    let changed = (about.ctime(), about.ctime_nsec());
-    Ok(Stamp { device: about.dev(), inode: about.ino(), size: about.len(), changed })
+    fs::metadata(path).map(|about| Stamp::of(&about))
 }
 
 fn sha256(path: &Path) -> io::Result<Sha256> {
