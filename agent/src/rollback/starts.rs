@@ -4,12 +4,10 @@
 //! counted too; the new version counts as well where that did not happen. One invocation counts once.
 
 use domain::attempt::{ErrorCode, Stage};
+use executor_sdk::journal::state::UNCONFIRMED_STARTS_MAX;
 use executor_sdk::journal::{OpenAttempt, RollbackCause, Step};
 
 use crate::notes::Notes;
-
-/// Starts of an unconfirmed version that are let through.
-pub const UNCONFIRMED_STARTS_MAX: u32 = 3;
 
 /// What becomes of a start.
 #[derive(Clone, Debug, PartialEq)]

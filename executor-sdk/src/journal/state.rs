@@ -16,6 +16,10 @@ pub use domain::hold::HOLDS_MAX;
 /// comes with a new generation, so a handful would do.
 pub const FINISHED_MAX: usize = 32;
 
+/// Starts of an unconfirmed version that are let through: enough for a host that is slow or short of something once, and few enough
+/// that a version that cannot live is gone within minutes. The next one brings the old version back.
+pub const UNCONFIRMED_STARTS_MAX: u32 = 3;
+
 /// Most outcomes kept for a control plane that does not answer. Attempts come from it, so more than a few cannot pile up.
 pub const UNSENT_MAX: usize = 16;
 

@@ -7,6 +7,7 @@ use domain::Version;
 use domain::attempt::{ErrorCode, Stage};
 use executor_sdk::clock;
 use executor_sdk::driver::{self, End, Options};
+use executor_sdk::journal::state::UNCONFIRMED_STARTS_MAX;
 use executor_sdk::journal::{RollbackCause, Step};
 use futures_util::StreamExt as _;
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -23,9 +24,6 @@ use crate::lease::{self, Holder};
 use crate::monitor::Monitor;
 use crate::operator::{Operator, Parts, Registries, Wishes};
 use crate::rollout::Patience;
-
-/// Unconfirmed starts of a new version that leads, after which the next one brings the old version back.
-const STARTS: u32 = 3;
 
 /// What leading needs.
 pub(super) struct Site<'a> {
@@ -140,7 +138,7 @@ impl Site<'_> {
             };
             open.starts = open.starts.saturating_add(1);
             open.step = open.step.max(Step::Started);
-            if open.starts > STARTS && open.rollback.is_none() {
+            if open.starts > UNCONFIRMED_STARTS_MAX && open.rollback.is_none() {
                 open.rollback = Some(RollbackCause {
                     stage: Stage::Confirm,
                     code: ErrorCode::TooManyStarts,
