@@ -12,6 +12,7 @@ pub mod edition;
 pub mod images;
 mod line;
 pub mod namespace;
+pub mod operator;
 pub mod registry;
 
 use std::{
@@ -376,14 +377,15 @@ pub(crate) fn packages() -> Result<PathBuf> {
     home_of(Part::Containerd)
 }
 
-/// A program that cargo built for this test binary.
+/// A program that cargo built for this one, a test binary or a bench's or demo's program.
 ///
 /// # Errors
 /// It is not there: whoever runs a test binary by hand builds the programs first.
 pub fn built(name: &str) -> Result<PathBuf> {
     let here = env::current_exe()?;
-    // target/debug/deps/SUITE-0123456789abcdef
-    let programs = here.parent().and_then(Path::parent).context("a test lies in a folder of cargo's")?;
+    // target/debug/deps/SUITE-0123456789abcdef, or target/debug/PROGRAM
+    let folder = here.parent().context("a program lies in a folder of cargo's")?;
+    let programs = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     let program = programs.join(name);
     ensure!(program.is_file(), "{} is not built: run it by cargo test", program.display());
     Ok(program)

@@ -1,7 +1,6 @@
 //! One operator in a namespace of its own, enrolled and online.
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -18,8 +17,7 @@ use harness::{
         control_plane::{As, ControlPlane},
         release::publish_image,
     },
-    kube::{Cluster, Namespace, images},
-    parts::{Part, workspace},
+    kube::{Cluster, Namespace, images, operator::Installation},
     wait,
 };
 use image::manifest::Image;
@@ -32,7 +30,7 @@ use crate::{LIMIT, Result};
 pub(crate) const FIRST: &str = "1.0.0";
 
 /// What the chart calls what it makes.
-pub(crate) const NAME: &str = "novacula-operator";
+pub(crate) const NAME: &str = harness::kube::operator::NAME;
 
 /// As short as the chart allows, and the control plane's the same.
 const PROBATION: Duration = Duration::from_secs(5);
@@ -126,41 +124,13 @@ impl Scene {
         namespace.restrict()?;
         let executor = namespace.name().to_owned();
         let token = plane.control.succeed(As::Owner, &["join-token", "create", "--executor", &executor])?;
-        namespace.kubectl(&[
-            "create",
-            "secret",
-            "generic",
-            "join-token",
-            &format!("--from-literal=token={}", token.trim()),
-        ])?;
         let scene = Self { namespace, executor, target: format!("1.{number}.0"), plane };
         let first = scene.push(FIRST, first)?;
-        scene.helm(&[&["install"][..], &scene.values(&first), values].concat())?;
+        let (probation, start_seconds) = (PROBATION, START_SECONDS);
+        Installation { join_token: &token, first: &first, probation, start_seconds, values }
+            .install(&scene.namespace)?;
         scene.online(FIRST)?;
         Ok(scene)
-    }
-
-    /// The values of every installation, as words for Helm.
-    fn values(&self, first: &Image) -> Vec<&'static str> {
-        let registry = Cluster::shared().expect("it was started").registry();
-        let words = [
-            format!("image.repository={}", registry.reference("operator")),
-            format!("image.digest={}", first.digest().as_str()),
-            "joinToken.existingSecret=join-token".to_owned(),
-            format!("registry.plainHttp={{{}}}", registry.address()),
-            format!("rollout.probationSeconds={}", PROBATION.as_secs()),
-            format!("rollout.startSeconds={START_SECONDS}"),
-            "logs.format=text".to_owned(),
-        ];
-        words.into_iter().flat_map(|word| ["--set", &*word.leak()]).collect()
-    }
-
-    pub(crate) fn helm(&self, words: &[&str]) -> Result<String> {
-        let chart: PathBuf = workspace().join("deploy/helm/novacula-operator");
-        let (verb, values) = words.split_first().context("a verb")?;
-        let chart = chart.to_str().context("a path of text")?;
-        let words = [&[*verb, NAME, chart, "--namespace", self.namespace.name()][..], values].concat();
-        Cluster::shared()?.helm(Part::Helm3, &words)
     }
 
     /// Puts an edition of the operator into the registry.
