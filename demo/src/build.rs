@@ -16,8 +16,8 @@ pub(crate) struct Binaries {
 }
 
 impl Binaries {
-    /// Runs cargo; it lets go of its lock before it runs us, so that this does not wait for itself.
-    pub(crate) fn build() -> anyhow::Result<Self> {
+    /// Builds the programs of some packages. Runs cargo; it lets go of its lock before it runs us, so that this does not wait for itself.
+    pub(crate) fn build(packages: &[&str]) -> anyhow::Result<Self> {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
         let mut build = Command::new(cargo);
         build.args(["build", "--message-format=json-render-diagnostics"]);
@@ -26,7 +26,8 @@ impl Binaries {
             build.arg("--release");
         }
         let output = build
-            .args(["-p", "novacula-server", "-p", "novacula-cli", "-p", "novacula-demo-agents", "--bins"])
+            .args(packages.iter().flat_map(|package| ["-p", package]))
+            .arg("--bins")
             .current_dir(workspace())
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())

@@ -13,26 +13,32 @@ mod process;
 
 mod release;
 
-mod story;
-
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
+use demo::attempt::{receipt, text};
+use demo::story::Story;
 use serde_json::Value;
 
 use crate::build::Binaries;
 use crate::novacula::{As, Novacula};
 use crate::process::{Process, Readiness, wait_for};
-use crate::story::Story;
 
 /// How long a new version runs in the demo before it is confirmed; 120 s in real life.
 const PROBATION_MS: &str = "3000";
+
+/// Whose binaries the story needs.
+const PACKAGES: &[&str] = &["novacula-server", "novacula-cli", "novacula-demo-agents"];
+
+/// The same, with `--operator`.
+const OPERATOR_PACKAGES: &[&str] = &["novacula-demo-kubernetes", "novacula-tests"];
 
 /// Longest wait for anything but the build.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -41,8 +47,12 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[derive(Debug, Parser)]
 struct Args {
     /// Leave everything running at the end
-    #[arg(long)]
+    #[arg(long, conflicts_with = "operator")]
     keep: bool,
+    /// Tell of an operator that upgrades its own Deployment, in a whole Kubernetes on this machine; needs root and
+    /// `deploy/dev/parts kubernetes`
+    #[arg(long)]
+    operator: bool,
     /// Take the binaries from here and build none: `target/debug` after `cargo build --workspace`
     #[arg(long, value_name = "DIR")]
     binaries: Option<PathBuf>,
@@ -59,13 +69,19 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
+    let packages = if args.operator { OPERATOR_PACKAGES } else { PACKAGES };
     let binaries = match &args.binaries {
         Some(folder) => Binaries::within(folder)?,
         None => {
             eprintln!("building the real binaries (release); the first time takes some minutes ...");
-            Binaries::build()?
+            Binaries::build(packages)?
         }
     };
+    if args.operator {
+        // A program of its own: it stands on the tests' cluster, which is long in building.
+        let binary = binaries.path("novacula-demo-kubernetes")?;
+        return Err(Command::new(binary).exec()).context("run novacula-demo-kubernetes");
+    }
     let folder = tempfile::Builder::new().prefix("novacula-demo-").tempdir().context("make a folder")?;
     let mut story = Story::new();
 
@@ -229,27 +245,6 @@ fn farewell(
 fn newest(novacula: &Novacula) -> anyhow::Result<Value> {
     let history = novacula.json(As::Owner, &["upgrade", "history", "web-1", "--limit", "1"])?;
     history.get(0).cloned().context("web-1 has no attempt")
-}
-
-/// How long from request to acknowledgement.
-fn receipt(attempt: &Value) -> anyhow::Result<String> {
-    let (asked, heard) = (micros(&text(attempt, "requestTime"))?, micros(&text(attempt, "deliverTime"))?);
-    Ok(format!("{:.1} ms", (heard - asked) as f64 / 1000.0))
-}
-
-/// Microseconds since midnight of an RFC 3339 time in UTC; enough to compare two times of one minute.
-fn micros(time: &str) -> anyhow::Result<i64> {
-    let clock = time.split_once('T').and_then(|(_, clock)| clock.strip_suffix('Z')).context("a time in UTC")?;
-    let mut parts = clock.split(':');
-    let mut next = || parts.next().context("hours, minutes and seconds");
-    let (hours, minutes, seconds): (i64, i64, f64) = (next()?.parse()?, next()?.parse()?, next()?.parse()?);
-    #[expect(clippy::cast_possible_truncation, reason = "under 60 million")]
-    let seconds = (seconds * 1e6).round() as i64;
-    Ok((hours * 60 + minutes) * 60_000_000 + seconds)
-}
-
-fn text(value: &Value, key: &str) -> String {
-    value[key].as_str().unwrap_or_default().to_owned()
 }
 
 fn free_port() -> anyhow::Result<u16> {

@@ -4,44 +4,54 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 /// Tells the story.
-pub(crate) struct Story {
+#[derive(Debug)]
+pub struct Story {
     chapter: usize,
     began: Instant,
     colour: bool,
 }
 
+impl Default for Story {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Story {
-    pub(crate) fn new() -> Self {
+    /// It begins now.
+    #[must_use]
+    pub fn new() -> Self {
         Self { chapter: 0, began: Instant::now(), colour: io::stdout().is_terminal() }
     }
 
     /// A new chapter.
-    pub(crate) fn chapter(&mut self, title: &str) {
+    pub fn chapter(&mut self, title: &str) {
         self.chapter += 1;
         let (on, off) = if self.colour { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
         self.write(&format!("\n{on}{}. {title}{off}", self.chapter));
     }
 
     /// A line of it.
-    pub(crate) fn tell(&self, line: &str) {
+    pub fn tell(&self, line: &str) {
         self.write(&format!("   {line}"));
     }
 
     /// A command that the reader could type.
-    pub(crate) fn command(&self, line: &str) {
+    pub fn command(&self, line: &str) {
         let (on, off) = if self.colour { ("\u{1b}[36m", "\u{1b}[0m") } else { ("", "") };
         self.write(&format!("   {on}$ {line}{off}"));
     }
 
     /// What a program said.
-    pub(crate) fn quote(&self, text: &str) {
+    pub fn quote(&self, text: &str) {
         for line in text.lines() {
             self.write(&format!("   | {line}"));
         }
     }
 
     /// Since the story began.
-    pub(crate) fn elapsed(&self) -> Duration {
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 

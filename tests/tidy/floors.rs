@@ -24,8 +24,9 @@ const FLOORS: &[(&str, Option<&[&str]>)] = &[
     ("demo", None),
     // deploy/docker: images are made of files and know nothing of what is in them.
     ("docker", Some(&[])),
-    // demo/agents
+    // demo/agents, demo/kubernetes
     ("agents", None),
+    ("kubernetes", None),
 ];
 
 /// What the ground floor stands on: data types without I/O, clock or randomness.
