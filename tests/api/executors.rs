@@ -11,6 +11,7 @@ use proto::v1::watch_executors_response::ChangeType;
 use tonic::Code;
 
 use crate::support::{ask, attempt, executor, parent, refused, request};
+use crate::visitor::Visitor;
 
 async fn list(plane: &ControlPlane, filter: &str, page_size: i32) -> Result<Vec<Vec<String>>, tonic::Status> {
     let (mut pages, mut page_token) = (Vec::new(), String::new());
@@ -203,18 +204,25 @@ async fn a_watch_lists_then_says_synced_then_every_change() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_revoked_token_watches_no_longer() -> Result<()> {
+async fn a_revoked_token_watches_no_longer_nor_does_a_session_of_it() -> Result<()> {
     let plane = ControlPlane::start().await?;
     let make =
         v1::CreateTokenRequest { parent: parent(), role: v1::Role::Member.into(), ..v1::CreateTokenRequest::default() };
     let made = plane.owner().organizations().create_token(make).await?.into_inner();
-    let watch = v1::WatchExecutorsRequest { parent: parent(), filter: String::new() };
-    let mut changes = plane.client(&made.secret).executors().watch_executors(watch).await?.into_inner();
-    assert_eq!(changes.message().await?.map(|change| change.change_type()), Some(ChangeType::Synced));
+    let visitor = Visitor::show(&plane, &made.secret).await?;
+    let mut watches = Vec::new();
+    for bearer in [&made.secret, visitor.session()] {
+        let watch = v1::WatchExecutorsRequest { parent: parent(), filter: String::new() };
+        let mut changes = plane.client(bearer).executors().watch_executors(watch).await?.into_inner();
+        assert_eq!(changes.message().await?.map(|change| change.change_type()), Some(ChangeType::Synced));
+        watches.push(changes);
+    }
     let revoke = v1::RevokeTokenRequest { name: made.token.unwrap_or_default().name };
     plane.owner().organizations().revoke_token(revoke).await?;
-    let ended = tokio::time::timeout(Duration::from_secs(20), changes.message()).await?;
-    refused(ended, Code::Unauthenticated, "TOKEN_INVALID");
+    for mut changes in watches {
+        let ended = tokio::time::timeout(Duration::from_secs(20), changes.message()).await?;
+        refused(ended, Code::Unauthenticated, "TOKEN_INVALID");
+    }
     plane.stop().await
 }
 

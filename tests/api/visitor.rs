@@ -43,17 +43,26 @@ impl Visitor {
         };
         let by: Client = plane.installation_admin();
         let request = v1::CreateTokenRequest { parent, role: role.into(), ..v1::CreateTokenRequest::default() };
-        let secret = by.organizations().create_token(request).await?.into_inner().secret;
+        Self::show(plane, &by.organizations().create_token(request).await?.into_inner().secret).await
+    }
+
+    /// Signs in with this token.
+    pub(crate) async fn show(plane: &ControlPlane, secret: &str) -> Result<Self> {
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(plane.tls().as_ref().clone())
             .redirect(Policy::none())
             .no_proxy()
             .build()?;
         let mut visitor = Self { client, origin: format!("https://{}", plane.api_addr()), cookie: String::new() };
-        let answer = visitor.form("/signin").body(encoded(&[("token", &secret)])).send().await?;
+        let answer = visitor.form("/signin").body(encoded(&[("token", secret)])).send().await?;
         let cookie = answer.headers().get(SET_COOKIE).context("no cookie")?.to_str()?;
         cookie.split(';').next().unwrap_or_default().clone_into(&mut visitor.cookie);
         Ok(visitor)
+    }
+
+    /// The session, as a bearer token.
+    pub(crate) fn session(&self) -> &str {
+        self.cookie.split_once('=').map_or("", |(_, session)| session)
     }
 
     /// Looks at a page, whatever it says.

@@ -26,7 +26,7 @@ impl App {
             return Ok(None);
         };
         let now = self.now().await?;
-        if record.revoke_time.is_some() || now >= record.expire_time || !self.origin_counts(&record, now).await? {
+        if !self.counts(&record, now).await? {
             return Ok(None);
         }
         let TokenRecord { id, role, .. } = record;

@@ -101,11 +101,15 @@ impl App {
         }
     }
 
-    /// Whether what a session stems from still counts.
-    pub(crate) async fn origin_counts(&self, record: &TokenRecord, now: Timestamp) -> Result<bool, Error> {
-        let Some(SignIn::Token(shown)) = &record.signed_in_by else { return Ok(true) };
-        let shown = self.store.token_get(shown).await?;
-        Ok(shown.is_some_and(|shown| shown.revoke_time.is_none() && now < shown.expire_time))
+    /// Whether a token counts now, and what it stems from where it is a session.
+    pub(crate) async fn counts(&self, record: &TokenRecord, now: Timestamp) -> Result<bool, Error> {
+        let alone = |record: &TokenRecord| record.revoke_time.is_none() && now < record.expire_time;
+        match &record.signed_in_by {
+            Some(SignIn::Token(shown)) if alone(record) => {
+                Ok(self.store.token_get(shown).await?.is_some_and(|shown| alone(&shown)))
+            }
+            _ => Ok(alone(record)),
+        }
     }
 
     async fn session(&self, by: SignIn, role: Role, display_name: String) -> Result<BearerToken, Error> {

@@ -48,9 +48,10 @@ impl Guard {
         }
         let now = app.now().await?;
         let token = app.store.token_get(&self.caller.token).await?;
-        let valid = token.is_some_and(|token| {
-            token.revoke_time.is_none() && now < token.expire_time && token.role == self.caller.role
-        });
+        let valid = match token.filter(|token| token.role == self.caller.role) {
+            Some(token) => app.counts(&token, now).await?,
+            None => false,
+        };
         if !valid {
             let message = "the bearer token was revoked or ended while it watched";
             return Err(Refusal::new(Reason::TokenInvalid, message).into());
