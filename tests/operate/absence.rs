@@ -83,7 +83,7 @@ async fn renewals(daemon: &Daemon, name: &str) -> Result<usize> {
 }
 
 /// What the command line answers, on that day.
-fn novacula(daemon: &Daemon, day: &Day, words: &[&str]) -> Result<String> {
+pub(crate) fn novacula(daemon: &Daemon, day: &Day, words: &[&str]) -> Result<String> {
     let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_fixture-novacula")));
     command.args(["--server", &format!("https://{}", daemon.api_addr()), "--organization", "acme", "--ca"]);
     command.arg(daemon.ca()).arg("--token-file").arg(daemon.tokens().join("owner.token")).args(words);

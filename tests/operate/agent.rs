@@ -61,10 +61,21 @@ impl Agent {
         Ok(command.args(["enroll", "--join-token-file"]).arg(file).output()?)
     }
 
+    /// The same, as the child of a tracer.
+    pub(crate) fn enroll_under(&self, tracer: &[String], word: &str) -> Result<Output> {
+        let mut command = self.told(self.under(tracer));
+        Ok(command.args(["enroll", "--join-token", word]).output()?)
+    }
+
     /// Starts it.
     pub(crate) fn start(&mut self, day: Option<&Day>) -> Result {
+        self.start_under(&[], day)
+    }
+
+    /// Starts it with a tracer beside it, `strace -D`: what is started is the agent all the same.
+    pub(crate) fn start_under(&mut self, tracer: &[String], day: Option<&Day>) -> Result {
         let log = File::options().create(true).append(true).open(self.path("agent.log"))?;
-        let mut command = self.told(tied(&self.path("bin/novacula-agent")));
+        let mut command = self.told(self.under(tracer));
         command.arg("run").env_remove("NOTIFY_SOCKET").env_remove("INVOCATION_ID");
         day.into_iter().for_each(|day| day.set(&mut command));
         self.child = Some(command.stdout(log.try_clone()?).stderr(log).spawn().context("start the agent")?);
@@ -84,9 +95,42 @@ impl Agent {
         Ok(CredentialStore::new(&self.path("state")).load()?)
     }
 
+    /// Takes what it remembers, and its last words, away; `kept` is put in the place of the first.
+    pub(crate) fn forget(&self, kept: Option<&Path>) -> Result {
+        fs::remove_dir_all(self.path("state"))?;
+        fs::create_dir(self.path("state"))?;
+        for name in fs::read_dir(kept.unwrap_or(&self.path("state")))? {
+            let name = name?;
+            fs::copy(name.path(), self.path("state").join(name.file_name()))?;
+        }
+        fs::write(self.path("agent.log"), "").map_err(Into::into)
+    }
+
+    /// Where it keeps what it must not forget.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.path("state")
+    }
+
+    /// A place for notes about it.
+    pub(crate) fn note(&self, name: &str) -> PathBuf {
+        self.path(name)
+    }
+
     /// Its last words.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("agent.log")).unwrap_or_default()
+    }
+
+    /// The binary, after the words of a tracer.
+    fn under(&self, tracer: &[String]) -> Command {
+        let binary = self.path("bin/novacula-agent");
+        let Some((first, rest)) = tracer.split_first() else {
+            return tied(&binary);
+        };
+        let mut command = tied(Path::new(first));
+        // Without a fault, and in one order: the nth call is the same one each time.
+        command.args(rest).arg(binary).env("NOVACULA_FAULT_FILE", self.path("fault"));
+        command
     }
 
     fn told(&self, mut command: Command) -> Command {

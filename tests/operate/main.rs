@@ -30,6 +30,8 @@ mod flood;
 
 mod http;
 
+mod identity;
+
 mod import;
 
 mod logs;
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
     trials.extend(clocks::trials());
     trials.extend(logs::trials());
     trials.extend(enrol::trials());
+    trials.extend(identity::trials());
     trials.extend(flood::trials());
     trials.extend(absence::trials());
     trials.extend(restore::trials());

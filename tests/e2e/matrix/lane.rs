@@ -27,7 +27,7 @@ const NEXT: &str = "1.1.0";
 const DIRECTORY: &str = "/opt/novacula/bin";
 
 /// What the agents read at each fault point.
-const FAULT: &str = "/etc/novacula/fault";
+pub(super) const FAULT: &str = "/etc/novacula/fault";
 
 /// Arms every process of the agent.
 const ARMED: &str = "[Service]\nEnvironment=NOVACULA_FAULT_FILE=/etc/novacula/fault NOVACULA_FAULT_ACTION=freeze\n";
@@ -191,6 +191,14 @@ impl Lane {
         let lines: Vec<_> = ours.map(|entry| format!("{} {}", entry.pid, entry.message)).collect();
         let lines = lines[lines.len().saturating_sub(60)..].join("\n");
         error.context(format!("{about}: {attempt}\n{lines}\n{}", self.fleet.control.last_words()))
+    }
+
+    /// How often the process that speaks for the executor now has passed a fault point.
+    pub(crate) fn passed(&mut self, point: &str) -> Result<usize> {
+        let pid = self.fleet.host.pid()?.to_string();
+        let entries = self.fleet.host.machine()?.journal(Some(UNIT))?;
+        let passed = format!("fault point passed point=\"{point}\"");
+        Ok(entries.iter().filter(|entry| entry.pid == pid && entry.message.contains(&passed)).count())
     }
 
     /// The fault points that an upgrade passes when nothing is armed, process by process.

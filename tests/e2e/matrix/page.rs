@@ -39,7 +39,9 @@ finished by whoever starts next, and the cause that was journalled first is the 
 
 Trials beside this one (`cargo test -p novacula-tests --test e2e -- disk::`) let calls fail that the agent goes on after. Disks that are full for real; and every single call that
 syncs, renames, links or writes beside the binary or in the state directory, in turn, with `EIO` and with `ENOSPC`, while an upgrade is picked up, downloaded, swapped in,
-confirmed and put back (of the hundreds of writes that move a binary's bytes the first, the fourth, the sixteenth and so on). They print a line for each call.
+confirmed and put back (of the hundreds of writes that move a binary's bytes the first, the fourth, the sixteenth and so on). They print a line for each call. The start of
+the new version, and the count that the old one keeps of it, are swept by syncs with `EIO` and writes with `ENOSPC`; enrolment and renewal of the certificate by
+all of them (`--test operate -- every_write_of`).
 ";
 
 const COLUMNS: &str =

@@ -5,6 +5,8 @@
 //! pick-up   from the request on: the journal takes the generation down, and a swap is tried on small files
 //! download  the artifact's bytes
 //! swap      from leave to restart
+//! count     the old version's code counts the start of the new one
+//! start     the new version's first run, up to its probation
 //! confirm   probation over → told and acknowledged
 //! put-back  the new version is another than was asked for, and puts the old one back
 //! crash-loop  the same, by the old version's code after a crash loop
@@ -19,6 +21,7 @@ mod calls;
 
 use std::fmt;
 
+use agent::fault::CONFIRM_BEGUN;
 use anyhow::{Result, bail, ensure};
 use harness::{
     fleet::{SOON, edition::Edition},
@@ -29,7 +32,7 @@ use harness::{
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use super::lane::{Ending, Lane, at_step};
+use super::lane::{Ending, FAULT, Lane, at_step};
 use super::row::Phase;
 use super::strace::{PARTS, attach, detach, failed};
 use calls::{Error, Kind, Part};
@@ -62,6 +65,13 @@ pub(crate) fn trials() -> Vec<Trial> {
             let about = parts.last().map_or("", |part| part.slug());
             trials.push(swept(about, parts.iter().flat_map(of).collect()));
         }
+    }
+    // The errors that disks mostly answer with: the bytes find no room, or cannot be made durable.
+    for part in [Part::Count, Part::Start] {
+        let sweeps = [(Kind::Sync, Error::Io), (Kind::Write, Error::NoSpace)];
+        let sweeps = sweeps.map(|(kind, error)| Sweep { part, kind, error });
+        let name = format!("disk::every_sync_and_write_of_{}_may_fail", part.slug());
+        trials.push(trial(name, PARTS, move || run(&sweeps)));
     }
     let crash_loop = Sweep { part: Part::CrashLoop, kind: Kind::Sync, error: Error::Io };
     trials.push(swept("crash_loop_sync", vec![crash_loop]));
@@ -113,7 +123,7 @@ impl Sweep {
             let (attempt, calls) = self.strike(lane, nth)?;
             let ending = lane.judge(&attempt)?;
             table.push_str(&self.row(nth, &calls, &ending));
-            if calls.is_empty() || self.is_beyond(&attempt) {
+            if calls.is_empty() || self.is_beyond(lane, &attempt)? {
                 // There are fewer such calls than this: all of them were hit.
                 let missed: Vec<_> = self.sites().into_iter().filter(|site| !hit.contains(*site)).collect();
                 ensure!(missed.is_empty(), "never hit: {missed:?}; hit were:\n{hit}");
@@ -143,6 +153,7 @@ impl Sweep {
             }
             Some(passage) => lane.upgrade_while(Some(&passage), |lab, over| {
                 at_step(lab, |lab, pid| {
+                    let pid = later(lab, pid, self.part.then())?;
                     self.attach(lab, pid, nth)?;
                     lab.resume(pid)
                 })?;
@@ -198,8 +209,13 @@ impl Sweep {
     }
 
     /// Whether what failed belongs to the next part already.
-    fn is_beyond(self, attempt: &Value) -> bool {
-        self.part == Part::PickUp && attempt["stage"] == "swap"
+    fn is_beyond(self, lane: &mut Lane, attempt: &Value) -> Result<bool> {
+        Ok(match self.part {
+            Part::PickUp => attempt["stage"] == "swap",
+            // A confirmation that could not be written down is begun again.
+            Part::Start => lane.passed(CONFIRM_BEGUN)? > 1,
+            Part::Download | Part::Swap | Part::Count | Part::Confirm | Part::PutBack | Part::CrashLoop => false,
+        })
     }
 
     fn check(self, lane: &Lane, attempt: &Value, ending: &Ending) -> Result<()> {
@@ -213,7 +229,7 @@ impl Sweep {
                 ensure!(code == wanted || code == "JOURNAL", "{ending:?}");
                 self.says(attempt)?;
             }
-            (Part::Confirm, runs) => ensure!(runs == "new", "{ending:?}"),
+            (Part::Count | Part::Start | Part::Confirm, runs) => ensure!(runs == "new", "{ending:?}"),
             (Part::Download, _) => {
                 let wanted = if self.error == Error::NoSpace { "NO_SPACE" } else { "IO" };
                 ensure!(outcome == "failed" && stage == "download" && code == wanted, "{ending:?}");
@@ -255,6 +271,19 @@ impl fmt::Display for Sweep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {}, {}", self.part.slug(), self.error.name(), self.kind)
     }
+}
+
+/// Lets the process that has stopped go on, and waits for the next one that begins with the journal: as often as there are words.
+fn later(lab: &Lab, mut pid: u32, words: &[&str]) -> Result<u32> {
+    for word in words {
+        lab.write(FAULT, word)?;
+        lab.resume(pid)?;
+        pid = lab.wait_stopped("novacula-agent", SOON)?;
+    }
+    if !words.is_empty() {
+        lab.write(FAULT, "")?;
+    }
+    Ok(pid)
 }
 
 /// A line of strace's as its call and the last names of its files: `rename journal.json.new journal.json`.

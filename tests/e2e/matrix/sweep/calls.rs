@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use agent::fault::{BACK_BEGUN, CONFIRM_BEGUN, DOWNLOAD_CREATED, Passage, SWAP_BEGUN};
+use agent::fault::{BACK_BEGUN, CONFIRM_BEGUN, DOWNLOAD_CREATED, Passage, SWAP_BEGUN, SWAP_RESTARTING};
 
 use super::Phase;
 
@@ -15,6 +15,8 @@ pub(super) enum Part {
     PickUp,
     Download,
     Swap,
+    Count,
+    Start,
     Confirm,
     PutBack,
     CrashLoop,
@@ -47,6 +49,8 @@ impl Part {
             Self::PickUp => "pick_up",
             Self::Download => "download",
             Self::Swap => "swap",
+            Self::Count => "count",
+            Self::Start => "start",
             Self::Confirm => "confirm",
             Self::PutBack => "put_back",
             Self::CrashLoop => "crash_loop",
@@ -55,7 +59,7 @@ impl Part {
 
     pub(super) const fn phase(self) -> Phase {
         match self {
-            Self::PickUp | Self::Download | Self::Swap => Phase::Apply,
+            Self::PickUp | Self::Download | Self::Swap | Self::Count | Self::Start => Phase::Apply,
             Self::Confirm => Phase::Confirm,
             Self::PutBack => Phase::PutBack,
             Self::CrashLoop => Phase::CrashLoop,
@@ -68,22 +72,35 @@ impl Part {
             Self::PickUp => return None,
             Self::Download => DOWNLOAD_CREATED,
             Self::Swap => SWAP_BEGUN,
+            Self::Count | Self::Start => SWAP_RESTARTING,
             Self::Confirm => CONFIRM_BEGUN,
             Self::PutBack | Self::CrashLoop => BACK_BEGUN,
         };
         Some(Passage { scope: point, point, nth: 1 })
     }
 
+    /// How many processes begin with the journal, after the one that stops, until the one that is meant. What they read: each one
+    /// goes on when it reads something else than what stopped it.
+    pub(super) const fn then(self) -> &'static [&'static str] {
+        match self {
+            Self::Count => &["journal-kept-linked:1"],
+            Self::Start => &["journal-kept-linked:1", "journal-kept-linked:01"],
+            Self::PickUp | Self::Download | Self::Swap | Self::Confirm | Self::PutBack | Self::CrashLoop => &[],
+        }
+    }
+
     /// Whether threads are traced that do not live yet when it begins: the one that will write may end of idleness before. Not
     /// where it is at work already, and another one tries again at once, which is not to be hit as well.
     pub(super) const fn follows(self) -> bool {
-        matches!(self, Self::PickUp | Self::Download | Self::Confirm)
+        matches!(self, Self::PickUp | Self::Download | Self::Start | Self::Confirm)
     }
 
     pub(super) const fn kinds(self) -> &'static [Kind] {
         match self {
             Self::PickUp | Self::Swap | Self::Confirm => &[Kind::Sync, Kind::Rename, Kind::Link, Kind::Write],
             Self::Download => &[Kind::Bytes],
+            // What a failed rename or link of the journal does is seen in the other parts.
+            Self::Count | Self::Start => &[Kind::Sync, Kind::Write],
             Self::CrashLoop => &[Kind::Sync],
             Self::PutBack => &[Kind::Sync, Kind::Rename, Kind::Link, Kind::Write, Kind::Bytes],
         }
