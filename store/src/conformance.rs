@@ -27,6 +27,8 @@ mod node;
 
 mod organization;
 
+mod pruning;
+
 mod release;
 
 mod session;
@@ -106,6 +108,12 @@ cases! {
         certificates_are_renewed_and_looked_up,
         ended_certificates_are_pruned,
         a_restore_says_what_the_backup_knew,
+    }
+    pruning {
+        expired_tokens_are_pruned,
+        expired_join_tokens_are_pruned_when_no_certificate_means_them,
+        deleted_executors_are_pruned_when_nothing_means_them,
+        a_replaced_executor_is_pruned_without_its_heir,
     }
     authority {
         authorities_read_back_by_number,

@@ -129,6 +129,10 @@ pub trait ExecutorStore: Send + Sync {
     /// Writes many decisions about different executors in as few transactions as the backend likes, each on its own: one result each, in order.
     async fn executor_commit_batch(&self, commits: Vec<ExecutorCommit>)
     -> Result<Vec<Result<Committed, Error>>, Error>;
+
+    /// Forgets executors that were deleted before `time`, at most `limit`, with their sessions and nodes; answers how many. One that
+    /// an attempt or a certificate means stays as long as that.
+    async fn executor_prune(&self, deleted_before: Timestamp, limit: usize) -> Result<usize, Error>;
 }
 
 /// Attempts on disk. They are written by [`ExecutorStore::executor_commit`].

@@ -78,6 +78,10 @@ pub trait TokenStore: Send + Sync {
 
     /// A page of the sessions of one origin that are not revoked, in order of id.
     async fn token_list_signed_in(&self, by: &SignIn, page: Page<TokenId>) -> Result<Vec<TokenRecord>, Error>;
+
+    /// Forgets tokens and sessions that expired before `time`, at most `limit`; answers how many. One that was revoked stays until it
+    /// would have expired.
+    async fn token_prune(&self, expired_before: Timestamp, limit: usize) -> Result<usize, Error>;
 }
 
 /// Join tokens on disk. Using one is part of [`crate::CertificateStore::enrolment_commit`].
@@ -103,4 +107,8 @@ pub trait JoinTokenStore: Send + Sync {
         time: Timestamp,
         events: &[Event],
     ) -> Result<JoinTokenRecord, Error>;
+
+    /// Forgets join tokens that expired before `time`, at most `limit`; answers how many. One that a certificate was enrolled with stays
+    /// as long as that: a lost answer is given again by it.
+    async fn join_token_prune(&self, expired_before: Timestamp, limit: usize) -> Result<usize, Error>;
 }

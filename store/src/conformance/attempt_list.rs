@@ -7,7 +7,7 @@ use super::Subject;
 use super::fixture::{World, at, attempt, attempt_id, commit, organization, release_id, uid, version};
 use crate::{AttemptWrite, ExecutorCommit, Page};
 
-fn ended(mut attempt: Attempt, seconds: u64) -> AttemptWrite {
+pub(super) fn ended(mut attempt: Attempt, seconds: u64) -> AttemptWrite {
     attempt.ending = Some(Ending {
         outcome: Outcome::RolledBack,
         source: OutcomeSource::Reported,

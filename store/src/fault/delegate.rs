@@ -50,6 +50,7 @@ delegate!(TokenStore {
     Write token_revoke(id: &TokenId, time: Timestamp, events: &[Event]) -> TokenRecord;
     Write token_extend(id: &TokenId, expire_time: Timestamp) -> TokenRecord;
     Read token_list_signed_in(by: &SignIn, page: Page<TokenId>) -> Vec<TokenRecord>;
+    Write token_prune(expired_before: Timestamp, limit: usize) -> usize;
 });
 
 delegate!(JoinTokenStore {
@@ -57,6 +58,7 @@ delegate!(JoinTokenStore {
     Read join_token_get(id: &JoinTokenId) -> Option<JoinTokenRecord>;
     Read join_token_list(organization: &OrganizationId, page: Page<JoinTokenId>) -> Vec<JoinTokenRecord>;
     Write join_token_revoke(id: &JoinTokenId, time: Timestamp, events: &[Event]) -> JoinTokenRecord;
+    Write join_token_prune(expired_before: Timestamp, limit: usize) -> usize;
 });
 
 delegate!(AuthorityStore {
@@ -87,6 +89,7 @@ delegate!(ExecutorStore {
     Read executor_list(query: &ExecutorQuery, page: Page<ExecutorId>) -> Vec<Executor>;
     Write executor_commit(commit: ExecutorCommit) -> Committed;
     Write executor_commit_batch(commits: Vec<ExecutorCommit>) -> Vec<Result<Committed, Error>>;
+    Write executor_prune(deleted_before: Timestamp, limit: usize) -> usize;
 });
 
 delegate!(AttemptStore {

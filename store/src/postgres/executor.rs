@@ -203,6 +203,24 @@ SET delete_time = novacula.store_now()
 WHERE uid = :uid
 RETURNING delete_time";
 
+/// A deleted executor and what only it means.
+const PRUNE: &str = "
+WITH forgotten AS (
+    SELECT uid
+    FROM novacula.executors
+    WHERE delete_time < :deleted_before
+    AND NOT EXISTS (SELECT 1 FROM novacula.attempts WHERE attempts.executor = executors.uid)
+    AND NOT EXISTS (SELECT 1 FROM novacula.certificates WHERE certificates.executor = executors.uid)
+    ORDER BY delete_time, uid
+    LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+),
+of_sessions AS (DELETE FROM novacula.sessions WHERE executor IN (SELECT uid FROM forgotten)),
+of_nodes AS (DELETE FROM novacula.nodes WHERE executor IN (SELECT uid FROM forgotten)),
+of_changes AS (DELETE FROM novacula.changes WHERE executor IN (SELECT uid FROM forgotten))
+DELETE FROM novacula.executors
+WHERE uid IN (SELECT uid FROM forgotten)";
+
 pub(super) fn read(row: &Row) -> Result<Executor, Error> {
     mapping::executor(RowColumns::of("executor", row))
 }
@@ -376,5 +394,10 @@ impl ExecutorStore for PostgresStore {
             let each = each.into_iter();
             each.map(|one| one.map(|index| Committed { change: index.number(&told) })).collect()
         })
+    }
+
+    async fn executor_prune(&self, deleted_before: Timestamp, at_most: usize) -> Result<usize, Error> {
+        let params = params! { "deleted_before": deleted_before, "limit": limit(at_most) };
+        self.prune("executor_prune", PRUNE, &params).await
     }
 }

@@ -53,6 +53,22 @@ AND uses < max_uses
 AND expire_time > :time
 AND revoke_time IS NULL";
 
+const PRUNE: &str = "
+DELETE FROM novacula.join_tokens
+WHERE id IN (
+    SELECT id
+    FROM novacula.join_tokens
+    WHERE expire_time < :expired_before
+    AND NOT EXISTS (
+        SELECT 1
+        FROM novacula.certificates
+        WHERE certificates.join_token = join_tokens.id
+    )
+    ORDER BY expire_time, id
+    LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+)";
+
 fn read(row: &Row) -> Result<JoinTokenRecord, Error> {
     mapping::join_token(RowColumns::of("join token", row))
 }
@@ -133,5 +149,9 @@ impl JoinTokenStore for PostgresStore {
         events: &[Event],
     ) -> Result<JoinTokenRecord, Error> {
         transact!(self, "join_token_revoke", |tx| revoke(tx, id, time, events)).map(|(token, _)| token)
+    }
+    async fn join_token_prune(&self, expired_before: Timestamp, at_most: usize) -> Result<usize, Error> {
+        let params = params! { "expired_before": expired_before, "limit": limit(at_most) };
+        self.prune("join_token_prune", PRUNE, &params).await
     }
 }

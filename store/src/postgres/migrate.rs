@@ -59,6 +59,12 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0006-executors-by-version.sql"),
         oldest_build: "1.0.0",
     },
+    Migration {
+        version: 7,
+        name: "0007-pruning",
+        sql: include_str!("../../migrations/postgres/0007-pruning.sql"),
+        oldest_build: "1.0.0",
+    },
 ];
 
 const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '60s'";

@@ -58,6 +58,17 @@ AND id > :after
 ORDER BY id
 LIMIT :limit";
 
+const PRUNE: &str = "
+DELETE FROM novacula.tokens
+WHERE id IN (
+    SELECT id
+    FROM novacula.tokens
+    WHERE expire_time < :expired_before
+    ORDER BY expire_time, id
+    LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+)";
+
 fn read(row: &Row) -> Result<TokenRecord, Error> {
     mapping::token(RowColumns::of("token", row))
 }
@@ -143,5 +154,9 @@ impl TokenStore for PostgresStore {
             "limit": limit(page.limit),
         };
         self.all("token_list_signed_in", LIST_SIGNED_IN, &params, read).await
+    }
+    async fn token_prune(&self, expired_before: Timestamp, at_most: usize) -> Result<usize, Error> {
+        let params = params! { "expired_before": expired_before, "limit": limit(at_most) };
+        self.prune("token_prune", PRUNE, &params).await
     }
 }

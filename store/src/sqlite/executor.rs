@@ -4,7 +4,7 @@
 //! labels are for people's screens, and nothing that runs by itself asks for them.
 
 use async_trait::async_trait;
-use domain::{Channel, Executor, ExecutorId, ExecutorName, ExecutorUid, Kind, OrganizationId};
+use domain::{Channel, Executor, ExecutorId, ExecutorName, ExecutorUid, Kind, OrganizationId, Timestamp};
 use rusqlite::{Connection, Row, ToSql, named_params};
 
 use super::failure::Failure;
@@ -151,6 +151,28 @@ FROM executors
 WHERE uid = :uid
 AND delete_time IS NULL";
 
+const LIST_FORGOTTEN: &str = "
+SELECT uid
+FROM executors
+WHERE delete_time < :deleted_before
+AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.executor = executors.uid)
+AND NOT EXISTS (SELECT 1 FROM certificates WHERE certificates.executor = executors.uid)
+ORDER BY delete_time
+LIMIT :limit";
+
+/// A deleted executor and what only it means.
+const PRUNE: [&str; 3] = [
+    "
+DELETE FROM sessions
+WHERE executor IN (SELECT value FROM json_each(:uids))",
+    "
+DELETE FROM nodes
+WHERE executor IN (SELECT value FROM json_each(:uids))",
+    "
+DELETE FROM executors
+WHERE uid IN (SELECT value FROM json_each(:uids))",
+];
+
 pub(super) fn read(row: &Row<'_>) -> Result<Executor, Failure> {
     Ok(mapping::executor(RowColumns::of("executor", row))?)
 }
@@ -207,6 +229,17 @@ pub(super) fn require(connection: &Connection, uid: ExecutorUid) -> Result<(), F
 /// Executors by uid.
 pub(super) fn list_by_uid(connection: &Connection, uids: &[ExecutorUid]) -> Result<Vec<Executor>, Failure> {
     all(connection, LIST_BY_UID, named_params! { ":uids": keys(uids) }, read)
+}
+
+fn prune(connection: &Connection, deleted_before: Timestamp, at_most: usize) -> Result<usize, Failure> {
+    let params = named_params! { ":deleted_before": deleted_before.as_micros(), ":limit": limit(at_most) };
+    let uids: Vec<String> = all(connection, LIST_FORGOTTEN, params, |row| Ok(row.get("uid")?))?;
+    let uids = keys(&uids);
+    let mut pruned = 0;
+    for sql in PRUNE {
+        pruned = write(connection, sql, named_params! { ":uids": uids })?;
+    }
+    Ok(pruned)
 }
 
 fn list(connection: &Connection, query: &ExecutorQuery, page: &Page<ExecutorId>) -> Result<Vec<Executor>, Failure> {
@@ -331,5 +364,8 @@ impl ExecutorStore for SqliteStore {
         commits: Vec<ExecutorCommit>,
     ) -> Result<Vec<Result<Committed, Error>>, Error> {
         self.write("executor_commit_batch", move |tx| commit::commit_each_in_tx(tx, &commits)).await
+    }
+    async fn executor_prune(&self, deleted_before: Timestamp, at_most: usize) -> Result<usize, Error> {
+        self.write("executor_prune", move |tx| prune(tx.connection(), deleted_before, at_most)).await
     }
 }

@@ -47,6 +47,21 @@ AND uses < max_uses
 AND expire_time > :time
 AND revoke_time IS NULL";
 
+const PRUNE: &str = "
+DELETE FROM join_tokens
+WHERE id IN (
+    SELECT id
+    FROM join_tokens
+    WHERE expire_time < :expired_before
+    AND NOT EXISTS (
+        SELECT 1
+        FROM certificates
+        WHERE certificates.join_token = join_tokens.id
+    )
+    ORDER BY expire_time
+    LIMIT :limit
+)";
+
 fn read(row: &Row<'_>) -> Result<JoinTokenRecord, Failure> {
     Ok(mapping::join_token(RowColumns::of("join token", row))?)
 }
@@ -139,6 +154,13 @@ impl JoinTokenStore for SqliteStore {
                 event::insert_in_tx(tx, &events)?;
             }
             get(tx.connection(), &id)?.ok_or_else(|| Failure::missing("join token", &id))
+        })
+        .await
+    }
+    async fn join_token_prune(&self, expired_before: Timestamp, at_most: usize) -> Result<usize, Error> {
+        self.write("join_token_prune", move |tx| {
+            let params = named_params! { ":expired_before": expired_before.as_micros(), ":limit": limit(at_most) };
+            Ok(write(tx.connection(), PRUNE, params)?)
         })
         .await
     }

@@ -55,6 +55,16 @@ AND id > :after
 ORDER BY id
 LIMIT :limit";
 
+const PRUNE: &str = "
+DELETE FROM tokens
+WHERE id IN (
+    SELECT id
+    FROM tokens
+    WHERE expire_time < :expired_before
+    ORDER BY expire_time
+    LIMIT :limit
+)";
+
 fn read(row: &Row<'_>) -> Result<TokenRecord, Failure> {
     Ok(mapping::token(RowColumns::of("token", row))?)
 }
@@ -150,6 +160,13 @@ impl TokenStore for SqliteStore {
                 ":limit": limit(page.limit),
             };
             all(connection, LIST_SIGNED_IN, params, read)
+        })
+        .await
+    }
+    async fn token_prune(&self, expired_before: Timestamp, at_most: usize) -> Result<usize, Error> {
+        self.write("token_prune", move |tx| {
+            let params = named_params! { ":expired_before": expired_before.as_micros(), ":limit": limit(at_most) };
+            Ok(write(tx.connection(), PRUNE, params)?)
         })
         .await
     }

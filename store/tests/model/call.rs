@@ -47,20 +47,63 @@ pub(crate) struct Decision {
 /// One call.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
-    Advance { seconds: u64 },
-    Enrol { executor: u8, name: u8, token: u8, replaces: Option<u8> },
-    Revoke { token: u8 },
-    Yank { release: u8 },
+    Advance {
+        seconds: u64,
+    },
+    Enrol {
+        executor: u8,
+        name: u8,
+        token: u8,
+        replaces: Option<u8>,
+    },
+    Revoke {
+        token: u8,
+    },
+    Yank {
+        release: u8,
+    },
     Commit(Decision),
     Batch(Vec<Decision>),
-    Renew { replica: u8 },
-    End { replica: u8 },
-    Open { replica: u8, executors: Vec<u8> },
-    Close { executor: u8, epoch: u64 },
-    Nodes { executor: u8, full: bool, names: Vec<u8>, removed: Vec<u8> },
-    PruneAttempts { older_than: u64, limit: usize },
-    PruneSessions { older_than: u64, limit: usize },
-    PruneEvents { older_than: u64, limit: usize },
+    Renew {
+        replica: u8,
+    },
+    End {
+        replica: u8,
+    },
+    Open {
+        replica: u8,
+        executors: Vec<u8>,
+    },
+    Close {
+        executor: u8,
+        epoch: u64,
+    },
+    Nodes {
+        executor: u8,
+        full: bool,
+        names: Vec<u8>,
+        removed: Vec<u8>,
+    },
+    PruneAttempts {
+        older_than: u64,
+        limit: usize,
+    },
+    PruneSessions {
+        older_than: u64,
+        limit: usize,
+    },
+    PruneEvents {
+        older_than: u64,
+        limit: usize,
+    },
+    /// All of them, or none: they end in the same moment.
+    PruneCertificates {
+        limit: usize,
+    },
+    PruneExecutors {
+        deleted_before: u64,
+        limit: usize,
+    },
 }
 
 fn write() -> impl Strategy<Value = Write> {
@@ -115,6 +158,9 @@ pub(crate) fn any_call() -> impl Strategy<Value = Call> {
         1 => (0..60u64, prop::sample::select(vec![0, 100])).prop_map(|(older_than, limit)| Call::PruneAttempts { older_than, limit }),
         1 => (0..60u64, 0..3usize).prop_map(|(older_than, limit)| Call::PruneSessions { older_than, limit }),
         1 => (0..60u64, 0..3usize).prop_map(|(older_than, limit)| Call::PruneEvents { older_than, limit }),
+        1 => prop::sample::select(vec![0, 100]).prop_map(|limit| Call::PruneCertificates { limit }),
+        2 => (0..60u64, prop::sample::select(vec![0, 100, 100]))
+            .prop_map(|(deleted_before, limit)| Call::PruneExecutors { deleted_before, limit }),
     ]
 }
 
@@ -264,6 +310,12 @@ impl Call {
             }
             Self::PruneEvents { older_than, limit } => {
                 said(store.event_prune(row::at(*older_than), *limit).await, |n| n.to_string())
+            }
+            Self::PruneCertificates { limit } => {
+                said(store.certificate_prune(row::at(20_000), *limit).await, |n| n.to_string())
+            }
+            Self::PruneExecutors { deleted_before, limit } => {
+                said(store.executor_prune(row::at(*deleted_before), *limit).await, |n| n.to_string())
             }
         }
     }

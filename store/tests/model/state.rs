@@ -30,6 +30,7 @@ pub(crate) struct Model {
     yanked: BTreeSet<u8>,
     live: BTreeMap<u8, Executor>,
     deleted: BTreeMap<u8, Executor>,
+    delete_times: BTreeMap<u8, Timestamp>,
     /// Executors by their newest change, oldest first.
     changes: Vec<u8>,
     attempts: BTreeMap<u8, Attempt>,
@@ -61,6 +62,7 @@ impl Model {
             yanked: BTreeSet::new(),
             live: BTreeMap::new(),
             deleted: BTreeMap::new(),
+            delete_times: BTreeMap::new(),
             changes: Vec::new(),
             attempts: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -104,7 +106,9 @@ impl Model {
             | Call::End { .. }
             | Call::PruneAttempts { .. }
             | Call::PruneSessions { .. }
-            | Call::PruneEvents { .. } => {}
+            | Call::PruneEvents { .. }
+            | Call::PruneCertificates { .. }
+            | Call::PruneExecutors { .. } => {}
         }
         call
     }
@@ -181,15 +185,11 @@ impl Model {
                 nodes.retain(|name| !full && !removed.iter().any(|gone| node(*gone).name == *name));
                 nodes.extend(names.iter().map(|name| node(*name).name));
             }
-            Call::PruneAttempts { older_than, limit } => {
-                return Ok(self.prune_attempts(row::at(*older_than), *limit));
-            }
-            Call::PruneSessions { older_than, limit } => {
-                return Ok(self.prune_sessions(row::at(*older_than), *limit));
-            }
-            Call::PruneEvents { older_than, limit } => {
-                return Ok(self.prune_events(row::at(*older_than), *limit));
-            }
+            Call::PruneAttempts { .. }
+            | Call::PruneSessions { .. }
+            | Call::PruneEvents { .. }
+            | Call::PruneCertificates { .. }
+            | Call::PruneExecutors { .. } => return Ok(self.prune(call)),
         }
         done()
     }
@@ -203,11 +203,12 @@ impl Model {
         self.changes.push(executor);
     }
 
-    fn delete(&mut self, executor: u8) {
+    fn delete(&mut self, executor: u8, time: Timestamp) {
         let row = self.live.remove(&executor).expect("it is live");
         self.deleted.insert(executor, row);
+        self.delete_times.insert(executor, time);
         self.nodes.remove(&executor);
-        self.certificates.insert(executor, true);
+        self.certificates.entry(executor).and_modify(|revoked| *revoked = true);
     }
 
     fn enrol(&mut self, executor: u8, name: u8, token: u8, replaces: Option<u8>) -> Said {
@@ -223,9 +224,9 @@ impl Model {
                 if self.attempts.values().any(open) {
                     return refuse("stale attempt");
                 }
-                self.delete(replaced);
-                self.changed(replaced);
                 let time = row::at(5);
+                self.delete(replaced, time);
+                self.changed(replaced);
                 if let Some((_, newest)) = self.sessions.get_mut(&replaced).and_then(|of| of.iter_mut().next_back()) {
                     newest.end_time.get_or_insert(time);
                 }
@@ -263,7 +264,7 @@ impl Model {
             self.write(decision, write)?;
         }
         if decision.delete {
-            self.delete(decision.executor);
+            self.delete(decision.executor, self.now);
         }
         self.changed(decision.executor);
         self.events.push((decision.event().target, row::at(decision.time)));

@@ -10,7 +10,8 @@ use libtest_mimic::{Failed, Trial};
 use novacula_store::postgres::PostgresStore;
 use novacula_store::{
     AttemptStore as _, CertificateStore as _, ChangeFeed as _, ChangeNumber, EventQuery, EventStore as _,
-    ExecutorCommit, ExecutorQuery, ExecutorStore as _, NodeChange, NodeStore as _, Page, ReplicaId, SessionStore as _,
+    ExecutorCommit, ExecutorQuery, ExecutorStore as _, JoinTokenStore as _, NodeChange, NodeStore as _, Page,
+    ReplicaId, SessionStore as _, TokenStore as _,
 };
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -22,7 +23,8 @@ use crate::world::{
 };
 
 /// Tables that grow with the fleet, or with time.
-const GROWING: &str = "('executors', 'changes', 'attempts', 'requests', 'certificates', 'sessions', 'nodes', 'events')";
+const GROWING: &str = "('executors', 'changes', 'attempts', 'requests', 'certificates', 'sessions', 'nodes', 'events', 'tokens', \
+                       'join_tokens')";
 
 /// How an attempt ended, as a column holds it.
 const ENDING: &str =
@@ -80,7 +82,8 @@ async fn statements() -> Result<(), Failed> {
     Ok(())
 }
 
-/// A hundred thousand executors, each with a certificate, a session, a node, two attempts that ended, and three events.
+/// A hundred thousand executors, each with a certificate, a session, a node, two attempts that ended, three events, and a token of
+/// either kind.
 fn fill(cluster: &Cluster, schema: &str) -> Result<(), cluster::Error> {
     let replica = Uuid::from_u128(1);
     cluster.sql(&format!(
@@ -99,6 +102,8 @@ fn fill(cluster: &Cluster, schema: &str) -> Result<(), cluster::Error> {
          SELECT gen_random_uuid(), uid, 'acme', name, 1, 'agent-1.0.0', '0.9.0', 1, 'confirming', NULL, false, 'succeeded',
              'reported', '{ENDING}', false, 0, 0, now(), NULL, NULL, NULL, now(), now(), 'console', NULL, NULL
          FROM executors, generate_series(1, 2);
+         INSERT INTO tokens SELECT uid::text, '', 'publisher', NULL, '', now(), now() + interval '1 day', NULL FROM executors;
+         INSERT INTO join_tokens SELECT uid::text, 'acme', '', NULL, false, 1, 0, now(), now() + interval '1 day', NULL FROM executors;
          INSERT INTO requests SELECT organization, id::text, id FROM attempts;
          INSERT INTO nodes SELECT uid, name, 'linux/amd64', '6.1', 'Debian', '', true, now() FROM executors;
          INSERT INTO events
@@ -165,6 +170,9 @@ async fn hot(store: &PostgresStore) -> Result<(), Failed> {
     store.certificate_get(&digest(7)).await?;
     store.certificate_note_used(&[digest(7), digest(8)], now).await?;
     store.certificate_prune(now, 100).await?;
+    store.token_prune(now, 100).await?;
+    store.join_token_prune(now, 100).await?;
+    store.executor_prune(now, 100).await?;
     store.enrolment_commit(enrolment(200_000, name(200_000), "many")).await?;
     store.enrolment_find(&"many".parse()?, &digest(200_000)).await?;
     store.executor_list_by_uid(&uids).await?;

@@ -5,8 +5,40 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::{Attempt, Timestamp};
 
 use super::{Model, Session};
+use crate::call::Call;
+use crate::row;
+
 impl Model {
-    pub(super) fn prune_attempts(&mut self, older_than: Timestamp, limit: usize) -> String {
+    /// Forgets, if that is what the call says; answers how many.
+    pub(super) fn prune(&mut self, call: &Call) -> String {
+        match *call {
+            Call::PruneAttempts { older_than, limit } => self.prune_attempts(row::at(older_than), limit),
+            Call::PruneSessions { older_than, limit } => self.prune_sessions(row::at(older_than), limit),
+            Call::PruneEvents { older_than, limit } => self.prune_events(row::at(older_than), limit),
+            Call::PruneCertificates { limit: 0 } => 0.to_string(),
+            Call::PruneCertificates { .. } => std::mem::take(&mut self.certificates).len().to_string(),
+            Call::PruneExecutors { deleted_before, limit } => self.prune_executors(row::at(deleted_before), limit),
+            _ => unreachable!("{call:?} forgets nothing"),
+        }
+    }
+
+    fn prune_executors(&mut self, deleted_before: Timestamp, limit: usize) -> String {
+        let meant = |executor: u8| {
+            let by_attempt = self.attempts.values().any(|attempt| attempt.executor == row::uid(executor));
+            by_attempt || self.certificates.contains_key(&executor)
+        };
+        let gone = self.delete_times.iter().filter(|(executor, time)| **time < deleted_before && !meant(**executor));
+        let gone: Vec<u8> = gone.map(|(executor, _)| *executor).take(limit).collect();
+        for executor in &gone {
+            self.deleted.remove(executor);
+            self.delete_times.remove(executor);
+            self.sessions.remove(executor);
+            self.changes.retain(|other| other != executor);
+        }
+        gone.len().to_string()
+    }
+
+    fn prune_attempts(&mut self, older_than: Timestamp, limit: usize) -> String {
         let old = |attempt: &Attempt| attempt.end_time.is_some_and(|time| time < older_than);
         let pointed_at = |attempt: &Attempt| {
             let mut rows = self.live.values().chain(self.deleted.values());
@@ -28,7 +60,7 @@ impl Model {
         n_gone.to_string()
     }
 
-    pub(super) fn prune_sessions(&mut self, older_than: Timestamp, limit: usize) -> String {
+    fn prune_sessions(&mut self, older_than: Timestamp, limit: usize) -> String {
         let mut gone = Vec::new();
         for (executor, of) in &self.sessions {
             let newest = of.keys().next_back().copied();
@@ -50,7 +82,7 @@ impl Model {
         n_gone.to_string()
     }
 
-    pub(super) fn prune_events(&mut self, older_than: Timestamp, limit: usize) -> String {
+    fn prune_events(&mut self, older_than: Timestamp, limit: usize) -> String {
         let mut old: Vec<(Timestamp, usize)> = self
             .events
             .iter()
