@@ -90,6 +90,8 @@ actions! {
     AttemptCorrected = "attempt.corrected",
     /// An executor refused an artifact: an alarm.
     ArtifactRefused = "artifact.refused",
+    /// Bytes that no release names were deleted.
+    ArtifactDeleted = "artifact.deleted",
     /// A release draft was made.
     ReleaseCreated = "release.created",
     /// An artifact was uploaded or named.

@@ -218,8 +218,10 @@ settings! {
     drain_ms = "NOVACULA_DRAIN_MS", "MS";
     /// Largest artifact to keep, in bytes [default: 1073741824]
     max_artifact_bytes = "NOVACULA_MAX_ARTIFACT_BYTES", "BYTES";
-    /// Days to keep ended attempts and the event feed [default: 400]
+    /// Days to keep ended attempts, deleted executors and the event feed [default: 400]
     retention_days = "NOVACULA_RETENTION_DAYS", "DAYS";
+    /// Days to keep uploaded bytes that no release names [default: 7]
+    unused_artifact_days = "NOVACULA_UNUSED_ARTIFACT_DAYS", "DAYS";
     /// Which lines to log: error, warn, info, debug, trace [default: info]
     log_level = "NOVACULA_LOG_LEVEL", "LEVEL";
     /// json or text [default: text on a terminal, else json]

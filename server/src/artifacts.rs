@@ -1,4 +1,5 @@
-//! Artifact storage by content: `<data-dir>/artifacts/<sha256>`, and `incoming/<sha256>.part` while one is being received.
+//! Artifact storage by content: `<data-dir>/artifacts/<sha256>`, `incoming/<sha256>.part` while one is being received, and
+//! `unused/<sha256>` for one that no release names.
 //!
 //! A file has its final name only once its bytes were counted, hashed, and are durable: fsync of the file, rename, fsync of
 //! the directory. Whoever reads `<sha256>` therefore reads what the name says. Names are [`Sha256`] values, so that no path
@@ -7,18 +8,22 @@
 
 mod part;
 
+mod unused;
+
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{Sha256, Timestamp};
 use sha2::Digest as _;
 
 use self::part::Open;
+pub use self::unused::Forgotten;
 
 /// Left free on the disk: the store on the same disk must be able to go on writing.
 const RESERVE: u64 = 64 << 20;
@@ -128,12 +133,10 @@ impl ArtifactStorage {
     /// # Errors
     /// [`Error::Io`].
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        let incoming = folder.join(part::FOLDER);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&incoming)
-            .map_err(|source| io_error("create", &incoming, source))?;
+        for inside in [part::FOLDER, unused::FOLDER].map(|name| folder.join(name)) {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&inside);
+            made.map_err(|source| io_error("create", &inside, source))?;
+        }
         Ok(Self { folder: folder.to_owned(), busy: Arc::default() })
     }
 
@@ -221,17 +224,29 @@ impl ArtifactStorage {
         blocking(move || part::forget(&folder.join(part::FOLDER), since)).await
     }
 
-    /// Deletes a stored artifact; it is no error when there is none.
+    /// The size of a stored artifact that a release is about to name; none: it is not stored. From here it is not forgotten
+    /// before another grace is over.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub async fn remove(&self, sha256: &Sha256) -> Result<(), Error> {
-        let path = self.path(sha256);
-        match tokio::fs::remove_file(&path).await {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(io_error("remove", &path, source)),
-        }
+    pub async fn claim(&self, sha256: &Sha256) -> Result<Option<u64>, Error> {
+        let (folder, sha256) = (self.folder.clone(), *sha256);
+        blocking(move || unused::claim(&folder, &sha256)).await
+    }
+
+    /// Deletes what was not among the `named` for `grace`, by the store's clock, and notes what is not now. `named` has to be
+    /// younger than this call.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn forget_unused(
+        &self,
+        named: HashSet<Sha256>,
+        now: Timestamp,
+        grace: Duration,
+    ) -> Result<Vec<Forgotten>, Error> {
+        let folder = self.folder.clone();
+        blocking(move || unused::pass(&folder, &named, now, grace)).await
     }
 }
 
@@ -294,9 +309,11 @@ impl Upload {
             self.unfinished = Unfinished::Discard;
             return Err(Error::Digest { expected: self.expected, actual });
         }
-        let (part, folder) = (self.part.clone(), self.folder.clone());
-        let path = folder.join(self.expected.to_string());
+        let (part, folder, sha256) = (self.part.clone(), self.folder.clone(), self.expected);
+        let path = folder.join(sha256.to_string());
         blocking(move || {
+            // An older mark is not about these bytes.
+            unused::unmark(&folder, &sha256)?;
             open.file.sync_all().map_err(|source| io_error("fsync", &part, source))?;
             fs::rename(&part, &path).map_err(|source| io_error("rename to", &path, source))?;
             let sync = File::open(&folder).and_then(|folder| folder.sync_all());

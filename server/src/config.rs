@@ -204,6 +204,10 @@ fn use_case_settings(judge: &mut Judge, server_version: Version) -> Settings {
         let kept = Duration::from_secs(days * 24 * 60 * 60);
         settings.retention.attempts = kept;
         settings.retention.events = kept;
+        settings.retention.executors = kept;
+    }
+    if let Some(days) = judge.number("unused_artifact_days", 1, 36_500) {
+        settings.retention.artifacts = Duration::from_secs(days * 24 * 60 * 60);
     }
     settings.executor_endpoint =
         judge.parsed::<Endpoint>("executor_endpoint", "host:port with a DNS name or an address, as hosts see it");

@@ -13,6 +13,8 @@ mod excess;
 
 mod fake;
 
+mod forget;
+
 mod ghost;
 
 mod hostile;
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     trials.extend(yank::trials());
     trials.extend(attacks::trials());
     trials.extend(renewal::trials());
+    trials.extend(forget::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

@@ -59,6 +59,12 @@ pub struct Retention {
     pub sessions: Duration,
     /// Certificates, after their end. Default 365 days; never less than late renewal.
     pub certificates: Duration,
+    /// Tokens, web sessions and join tokens, after their end. Default 30 days.
+    pub tokens: Duration,
+    /// Executors, after they were deleted; longer while an attempt or a certificate means one. Default 400 days.
+    pub executors: Duration,
+    /// Stored bytes, after the last release that named them was seen. Default 7 days.
+    pub artifacts: Duration,
 }
 
 // === impl Settings ===
@@ -91,6 +97,14 @@ impl Settings {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { attempts: 400 * DAY, events: 400 * DAY, sessions: 7 * DAY, certificates: 365 * DAY }
+        Self {
+            attempts: 400 * DAY,
+            events: 400 * DAY,
+            sessions: 7 * DAY,
+            certificates: 365 * DAY,
+            tokens: 30 * DAY,
+            executors: 400 * DAY,
+            artifacts: 7 * DAY,
+        }
     }
 }

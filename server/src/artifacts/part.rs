@@ -49,7 +49,7 @@ pub(super) fn open(part: &Path, sha256: &Sha256, size: u64, unfinished: Unfinish
 }
 
 /// The file under this name, with nobody else writing it.
-fn take(part: &Path, sha256: &Sha256) -> Result<File, Error> {
+pub(super) fn take(part: &Path, sha256: &Sha256) -> Result<File, Error> {
     let failed = |operation| move |source| io_error(operation, part, source);
     loop {
         let mut options = OpenOptions::new();

@@ -34,7 +34,11 @@ pub async fn run(app: Arc<App>) -> Result<(), BoxError> {
                 events = pruned.events,
                 sessions = pruned.sessions,
                 certificates = pruned.certificates,
+                tokens = pruned.tokens,
+                join_tokens = pruned.join_tokens,
+                executors = pruned.executors,
                 uploads = pruned.uploads,
+                artifacts = pruned.artifacts,
                 "forgot what is older than its retention"
             ),
             Err(error) => tracing::warn!(error = observe::chain(&error), "could not forget what is over"),

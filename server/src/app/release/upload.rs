@@ -109,7 +109,7 @@ impl App {
             Expected::None => {}
             Expected::Coming(upload) => upload.finish().await.map_err(artifact_error)?,
             Expected::Stored { sha256, size } => {
-                let stored = self.artifacts.size(&sha256).await.map_err(artifact_error)?;
+                let stored = self.artifacts.claim(&sha256).await.map_err(artifact_error)?;
                 if stored != Some(size) {
                     return Err(size_mismatch(size, stored.unwrap_or(0)).into());
                 }
