@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use agent::Misbehaviour;
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use harness::{
     fleet::{
         FIRST, Fleet, Manager, Pace,
@@ -17,6 +17,7 @@ use harness::{
     wait,
 };
 use libtest_mimic::Trial;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::programs::programs;
 use crate::scenario::{PATIENT, SHORT};
@@ -35,7 +36,7 @@ const NO_UPGRADE: &str = "a crash loop that no upgrade caused";
 type Body = fn() -> Result<()>;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let bodies: [(&str, Body); 12] = [
+    let bodies: [(&str, Body); 13] = [
         ("outage_and_its_end_roll_nothing_back", || outage(Manager::Systemd, Outage::OnProbation)),
         ("outage_and_its_end_roll_nothing_back_supervised", || outage(Manager::Supervise, Outage::OnProbation)),
         ("outage_since_the_restart_rolls_nothing_back", || outage(Manager::Systemd, Outage::SinceRestart)),
@@ -43,6 +44,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("five_upgrades_in_a_row_are_no_crash_loop", || five(Manager::Systemd)),
         ("five_upgrades_in_a_row_are_no_crash_loop_supervised", || five(Manager::Supervise)),
         ("crash_loop_long_after_success_swaps_nothing", bad_settings),
+        ("crash_loop_long_after_success_swaps_nothing_supervised", bad_settings_supervised),
         ("crash_loop_on_a_full_disk_swaps_nothing", full_disk),
         ("power_cut_after_the_swap_hides_no_hang", || power_cut(Misbehaviour::HangAfterReady, SHORT, &["HANG"])),
         // One start was before the cut, and its count may have been lost.
@@ -127,6 +129,27 @@ fn bad_settings() -> Result<()> {
     fleet.host.machine()?.write(SETTINGS, good)?;
     fleet.wait_online(NEXT)?;
     fleet.host.expect_nothing_failed()
+}
+
+/// The same where the agent's own parent starts it again; with settings that cannot be read neither of them may change a binary.
+fn bad_settings_supervised() -> Result<()> {
+    let mut fleet = Fleet::start(&programs(), Manager::Supervise, PACE)?;
+    let next = fleet.publish(NEXT, &Edition::good(NEXT))?;
+    let attempt = fleet.upgrade(NEXT, LIMIT)?;
+    expect(&fleet, &attempt, "outcome", "OUTCOME_SUCCEEDED")?;
+    // The old version, the new one, and the new one under a parent of its own version.
+    fleet.wait_said("connected endpoint", 3)?;
+    let settings = fleet.host.state_dir()?.with_file_name("agent.toml");
+    let good = fs::read(&settings)?;
+    fs::write(&settings, "[upgrade]\nchanel = \"stable\"\n")?;
+    let child = Pid::from_raw(i32::try_from(fleet.host.pid()?)?).context("a process id")?;
+    kill_process(child, Signal::KILL)?;
+    fleet.wait_said(NO_UPGRADE, 1)?;
+    fleet.expect_live(&next)?;
+    fleet.expect_previous(&fleet.first())?;
+    fs::write(&settings, good)?;
+    fleet.wait_online(NEXT)?;
+    fleet.expect_live(&next)
 }
 
 /// The state directory's disk is full and the agent dies again and again, long after its last upgrade.
