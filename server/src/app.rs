@@ -55,6 +55,8 @@ pub mod release;
 
 pub mod event;
 
+pub mod names;
+
 pub mod watch;
 
 pub mod deadline;

@@ -63,6 +63,9 @@ pub trait TokenStore: Send + Sync {
     /// One token, by id.
     async fn token_get(&self, id: &TokenId) -> Result<Option<TokenRecord>, Error>;
 
+    /// Tokens by id, revoked and expired ones too, in any order; unknown ones are left out. One query for any number.
+    async fn token_list_by_id(&self, ids: &[TokenId]) -> Result<Vec<TokenRecord>, Error>;
+
     /// A page of the tokens of one organization (none: of the installation), in order of id.
     async fn token_list(
         &self,

@@ -10,6 +10,7 @@ mod explain;
 mod feed;
 mod http;
 mod json;
+mod names;
 mod organizations;
 mod pages_catalog;
 mod requests;

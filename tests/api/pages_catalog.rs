@@ -248,7 +248,7 @@ async fn an_export_is_whole_and_no_formula() -> Result<()> {
     assert!(sequences.len() == 1050 && sequences.is_sorted_by(|one, next| one > next));
 
     let file = owner.get("/organizations/acme/events/export?format=csv&type=token.created").await?;
-    file.says(200, "sequence,time,type,actor,target,organization,details\r\n");
+    file.says(200, "sequence,time,type,actor,target,organization,details,actor_display_name\r\n");
     assert!(file.text.contains("=cmd|"), "{}", file.text);
     for formula in ["=", "+", "-", "@"] {
         assert!(!file.text.contains(&format!(",\"{formula}")), "{}", file.text);

@@ -7,6 +7,7 @@ use store::EventRow;
 use tonic::{Request, Response, Status};
 
 use crate::app::event::{EventFilter, Order};
+use crate::app::names;
 use crate::grpc::access;
 use crate::grpc::wire::{Answers, Service, done, page, place};
 
@@ -27,6 +28,12 @@ impl EventService for Service {
         let order = if request.newest_first { Order::NewestFirst } else { Order::OldestFirst };
         let page = page(request.page_size, &request.page_token);
         let page = done(self.app.event_list(&caller, &filter, order, &page).await)?;
+        let actors = page.listed.rows.iter().filter_map(|row| names::actor(&row.actor));
+        let names = done(self.app.names(&caller, filter.organization.as_ref(), actors).await)?;
+        let event = |row: EventRow| v1::Event {
+            actor_display_name: names::actor(&row.actor).map(|actor| names.of(&actor)).unwrap_or_default(),
+            ..event(row)
+        };
         Ok(Response::new(v1::ListEventsResponse {
             events: page.listed.rows.into_iter().map(event).collect(),
             next_page_token: page.listed.next_page_token,
@@ -58,5 +65,6 @@ fn event(row: EventRow) -> v1::Event {
         organization: row.organization.map(|id| format!("organizations/{id}")).unwrap_or_default(),
         time: Some(to_timestamp(row.time)),
         details: row.details.into_iter().collect(),
+        actor_display_name: String::new(),
     }
 }

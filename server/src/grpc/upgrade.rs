@@ -1,7 +1,7 @@
 //! `UpgradeService`.
 
 use domain::attempt::request::Replace;
-use domain::{ExecutorId, OrganizationId, RequestId};
+use domain::{Attempt, ExecutorId, OrganizationId, RequestId};
 use proto::convert::attempt::{LogTail, attempt};
 use proto::convert::field::to_timestamp;
 use proto::convert::warning::warnings;
@@ -11,7 +11,9 @@ use proto::v1::upgrade_service_server::UpgradeService;
 use tonic::{Request, Response, Status};
 use tonic_types::StatusExt as _;
 
+use crate::app::caller::Caller;
 use crate::app::explain::{Explanation, Finding, Severity};
+use crate::app::names::Names;
 use crate::app::upgrade::attempt::Attempts;
 use crate::app::upgrade::batch::{self, Outcome};
 use crate::app::upgrade::{Ask, Mode, Requested, Row};
@@ -86,7 +88,8 @@ impl UpgradeService for Service {
         let caller = access::caller(&request)?;
         let name = field(attempt_name("name", &request.get_ref().name))?;
         let found = done(self.app.attempt_get(&caller, &name).await)?;
-        Ok(Response::new(requested(&found, LogTail::With)))
+        let names = self.names(&caller, &name.executor.organization, [&found.attempt]).await?;
+        Ok(Response::new(named(&names, &found.attempt, requested(&found, LogTail::With))))
     }
 
     async fn list_attempts(
@@ -98,8 +101,10 @@ impl UpgradeService for Service {
         let of = field(attempts(&request.parent))?;
         let page = page(request.page_size, &request.page_token);
         let listed = done(self.app.attempt_list(&caller, &of, &page).await)?;
+        let names = self.names(&caller, &of.organization, &listed.rows).await?;
+        let rows = listed.rows.iter().map(|row| named(&names, row, attempt(row, LogTail::Without)));
         Ok(Response::new(v1::ListAttemptsResponse {
-            attempts: listed.rows.iter().map(|row| attempt(row, LogTail::Without)).collect(),
+            attempts: rows.collect(),
             next_page_token: listed.next_page_token,
         }))
     }
@@ -124,8 +129,27 @@ impl UpgradeService for Service {
         let caller = access::caller(&request)?;
         let name = field(convert::executor::name("name", &request.get_ref().name))?;
         let explanation = done(self.app.upgrade_explain(&caller, &name).await)?;
-        Ok(Response::new(explained(explanation)))
+        let names = self.names(&caller, &name.organization, &explanation.attempt).await?;
+        Ok(Response::new(explained(explanation, &names)))
     }
+}
+
+impl Service {
+    /// What those are called who asked for the attempts.
+    async fn names(
+        &self,
+        caller: &Caller,
+        organization: &OrganizationId,
+        attempts: impl IntoIterator<Item = &Attempt>,
+    ) -> Result<Names, Status> {
+        let actors = attempts.into_iter().map(|attempt| attempt.requested_by.clone());
+        done(self.app.names(caller, Some(organization), actors).await)
+    }
+}
+
+/// An attempt with what whoever asked for it is called.
+fn named(names: &Names, attempt: &Attempt, wire: v1::Attempt) -> v1::Attempt {
+    v1::Attempt { requested_by_display_name: names.of(&attempt.requested_by), ..wire }
 }
 
 fn request_id(value: &str) -> Result<Option<RequestId>, convert::Error> {
@@ -194,11 +218,11 @@ fn result(outcome: Outcome) -> v1::batch_request_upgrade_response::Result {
     v1::batch_request_upgrade_response::Result { name: outcome.name.to_string(), result: Some(result) }
 }
 
-fn explained(explanation: Explanation) -> v1::ExplainUpgradeResponse {
+fn explained(explanation: Explanation, names: &Names) -> v1::ExplainUpgradeResponse {
     v1::ExplainUpgradeResponse {
         summary: explanation.summary,
         findings: explanation.findings.into_iter().map(finding).collect(),
-        attempt: explanation.attempt.map(|row| attempt(&row, LogTail::With)),
+        attempt: explanation.attempt.map(|row| named(names, &row, attempt(&row, LogTail::With))),
     }
 }
 

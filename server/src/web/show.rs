@@ -84,6 +84,21 @@ pub fn last(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
+/// Who an actor is to people: what it is called, or, where nothing is known or told of it, what its resource name says.
+#[must_use]
+pub fn who(name: &str, display_name: &str) -> String {
+    let mut parts = name.rsplit('/');
+    let (last, collection) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    match (collection, display_name) {
+        ("executors", "") => "an executor".to_owned(),
+        ("executors", id) => format!("executor {id}"),
+        ("tokens", "") => format!("token {last}"),
+        ("system", _) => format!("control plane ({last})"),
+        (_, "") => name.to_owned(),
+        (_, called) => called.to_owned(),
+    }
+}
+
 /// A whole number of parts of a hundred, never over it; none when the whole is not known.
 #[must_use]
 pub fn percent(done: u64, total: u64) -> Option<u64> {
@@ -124,6 +139,20 @@ mod tests {
             [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (12_946_637, "12.3 MiB"), (u64::MAX, "1677721.5 TiB")]
         {
             assert_eq!(bytes(n), said, "{n}");
+        }
+    }
+
+    #[test]
+    fn an_actor_is_called_by_its_name_and_never_by_nothing() {
+        for (name, display_name, said) in [
+            ("organizations/acme/tokens/0197", "Kim", "Kim"),
+            ("tokens/0197", "", "token 0197"),
+            ("executors/0adc412d", "web-1", "executor web-1"),
+            ("executors/0adc412d", "", "an executor"),
+            ("system/expiry", "", "control plane (expiry)"),
+            ("console", "", "console"),
+        ] {
+            assert_eq!(who(name, display_name), said);
         }
     }
 

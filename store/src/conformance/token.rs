@@ -58,6 +58,23 @@ pub(super) async fn a_taken_id_exists_and_an_unknown_organization_is_missing(sub
     assert_eq!(world.events().await.len(), 1);
 }
 
+pub(super) async fn tokens_are_found_together(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    for row in [token("a", Role::Owner(organization("acme"))), token("b", Role::Publisher), token("c", Role::Publisher)]
+    {
+        world.store.token_insert(&row, &[]).await.expect("a new token");
+    }
+    world.store.token_revoke(&id("b"), at(6), &[]).await.expect("a revocation");
+    let found = async |ids: &[&str]| {
+        let ids: Vec<TokenId> = ids.iter().copied().map(id).collect();
+        let mut rows = world.store.token_list_by_id(&ids).await.expect("a list");
+        rows.sort_by(|one, other| one.id.cmp(&other.id));
+        rows.into_iter().map(|row| (row.id.as_str().to_owned(), row.revoke_time.is_some())).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&["b", "a", "nobody", "b"]).await, [("a".to_owned(), false), ("b".to_owned(), true)]);
+    assert_eq!(found(&[]).await, []);
+}
+
 pub(super) async fn lists_keep_organizations_apart(subject: &dyn Subject) {
     let world = World::new(subject).await;
     world.organization("other").await;

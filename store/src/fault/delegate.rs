@@ -46,6 +46,7 @@ delegate!(OrganizationStore {
 delegate!(TokenStore {
     Write token_insert(token: &TokenRecord, events: &[Event]) -> ();
     Read token_get(id: &TokenId) -> Option<TokenRecord>;
+    Read token_list_by_id(ids: &[TokenId]) -> Vec<TokenRecord>;
     Read token_list(organization: Option<&OrganizationId>, page: Page<TokenId>) -> Vec<TokenRecord>;
     Write token_revoke(id: &TokenId, time: Timestamp, events: &[Event]) -> TokenRecord;
     Write token_extend(id: &TokenId, expire_time: Timestamp) -> TokenRecord;

@@ -26,6 +26,11 @@ SELECT id, secret_sha256, role, organization, display_name, create_time, expire_
 FROM novacula.tokens
 WHERE id = :id";
 
+const LIST_BY_ID: &str = "
+SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by
+FROM novacula.tokens
+WHERE id = ANY (:ids)";
+
 // No organization is called by the empty name.
 const LIST: &str = "
 SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by
@@ -123,6 +128,11 @@ impl TokenStore for PostgresStore {
 
     async fn token_get(&self, id: &TokenId) -> Result<Option<TokenRecord>, Error> {
         self.first("token_get", GET, &params! { "id": id.as_str() }, read).await
+    }
+
+    async fn token_list_by_id(&self, ids: &[TokenId]) -> Result<Vec<TokenRecord>, Error> {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        self.all("token_list_by_id", LIST_BY_ID, &params! { "ids": ids }, read).await
     }
 
     async fn token_list(

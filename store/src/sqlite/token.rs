@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, named_params};
 use super::SqliteStore;
 use super::event;
 use super::failure::{Failure, is_dangling, is_duplicate};
-use super::row::{RowColumns, all, first, micros, write};
+use super::row::{RowColumns, all, first, keys, micros, write};
 use crate::column::limit;
 use crate::error::Error;
 use crate::mapping;
@@ -23,6 +23,11 @@ const GET: &str = "
 SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by
 FROM tokens
 WHERE id = :id";
+
+const LIST_BY_ID: &str = "
+SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by
+FROM tokens
+WHERE id IN (SELECT value FROM json_each(:ids))";
 
 const LIST: &str = "
 SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by
@@ -108,6 +113,14 @@ impl TokenStore for SqliteStore {
     async fn token_get(&self, id: &TokenId) -> Result<Option<TokenRecord>, Error> {
         let id = id.clone();
         self.read("token_get", move |connection| get(connection, &id)).await
+    }
+
+    async fn token_list_by_id(&self, ids: &[TokenId]) -> Result<Vec<TokenRecord>, Error> {
+        let ids = keys(ids);
+        self.read("token_list_by_id", move |connection| {
+            all(connection, LIST_BY_ID, named_params! { ":ids": ids }, read)
+        })
+        .await
     }
 
     async fn token_list(

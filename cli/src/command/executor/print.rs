@@ -70,9 +70,17 @@ pub(in crate::command) fn attempt_facts(attempt: &v1::Attempt) -> String {
         ("Message", attempt.message.clone()),
         ("Back on", attempt.rolled_back_to.clone()),
         ("Bytes", bytes),
-        ("Requested", format!("{} by {}", time::stamp(attempt.request_time.as_ref()), attempt.requested_by)),
+        ("Requested", format!("{} by {}", time::stamp(attempt.request_time.as_ref()), asked_by(attempt))),
         ("Until", time::stamp(attempt.expire_time.as_ref())),
     ])
+}
+
+/// Whose token it was, and which: people may share a name.
+fn asked_by(attempt: &v1::Attempt) -> String {
+    match attempt.requested_by_display_name.as_str() {
+        "" => attempt.requested_by.clone(),
+        called => format!("{called} ({})", attempt.requested_by),
+    }
 }
 
 pub(in crate::command) fn kind(kind: v1::Kind) -> &'static str {

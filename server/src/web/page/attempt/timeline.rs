@@ -76,7 +76,7 @@ fn time(attempt: &v1::Attempt, phase: Phase, began: &BTreeMap<String, Timestamp>
 
 fn note(attempt: &v1::Attempt, phase: Phase, class: &str) -> String {
     match (phase, class) {
-        (Phase::Requested, _) => format!("by {}", show::last(&attempt.requested_by)),
+        (Phase::Requested, _) => format!("by {}", show::who(&attempt.requested_by, &attempt.requested_by_display_name)),
         (Phase::Downloading, "now" | "done") => bytes(attempt),
         (Phase::Restarting, "now") => format!("{} is starting", attempt.target_version),
         (Phase::Confirming, "now") => {
@@ -166,7 +166,8 @@ mod tests {
             phase: phase.into(),
             from_version: "1.0.0".to_owned(),
             target_version: "1.1.0".to_owned(),
-            requested_by: "organizations/acme/tokens/kim".to_owned(),
+            requested_by: "organizations/acme/tokens/0197".to_owned(),
+            requested_by_display_name: "kim".to_owned(),
             bytes_done: 3 << 20,
             bytes_total: 12 << 20,
             request_time: at(10),

@@ -34,7 +34,7 @@ const ROWS: i32 = 1_000;
 pub const MOST: usize = 100_000;
 
 /// Names of the columns, and of the fields of a line.
-const COLUMNS: &str = "sequence,time,type,actor,target,organization,details\r\n";
+const COLUMNS: &str = "sequence,time,type,actor,target,organization,details,actor_display_name\r\n";
 
 /// How the file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,7 @@ struct Line<'a> {
     target: &'a str,
     organization: &'a str,
     details: BTreeMap<&'a str, &'a str>,
+    actor_display_name: &'a str,
 }
 
 /// Where the export is.
@@ -185,14 +186,15 @@ impl Format {
             target: &event.target,
             organization: &event.organization,
             details: event.details.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            actor_display_name: &event.actor_display_name,
         };
         match self {
             Self::Csv => {
                 let details = json(&line.details);
                 let sequence = line.sequence.to_string();
-                let cells = [&sequence, &line.time, line.r#type, line.actor, line.target, line.organization, &details]
-                    .map(cell);
-                cells.join(",") + "\r\n"
+                let cells = [&sequence, &line.time, line.r#type, line.actor, line.target, line.organization, &details];
+                let cells = cells.into_iter().chain([line.actor_display_name]).map(cell);
+                cells.collect::<Vec<_>>().join(",") + "\r\n"
             }
             Self::Ndjson => json(&line) + "\n",
         }
@@ -225,6 +227,7 @@ mod tests {
             organization: "organizations/acme".to_owned(),
             time: Some(prost_types::Timestamp { seconds: 0, nanos: 0 }),
             details: [("label".to_owned(), detail.to_owned())].into_iter().collect(),
+            actor_display_name: "-Kim".to_owned(),
         }
     }
 
@@ -241,7 +244,7 @@ mod tests {
     fn a_row_is_a_line_of_each_format() {
         let csv = Format::Csv.line(&event("=cmd|' /C calc'!A0", "a,\"b\""));
         let expected = "\"7\",\"1970-01-01T00:00:00Z\",\"executor.updated\",\"console\",\"'=cmd|' /C calc'!A0\",\
-             \"organizations/acme\",\"{\"\"label\"\":\"\"a,\\\"\"b\\\"\"\"\"}\"\r\n";
+             \"organizations/acme\",\"{\"\"label\"\":\"\"a,\\\"\"b\\\"\"\"\"}\",\"'-Kim\"\r\n";
         assert_eq!(csv, expected);
         let line = Format::Ndjson.line(&event("a\nb", "<script>"));
         let read: serde_json::Value = serde_json::from_str(&line).expect("JSON");

@@ -39,9 +39,9 @@ pub fn row(event: v1::Event) -> Row {
         time: show::at(event.time.as_ref()),
         class: class(&event.r#type, &details),
         kind: event.r#type,
-        actor: actor(&event.actor),
+        actor: show::who(&event.actor, &event.actor_display_name),
         actor_name: event.actor,
-        target: short(&event.target),
+        target: short(&event.target, &details),
         href: href(&event.target),
         target_name: event.target,
         details,
@@ -60,19 +60,17 @@ fn class(kind: &str, details: &[(String, String)]) -> &'static str {
     }
 }
 
-/// Who: the feed names an executor by its uid, which no person knows it by; what it did is about itself.
-fn actor(name: &str) -> String {
-    if name.starts_with("executors/") { "the executor".to_owned() } else { short(name) }
-}
-
-/// `executor web-1`, `token 0197…`: the last pair of a resource name; anything else is itself.
-fn short(name: &str) -> String {
+/// `web-1`, `token of Kim`, `token 0197…`: what it is called, the last pair of its resource name, or itself.
+fn short(name: &str, details: &[(String, String)]) -> String {
     let mut parts = name.rsplit('/');
     let (last, collection) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let noun = match collection {
         "executors" => return last.to_owned(),
         "releases" => return last.to_owned(),
-        "tokens" => "token",
+        "tokens" => match details.iter().find(|(name, value)| name == "display_name" && !value.is_empty()) {
+            Some((_, called)) => return format!("token of {called}"),
+            None => "token",
+        },
         "joinTokens" => "join token",
         "attempts" => {
             let executor = parts.next().unwrap_or_default();
@@ -114,14 +112,14 @@ mod tests {
             ("system/expiry", "system/expiry", false),
             ("/novacula.v1.TokenService/CreateToken", "/novacula.v1.TokenService/CreateToken", false),
         ] {
-            assert_eq!((short(name).as_str(), !href(name).is_empty()), (said, page), "{name}");
+            assert_eq!((short(name, &[]).as_str(), !href(name).is_empty()), (said, page), "{name}");
         }
     }
 
     #[test]
-    fn an_executor_acts_under_no_number() {
-        assert_eq!(actor("executors/0adc412d-dd95-41c9-b56f-e855b89ea6b3"), "the executor");
-        assert_eq!(actor("organizations/acme/tokens/t1"), "token t1");
+    fn a_token_is_known_by_whom_it_is_for() {
+        let called = |name: &str| short("tokens/t1", &[("display_name".to_owned(), name.to_owned())]);
+        assert_eq!((called("Kim").as_str(), called("").as_str()), ("token of Kim", "token t1"));
     }
 
     #[test]
