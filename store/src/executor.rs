@@ -171,10 +171,11 @@ pub trait AttemptStore: Send + Sync {
         page: Page<AttemptId>,
     ) -> Result<Vec<Attempt>, Error>;
 
-    /// A page of attempts without an outcome that lead to this release, in order of id.
+    /// A page of attempts without an outcome that lead to this release, in order of id: of one organization; none: of all.
     async fn attempt_list_open_by_release(
         &self,
         release: &ReleaseId,
+        organization: Option<&OrganizationId>,
         page: Page<AttemptId>,
     ) -> Result<Vec<Attempt>, Error>;
 

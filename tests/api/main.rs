@@ -13,6 +13,7 @@ mod json;
 mod names;
 mod organizations;
 mod pages_catalog;
+mod pages_releases;
 mod requests;
 mod support;
 mod targets;

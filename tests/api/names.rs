@@ -42,13 +42,14 @@ async fn who_asked_is_called_by_name_and_a_revoked_token_keeps_its() -> Result<(
     let member = plane.member();
     let got = attempt(&member, &asked.name).await?;
     assert_eq!((got.requested_by.as_str(), got.requested_by_display_name.as_str()), (kim.as_str(), KIM));
-    let list = v1::ListAttemptsRequest { parent: web.name().to_owned(), page_size: 1, page_token: String::new() };
+    let list = v1::ListAttemptsRequest { parent: web.name().to_owned(), page_size: 1, ..Default::default() };
     let listed = member.upgrades().list_attempts(list).await?.into_inner().attempts;
     assert_eq!(listed.first().map(|row| row.requested_by_display_name.as_str()), Some(KIM));
     let explain = v1::ExplainUpgradeRequest { name: web.name().to_owned() };
     let explained = member.upgrades().explain_upgrade(explain).await?.into_inner().attempt;
     assert_eq!(explained.map(|row| row.requested_by_display_name).as_deref(), Some(KIM));
-    for (kind, called) in [("attempt.requested", KIM), ("executor.connected", "web-1"), ("token.revoked", "bootstrap")] {
+    for (kind, called) in [("attempt.requested", KIM), ("executor.connected", "web-1"), ("token.revoked", "bootstrap")]
+    {
         let rows = events(&member, &parent(), kind).await?;
         assert_eq!(rows.last().map(|row| row.actor_display_name.as_str()), Some(called), "{kind}");
     }

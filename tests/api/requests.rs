@@ -376,7 +376,7 @@ async fn attempts_are_listed_newest_first_a_page_at_a_time() -> Result<()> {
     for of in [executor.name().to_owned(), format!("{}/executors/-", parent())] {
         let (mut seen, mut page_token) = (Vec::new(), String::new());
         loop {
-            let list = v1::ListAttemptsRequest { parent: of.clone(), page_size: 2, page_token };
+            let list = v1::ListAttemptsRequest { parent: of.clone(), page_size: 2, page_token, ..Default::default() };
             let page = plane.member().upgrades().list_attempts(list).await?.into_inner();
             seen.extend(page.attempts.into_iter().map(|attempt| attempt.name));
             page_token = page.next_page_token;

@@ -78,7 +78,12 @@ async fn all(session: &Session, kind: v1::Kind) -> Result<Vec<v1::Release>, Erro
     let mut client = client(session).await?;
     let (mut releases, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = v1::ListReleasesRequest { kind: kind.into(), page_size: PAGE_SIZE, page_token };
+        let request = v1::ListReleasesRequest {
+            kind: kind.into(),
+            page_size: PAGE_SIZE,
+            page_token,
+            ..v1::ListReleasesRequest::default()
+        };
         let page = client.list_releases(request).await?.into_inner();
         releases.extend(page.releases);
         page_token = page.next_page_token;

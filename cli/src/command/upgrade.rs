@@ -166,7 +166,7 @@ async fn newest_attempt(session: &Session, name: &str) -> Result<String, Error> 
     if !row.open_attempt.is_empty() {
         return Ok(row.open_attempt);
     }
-    let request = v1::ListAttemptsRequest { parent: executor.clone(), page_size: 1, page_token: String::new() };
+    let request = v1::ListAttemptsRequest { parent: executor.clone(), page_size: 1, ..Default::default() };
     let page = client(session).await?.list_attempts(request).await?.into_inner();
     let newest = page.attempts.into_iter().next();
     newest.map(|attempt| attempt.name).ok_or_else(|| Error::Refused(format!("{executor} has no attempt")))
@@ -178,7 +178,7 @@ async fn history(session: &Session, name: &str, limit: usize) -> Result<(), Erro
     let (mut attempts, mut page_token) = (Vec::new(), String::new());
     while attempts.len() < limit {
         let page_size = i32::try_from(limit - attempts.len()).unwrap_or(i32::MAX).min(PAGE_SIZE);
-        let request = v1::ListAttemptsRequest { parent: parent.clone(), page_size, page_token };
+        let request = v1::ListAttemptsRequest { parent: parent.clone(), page_size, page_token, ..Default::default() };
         let page = client.list_attempts(request).await?.into_inner();
         attempts.extend(page.attempts);
         page_token = page.next_page_token;

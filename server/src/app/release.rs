@@ -17,7 +17,7 @@ use std::cmp::Reverse;
 
 use domain::manifest::Edition;
 use domain::release::{Artifact, Release, Status};
-use domain::{Kind, Platform, Reason, Refusal, ReleaseId};
+use domain::{Channel, Kind, Platform, Reason, Refusal, ReleaseId};
 
 use crate::app::App;
 use crate::app::caller::Caller;
@@ -27,6 +27,17 @@ use crate::app::page::{Listed, PageRequest};
 
 /// Rows of a page when none are asked for (release_service.proto).
 const PAGE: usize = 100;
+
+/// Which releases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReleaseFilter {
+    /// Only of this kind.
+    pub kind: Option<Kind>,
+    /// Only of this channel itself, not of those that it sees.
+    pub channel: Option<Channel>,
+    /// Only those that stand here.
+    pub status: Option<Status>,
+}
 
 impl App {
     /// One release.
@@ -45,16 +56,18 @@ impl App {
     pub async fn release_list(
         &self,
         caller: &Caller,
-        kind: Option<Kind>,
+        filter: ReleaseFilter,
         page: &PageRequest,
     ) -> Result<Listed<Release>, Error> {
         caller.authorize(None)?;
-        let cut = page.judge::<ReleaseId>(format!("releases {kind:?}"), PAGE)?;
-        let kinds = kind.map_or_else(|| vec![Kind::Agent, Kind::Operator], |kind| vec![kind]);
+        let cut = page.judge::<ReleaseId>(format!("releases {filter:?}"), PAGE)?;
+        let kinds = filter.kind.map_or_else(|| vec![Kind::Agent, Kind::Operator], |kind| vec![kind]);
         let mut rows = Vec::new();
         for kind in kinds {
             rows.extend(self.store.release_list(kind).await?);
         }
+        // A catalog is some hundred rows, read whole for its order: versions are no keys of an index.
+        rows.retain(|row| filter.takes(row));
         rows.sort_by_key(|row| order(&row.id));
         if let Some(after) = &cut.after {
             rows.retain(|row| order(&row.id) > order(after));
@@ -80,6 +93,15 @@ impl App {
         };
         let highest = releases.iter().filter(published).filter_map(signed).max();
         Ok(highest.unwrap_or(0))
+    }
+}
+
+// === impl ReleaseFilter ===
+
+impl ReleaseFilter {
+    fn takes(&self, release: &Release) -> bool {
+        self.channel.is_none_or(|channel| channel == release.channel)
+            && self.status.is_none_or(|status| status == release.status)
     }
 }
 

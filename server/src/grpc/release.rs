@@ -8,6 +8,7 @@ use proto::v1;
 use proto::v1::release_service_server::ReleaseService;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::app::release::ReleaseFilter;
 use crate::app::upgrade::Mode;
 use crate::grpc::access;
 use crate::grpc::error;
@@ -74,12 +75,8 @@ impl ReleaseService for Service {
     ) -> Result<Response<v1::ListReleasesResponse>, Status> {
         let caller = access::caller(&request)?;
         let request = request.into_inner();
-        let kind = match request.kind {
-            0 => None,
-            value => Some(kind(value)?),
-        };
         let page = page(request.page_size, &request.page_token);
-        let listed = done(self.app.release_list(&caller, kind, &page).await)?;
+        let listed = done(self.app.release_list(&caller, filter(&request)?, &page).await)?;
         Ok(Response::new(v1::ListReleasesResponse {
             releases: listed.rows.into_iter().map(Into::into).collect(),
             next_page_token: listed.next_page_token,
@@ -125,6 +122,20 @@ impl ReleaseService for Service {
             size_delta_bytes: compared.size_delta_bytes.into_iter().collect(),
         }))
     }
+}
+
+/// What is not set takes all.
+fn filter(request: &v1::ListReleasesRequest) -> Result<ReleaseFilter, Status> {
+    let status = |value| {
+        let rule = "is none of STATUS_DRAFT, STATUS_PUBLISHED, STATUS_YANKED";
+        vocabulary::release_status(value).ok_or_else(|| error::field("status", rule))
+    };
+    let set = |value: i32| (value != 0).then_some(value);
+    Ok(ReleaseFilter {
+        kind: set(request.kind).map(kind).transpose()?,
+        channel: set(request.channel).map(channel).transpose()?,
+        status: set(request.status).map(status).transpose()?,
+    })
 }
 
 fn kind(value: i32) -> Result<Kind, Status> {

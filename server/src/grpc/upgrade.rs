@@ -98,7 +98,7 @@ impl UpgradeService for Service {
     ) -> Result<Response<v1::ListAttemptsResponse>, Status> {
         let caller = access::caller(&request)?;
         let request = request.into_inner();
-        let of = field(attempts(&request.parent))?;
+        let of = field(attempts(&request.parent, &request.open_to_release))?;
         let page = page(request.page_size, &request.page_token);
         let listed = done(self.app.attempt_list(&caller, &of, &page).await)?;
         let names = self.names(&caller, &of.organization, &listed.rows).await?;
@@ -173,7 +173,7 @@ fn ask(wire: v1::RequestUpgradeRequest) -> Result<Ask, convert::Error> {
 }
 
 /// `organizations/{organization}/executors/{executor}`, or `-` for the executor.
-fn attempts(parent: &str) -> Result<Attempts, convert::Error> {
+fn attempts(parent: &str, open_to_release: &str) -> Result<Attempts, convert::Error> {
     const FORM: &str = "is not of the form organizations/{organization}/executors/{executor}, or - for all executors";
     let refused = || convert::Error::new("parent", FORM, parent);
     let parts: Vec<&str> = parent.split('/').collect();
@@ -185,6 +185,10 @@ fn attempts(parent: &str) -> Result<Attempts, convert::Error> {
         executor: match executor {
             "-" => None,
             executor => Some(ExecutorId::new(executor).map_err(|_| refused())?),
+        },
+        open_to: match open_to_release {
+            "" => None,
+            name => Some(convert::release::name("open_to_release", name)?),
         },
     })
 }

@@ -65,7 +65,7 @@ pub(super) async fn open_ones_are_found_by_release(subject: &dyn Subject) {
     world.write(&row, vec![attempt(5, &row), attempt(4, &row)]).await;
     let list = async |release: &str, after: Option<u128>, limit| {
         let page = Page { after: after.map(attempt_id), limit };
-        let found = world.store.attempt_list_open_by_release(&release_id(release), page).await;
+        let found = world.store.attempt_list_open_by_release(&release_id(release), None, page).await;
         ids(&found.expect("a list"))
     };
     assert_eq!(list("agent-1.1.0", None, 10).await, [2, 4, 5].map(attempt_id));
@@ -75,6 +75,12 @@ pub(super) async fn open_ones_are_found_by_release(subject: &dyn Subject) {
     assert_eq!(list("agent-1.1.1", None, 10).await, [attempt_id(3)]);
     assert_eq!(list("operator-1.1.0", None, 10).await, []);
     assert_eq!(list("agent-1.1.0", None, 0).await, []);
+    for (name, found) in [("acme", vec![2, 4, 5]), ("other", vec![])] {
+        let (release, organization) = (release_id("agent-1.1.0"), organization(name));
+        let page = Page { after: None, limit: 10 };
+        let rows = world.store.attempt_list_open_by_release(&release, Some(&organization), page).await;
+        assert_eq!(ids(&rows.expect("a list")), found.into_iter().map(attempt_id).collect::<Vec<_>>(), "{name}");
+    }
 }
 
 pub(super) async fn due_ones_are_found_by_deadline(subject: &dyn Subject) {

@@ -100,7 +100,7 @@ delegate!(AttemptStore {
     Write attempt_note_requests(organization: &OrganizationId, notes: &[(AttemptId, RequestId)]) -> Vec<Result<(), Error>>;
     Read attempt_list(executor: ExecutorUid, page: Page<AttemptId>) -> Vec<Attempt>;
     Read attempt_list_by_organization(organization: &OrganizationId, page: Page<AttemptId>) -> Vec<Attempt>;
-    Read attempt_list_open_by_release(release: &ReleaseId, page: Page<AttemptId>) -> Vec<Attempt>;
+    Read attempt_list_open_by_release(release: &ReleaseId, organization: Option<&OrganizationId>, page: Page<AttemptId>) -> Vec<Attempt>;
     Read attempt_list_due(now: Timestamp, limit: usize) -> Vec<Attempt>;
     Read attempt_count_pending() -> u64;
     Write attempt_prune(older_than: Timestamp, limit: usize) -> usize;

@@ -64,6 +64,7 @@ const LIST_OPEN_BY_RELEASE: &str = concat!(
     "
 WHERE release = :release
 AND outcome IS NULL
+AND (:organization IS NULL OR organization = :organization)
 AND (:after IS NULL OR id > :after)
 ORDER BY id
 LIMIT :limit"
@@ -315,10 +316,12 @@ impl AttemptStore for PostgresStore {
     async fn attempt_list_open_by_release(
         &self,
         release: &ReleaseId,
+        organization: Option<&OrganizationId>,
         page: Page<AttemptId>,
     ) -> Result<Vec<Attempt>, Error> {
         let params = params! {
             "release": release.to_string(),
+            "organization": organization.map(OrganizationId::as_str),
             "after": key(page.after),
             "limit": limit(page.limit),
         };

@@ -67,6 +67,7 @@ const LIST_OPEN_BY_RELEASE: &str = concat!(
     "
 WHERE release = :release
 AND outcome IS NULL
+AND (:organization IS NULL OR organization = :organization)
 AND id > :after
 ORDER BY id
 LIMIT :limit"
@@ -285,12 +286,14 @@ impl AttemptStore for SqliteStore {
     async fn attempt_list_open_by_release(
         &self,
         release: &ReleaseId,
+        organization: Option<&OrganizationId>,
         page: Page<AttemptId>,
     ) -> Result<Vec<Attempt>, Error> {
-        let release = release.to_string();
+        let (release, organization) = (release.to_string(), organization.cloned());
         self.read("attempt_list_open_by_release", move |connection| {
             let params = named_params! {
                 ":release": release,
+                ":organization": organization.as_ref().map(OrganizationId::as_str),
                 ":after": page.after.map_or_else(String::new, |id| id.to_string()),
                 ":limit": limit(page.limit),
             };

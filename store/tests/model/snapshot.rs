@@ -50,7 +50,7 @@ impl Snapshot {
         let mut n_open = [0; 2];
         for (n, slot) in (0..2).zip(&mut n_open) {
             *slot = store
-                .attempt_list_open_by_release(&row::release(n), Page { after: None, limit: 100 })
+                .attempt_list_open_by_release(&row::release(n), None, Page { after: None, limit: 100 })
                 .await
                 .expect("a list")
                 .len();

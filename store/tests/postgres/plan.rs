@@ -195,7 +195,7 @@ async fn hot(store: &PostgresStore) -> Result<(), Failed> {
     lists(store).await?;
     store.attempt_list(uid(77), Page { after: None, limit: 100 }).await?;
     store.attempt_list_by_organization(&organization(), Page { after: None, limit: 100 }).await?;
-    store.attempt_list_open_by_release(&"agent-1.1.0".parse()?, Page { after: None, limit: 100 }).await?;
+    store.attempt_list_open_by_release(&"agent-1.1.0".parse()?, None, Page { after: None, limit: 100 }).await?;
     store.attempt_list_due(now, 100).await?;
     store.attempt_count_pending().await?;
     store.attempt_prune(now, 100).await?;

@@ -99,7 +99,8 @@ impl People {
         let owner = self.api(at, "owner").await?;
         let (mut attempts, mut page_token) = (Vec::new(), String::new());
         loop {
-            let request = v1::ListAttemptsRequest { parent: executor.to_owned(), page_size: 0, page_token };
+            let request =
+                v1::ListAttemptsRequest { parent: executor.to_owned(), page_size: 0, page_token, ..Default::default() };
             let page = timeout(HANG, owner.upgrades().list_attempts(request)).await??.into_inner();
             attempts.extend(page.attempts);
             page_token = page.next_page_token;

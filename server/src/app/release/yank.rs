@@ -67,7 +67,7 @@ impl App {
         let mut after = None;
         loop {
             let page = Page { after, limit: SLICE };
-            let open = self.store.attempt_list_open_by_release(id, page).await?;
+            let open = self.store.attempt_list_open_by_release(id, None, page).await?;
             for attempt in open.iter().filter(|attempt| !attempt.has_leave()) {
                 self.attempt_tell(attempt.executor, attempt.id, &Input::Yank, actor.clone()).await?;
             }

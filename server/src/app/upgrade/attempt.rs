@@ -1,7 +1,7 @@
 //! Attempts: looking at them, cancelling one, and telling one what the control plane knows.
 
 use domain::attempt::Input;
-use domain::{Actor, Attempt, AttemptId, AttemptName, ExecutorId, ExecutorUid, OrganizationId};
+use domain::{Actor, Attempt, AttemptId, AttemptName, ExecutorId, ExecutorUid, OrganizationId, ReleaseId};
 use store::Page;
 
 use crate::app::App;
@@ -22,6 +22,8 @@ pub struct Attempts {
     pub organization: OrganizationId,
     /// Of this executor; none: of all.
     pub executor: Option<ExecutorId>,
+    /// Only those without an outcome that lead to this release, oldest first.
+    pub open_to: Option<ReleaseId>,
 }
 
 impl App {
@@ -36,7 +38,7 @@ impl App {
         Ok(Requested { attempt, warnings })
     }
 
-    /// A page of attempts, newest first. A deleted executor's are in its organization's list.
+    /// A page of attempts, newest first; of open ones to a release, oldest first. A deleted executor's are in its organization's list.
     ///
     /// # Errors
     /// `NOT_FOUND` when the executor does not exist; bad page fields.
@@ -49,12 +51,15 @@ impl App {
         caller.authorize(Some(&of.organization))?;
         let cut = page.judge::<AttemptId>(format!("attempts {of:?}"), PAGE)?;
         let page = Page { after: cut.after, limit: cut.one_more() };
-        let rows = match &of.executor {
-            None => {
-                let organization = &of.organization;
-                self.store.attempt_list_by_organization(organization, page).await?
+        let organization = &of.organization;
+        let rows = match (&of.executor, &of.open_to) {
+            (None, None) => self.store.attempt_list_by_organization(organization, page).await?,
+            (None, Some(release)) => self.store.attempt_list_open_by_release(release, Some(organization), page).await?,
+            (Some(_), Some(_)) => {
+                let rule = "is asked of a whole organization only: write - for the executor";
+                return Err(Error::field("open_to_release", rule));
             }
-            Some(executor) => {
+            (Some(executor), None) => {
                 let name = domain::ExecutorName { organization: of.organization.clone(), executor: executor.clone() };
                 let executor = self.executor_read(&name).await?;
                 self.store.attempt_list(executor.uid, page).await?

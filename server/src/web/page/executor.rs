@@ -131,7 +131,12 @@ async fn attempts(
     Query(asked): Query<Asked>,
 ) -> Page {
     let name = named(&organization, &executor)?;
-    let request = v1::ListAttemptsRequest { parent: name.to_string(), page_size: ROWS, page_token: asked.page_token };
+    let request = v1::ListAttemptsRequest {
+        parent: name.to_string(),
+        page_size: ROWS,
+        page_token: asked.page_token,
+        open_to_release: String::new(),
+    };
     let listed = signed_in.api.upgrades().list_attempts(request).await?.into_inner();
     Ok(html(&AttemptsPage {
         frame: frame(&signed_in, &name),

@@ -32,11 +32,8 @@ use crate::web::page::{Frame, Page, Place, html};
 use crate::web::session::{Reader, SignedIn};
 use crate::web::show;
 
-/// Executors that the page names; the list of executors has the rest.
+/// Executors, and open attempts, that the page names at a time.
 const NAMED: i32 = 20;
-
-/// Newest attempts of the organization that are looked through for open ones.
-const LOOKED_THROUGH: i32 = 200;
 
 /// Releases to choose from for a comparison: more than anybody scrolls through.
 const COMPARED: i32 = 1_000;
@@ -71,14 +68,21 @@ pub struct Dependents {
     pub running: Vec<v1::Executor>,
     /// Whether more run it than are named.
     pub are_more: bool,
-    /// Open attempts that lead to it, among the newest of the organization.
+    /// A page of the open attempts that lead to it, oldest first.
     pub attempts: Vec<v1::Attempt>,
+    /// Whether this is not the first page of them.
+    pub goes_on: bool,
+    /// Where the next page begins; empty: this is the last.
+    pub next_attempts: String,
 }
 
 #[derive(Deserialize)]
 struct Asked {
     #[serde(default)]
     against: String,
+    /// Where the list of open attempts begins.
+    #[serde(default)]
+    attempts: String,
 }
 
 /// The routes.
@@ -107,7 +111,7 @@ async fn page(signed_in: SignedIn, Path(release): Path<String>, Query(asked): Qu
     Ok(html(&ReleasePage {
         frame: Frame::new(&reader, None, Place::Releases),
         rows: view::rows(&release),
-        dependents: dependents(&api, &reader, &release).await?,
+        dependents: dependents(&api, &reader, &release, asked.attempts).await?,
         versions,
         suggested,
         compared,
@@ -129,7 +133,12 @@ pub async fn read(api: &Api, release: &str) -> Result<v1::Release, PageError> {
 ///
 /// # Errors
 /// The API's.
-pub async fn dependents(api: &Api, reader: &Reader, release: &v1::Release) -> Result<Option<Dependents>, PageError> {
+pub async fn dependents(
+    api: &Api,
+    reader: &Reader,
+    release: &v1::Release,
+    page_token: String,
+) -> Result<Option<Dependents>, PageError> {
     let Some(organization) = reader.organization().filter(|own| reader.may(Demand::Look, Some(own))) else {
         return Ok(None);
     };
@@ -141,18 +150,27 @@ pub async fn dependents(api: &Api, reader: &Reader, release: &v1::Release) -> Re
     };
     let listed = api.executors().list_executors(request).await?.into_inner();
     let (running, are_more) = (listed.executors, !listed.next_page_token.is_empty());
+    let goes_on = !page_token.is_empty();
     let request = v1::ListAttemptsRequest {
         parent: format!("organizations/{organization}/executors/-"),
-        page_size: LOOKED_THROUGH,
-        page_token: String::new(),
+        page_size: NAMED,
+        page_token,
+        open_to_release: release.name.clone(),
     };
-    let attempts = api.upgrades().list_attempts(request).await?.into_inner().attempts;
-    let attempts = view::leading_to(attempts, release);
-    Ok(Some(Dependents { organization: organization.to_string(), running, are_more, attempts }))
+    let open = api.upgrades().list_attempts(request).await?.into_inner();
+    Ok(Some(Dependents {
+        organization: organization.to_string(),
+        running,
+        are_more,
+        attempts: open.attempts,
+        goes_on,
+        next_attempts: open.next_page_token,
+    }))
 }
 
 async fn comparable(api: &Api, release: &v1::Release) -> Result<Vec<String>, PageError> {
-    let request = v1::ListReleasesRequest { kind: release.kind, page_size: COMPARED, page_token: String::new() };
+    let request =
+        v1::ListReleasesRequest { kind: release.kind, page_size: COMPARED, ..v1::ListReleasesRequest::default() };
     let listed = api.releases().list_releases(request).await?.into_inner();
     Ok(view::comparable(listed.releases, release))
 }

@@ -124,8 +124,11 @@ fn request(organization: &OrganizationId, form: &NewJoinToken) -> Result<v1::Cre
 }
 
 async fn image(api: &Api) -> Result<lines::Image, PageError> {
-    let request =
-        v1::ListReleasesRequest { kind: v1::Kind::Operator.into(), page_size: RELEASES, page_token: String::new() };
+    let request = v1::ListReleasesRequest {
+        kind: v1::Kind::Operator.into(),
+        page_size: RELEASES,
+        ..v1::ListReleasesRequest::default()
+    };
     Ok(lines::image(&api.releases().list_releases(request).await?.into_inner().releases))
 }
 

@@ -52,7 +52,7 @@ impl Now {
         let targets = v1::ListUpgradeTargetsRequest { name: text() };
         let targets = upgrades.list_upgrade_targets(targets).await?.into_inner();
         let explained = upgrades.explain_upgrade(v1::ExplainUpgradeRequest { name: text() }).await?.into_inner();
-        let list = v1::ListAttemptsRequest { parent: text(), page_size: RECENT, page_token: String::new() };
+        let list = v1::ListAttemptsRequest { parent: text(), page_size: RECENT, ..Default::default() };
         let listed = upgrades.list_attempts(list).await?.into_inner();
         let panel = Panel::new(targets, &executor.version, &explained.findings);
         let open = explained.attempt.clone().filter(|attempt| attempt.end_time.is_none());

@@ -148,17 +148,6 @@ pub fn deltas(compared: &v1::CompareReleasesResponse) -> Vec<Delta> {
     deltas
 }
 
-/// Of `attempts`, those that lead to the release and have not ended.
-#[must_use]
-pub fn leading_to(attempts: Vec<v1::Attempt>, release: &v1::Release) -> Vec<v1::Attempt> {
-    let leads = |attempt: &v1::Attempt| {
-        attempt.kind == release.kind
-            && attempt.target_version == release.version
-            && attempt.outcome() == v1::Outcome::Unspecified
-    };
-    attempts.into_iter().filter(leads).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,23 +188,6 @@ mod tests {
         };
         let said: Vec<String> = deltas(&compared).into_iter().map(|delta| delta.said).collect();
         assert_eq!(said, ["the same size", "512 B more", "2.0 KiB less"]);
-    }
-
-    #[test]
-    fn only_open_attempts_to_this_very_release_depend_on_it() {
-        let attempt = |kind: v1::Kind, version: &str, outcome: v1::Outcome| v1::Attempt {
-            kind: kind.into(),
-            target_version: version.to_owned(),
-            outcome: outcome.into(),
-            ..v1::Attempt::default()
-        };
-        let attempts = vec![
-            attempt(v1::Kind::Agent, "1.2.0", v1::Outcome::Unspecified),
-            attempt(v1::Kind::Agent, "1.2.0", v1::Outcome::Succeeded),
-            attempt(v1::Kind::Operator, "1.2.0", v1::Outcome::Unspecified),
-            attempt(v1::Kind::Agent, "1.3.0", v1::Outcome::Unspecified),
-        ];
-        assert_eq!(leading_to(attempts, &release("1.2.0", Status::Published)).len(), 1);
     }
 
     #[test]
