@@ -45,6 +45,8 @@ pub mod sign_in;
 
 pub mod join_token;
 
+pub mod once;
+
 pub mod executor;
 
 pub mod upgrade;
@@ -182,20 +184,24 @@ impl App {
         AttemptId::new(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }
 
-    /// A short public id that nobody has to type. Its first nine characters count down the milliseconds, so that a list in
-    /// order of id is newest first; 40 random bits follow.
+    /// A short public id that nobody has to type: of this moment, with 40 random bits.
     pub(crate) fn new_public_id(&self, now: Timestamp) -> String {
-        const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
-        // 45 bits of milliseconds: until the year 3084.
-        const LAST: u64 = (1 << 45) - 1;
-        let millis = u64::try_from(now.as_micros() / 1_000).unwrap_or(0);
-        let left = LAST - millis.min(LAST);
-        let digit = |five_bits: u64| char::from(DIGITS[usize::try_from(five_bits & 31).unwrap_or(0)]);
         let mut random = [0; 8];
         self.entropy.fill(&mut random);
-        let time = (0..9).rev().map(|place| digit(left >> (5 * place)));
-        time.chain(random.iter().map(|byte| digit(u64::from(*byte)))).collect()
+        public_id(u64::try_from(now.as_micros() / 1_000).unwrap_or(0), random)
     }
+}
+
+/// A public id. Its first nine characters count down the milliseconds, so that a list in order of id is newest first; five bits
+/// of each byte follow.
+fn public_id(millis: u64, bytes: [u8; 8]) -> String {
+    const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+    // 45 bits of milliseconds: until the year 3084.
+    const LAST: u64 = (1 << 45) - 1;
+    let left = LAST - millis.min(LAST);
+    let digit = |five_bits: u64| char::from(DIGITS[usize::try_from(five_bits & 31).unwrap_or(0)]);
+    let time = (0..9).rev().map(|place| digit(left >> (5 * place)));
+    time.chain(bytes.iter().map(|byte| digit(u64::from(*byte)))).collect()
 }
 
 impl fmt::Debug for App {

@@ -163,6 +163,14 @@ document.addEventListener("submit", (event) => {
     .catch((error) => { said.textContent = error.message; button.disabled = false; });
 });
 
+// A secret is in one answer only: a second click must not take its place. Coming back to the form lets it be sent again.
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("form[data-single]")) return;
+  if (event.target.dataset.sent) event.preventDefault();
+  event.target.dataset.sent = "yes";
+});
+addEventListener("pageshow", () => document.querySelectorAll("[data-sent]").forEach((form) => delete form.dataset.sent));
+
 document.addEventListener("click", (event) => {
   if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
   const link = event.target.closest("a[data-dialog]");

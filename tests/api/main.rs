@@ -11,6 +11,7 @@ mod feed;
 mod http;
 mod json;
 mod names;
+mod once;
 mod organizations;
 mod pages_catalog;
 mod pages_releases;

@@ -16,7 +16,8 @@ const KIM: &str = "Kim <b>& Co</b>";
 
 async fn token(by: &Client, parent: String, role: Role, name: &str) -> Result<(String, String)> {
     let display_name = name.to_owned();
-    let request = v1::CreateTokenRequest { parent, role: role.into(), display_name, ttl: None };
+    let request =
+        v1::CreateTokenRequest { parent, role: role.into(), display_name, ..v1::CreateTokenRequest::default() };
     let made = by.organizations().create_token(request).await?.into_inner();
     Ok((made.token.context("a token")?.name, made.secret))
 }

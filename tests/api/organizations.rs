@@ -147,6 +147,7 @@ async fn a_join_token_that_takes_over_is_single_use_short_and_names_whom() -> Re
         replace: true,
         ttl: seconds(ttl),
         max_uses,
+        request_id: String::new(),
     };
     for (bad, field) in
         [(new("", 600, 1), "executor_id"), (new("web-1", 600, 2), "max_uses"), (new("web-1", 3_601, 1), "ttl")]

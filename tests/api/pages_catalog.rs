@@ -235,7 +235,7 @@ async fn an_export_is_whole_and_no_formula() -> Result<()> {
         parent: parent(),
         role: Role::Owner.into(),
         display_name: attack.to_owned(),
-        ttl: None,
+        ..v1::CreateTokenRequest::default()
     };
     let third = plane.owner().organizations().create_token(request).await?.into_inner().secret;
     tokio::try_join!(write(plane.owner()), write(plane.installation_admin()), write(plane.client(&third)))?;

@@ -170,6 +170,7 @@ impl Plane {
     pub(crate) async fn enrol(&self, name: &str) -> Result<(Credentials, TempDir)> {
         let folder = TempDir::new()?;
         let new = NewJoinToken {
+            request_id: None,
             organization: OrganizationId::new("acme")?,
             executor: None,
             take_over: TakeOver::No,

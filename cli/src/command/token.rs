@@ -20,6 +20,7 @@ pub(super) async fn run(session: &Session, command: Token) -> Result<(), Error> 
                 role: wire_role(role).into(),
                 display_name,
                 ttl: Some(time::wire(ttl)),
+                ..v1::CreateTokenRequest::default()
             };
             let answer = client(session).await?.create_token(request).await?.into_inner();
             if session.printer.is_json() {
@@ -49,6 +50,7 @@ pub(super) async fn join(session: &Session, command: JoinToken) -> Result<(), Er
                 replace,
                 ttl: Some(time::wire(ttl)),
                 max_uses,
+                request_id: String::new(),
             };
             let answer = client(session).await?.create_join_token(request).await?.into_inner();
             if session.printer.is_json() {

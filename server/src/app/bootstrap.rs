@@ -54,8 +54,13 @@ impl App {
         let roles = [Role::Owner(id.clone()), Role::InstallationAdmin, Role::Publisher];
         let mut tokens = Vec::new();
         for role in roles {
-            let new =
-                NewToken { role: role.clone(), display_name: "bootstrap".to_owned(), ttl: None, signed_in_by: None };
+            let new = NewToken {
+                role: role.clone(),
+                display_name: "bootstrap".to_owned(),
+                ttl: None,
+                signed_in_by: None,
+                request_id: None,
+            };
             let (_, token) = self.token_make(new, Actor::Console, now).await?;
             tokens.push((role, token));
         }

@@ -7,10 +7,12 @@ use domain::join::JoinSecret;
 use domain::secret::Secret;
 use domain::{Event, ExecutorId, JoinTokenId, OrganizationId, Timestamp};
 use store::{JoinTokenRecord, Page};
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::app::caller::Caller;
 use crate::app::error::Error;
+use crate::app::once;
 use crate::app::page::{Listed, PageRequest};
 use crate::app::token;
 use crate::tls::authority::sha256;
@@ -50,6 +52,8 @@ pub struct NewJoinToken {
     pub ttl: Option<Duration>,
     /// How often it may be used; none: once.
     pub max_uses: Option<u32>,
+    /// The same one again makes no second join token.
+    pub request_id: Option<Uuid>,
 }
 
 /// A join token's resource name.
@@ -88,7 +92,7 @@ impl App {
     /// Makes a join token. The word that hosts are given is in this answer only.
     ///
     /// # Errors
-    /// `NOT_FOUND` when the organization does not exist; bad fields; `UNAVAILABLE` while no executor endpoint is known.
+    /// `NOT_FOUND` when the organization does not exist; `REQUEST_ID_REUSED` when this was asked before; bad fields; `UNAVAILABLE` while no executor endpoint is known.
     pub async fn join_token_create(
         &self,
         caller: &Caller,
@@ -102,7 +106,8 @@ impl App {
             source: "no endpoint".into(),
         })?;
         let now = self.now().await?;
-        let id = JoinTokenId::new(&self.new_public_id(now))
+        let scope = format!("join tokens {}", new.organization);
+        let id = JoinTokenId::new(&self.id_once(caller, &scope, new.request_id, now)?)
             .map_err(|source| Error::Internal { operation: "make a join token's id", source: source.into() })?;
         let secret = Secret::new(self.random_32());
         let record = JoinTokenRecord {
@@ -118,7 +123,8 @@ impl App {
             revoke_time: None,
         };
         let event = join_token_event(EventKind::JoinTokenCreated, &record, caller, now);
-        self.store.join_token_insert(&record, &[event]).await?;
+        let written = self.store.join_token_insert(&record, &[event]).await;
+        written.map_err(|error| once::asked_before(error, new.request_id, &join_token_name(&record)))?;
         let secret = JoinSecret { token: id, authority: self.authority().public_key_sha256(), secret, endpoint };
         Ok((record, secret))
     }

@@ -118,7 +118,7 @@ impl App {
             SignIn::Identity(_) => Actor::System("sign-in"),
         };
         let now = self.now().await?;
-        let new = NewToken { role, display_name, ttl: Some(IDLE), signed_in_by: Some(by) };
+        let new = NewToken { role, display_name, ttl: Some(IDLE), signed_in_by: Some(by), request_id: None };
         self.token_make(new, actor, now).await.map(|(_, token)| token)
     }
 

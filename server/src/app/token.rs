@@ -8,10 +8,12 @@ use domain::secret::{BearerToken, Secret};
 use domain::sign_in::SignIn;
 use domain::{Actor, Event, OrganizationId, Role, Timestamp, TokenId};
 use store::{Page, TokenRecord};
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::app::caller::Caller;
 use crate::app::error::Error;
+use crate::app::once;
 use crate::app::organization::display_name;
 use crate::app::page::{Listed, PageRequest};
 use crate::tls::authority::sha256;
@@ -39,6 +41,8 @@ pub struct NewToken {
     pub ttl: Option<Duration>,
     /// What a browser's session stems from; none: it is no session.
     pub signed_in_by: Option<SignIn>,
+    /// The same one again makes no second token.
+    pub request_id: Option<Uuid>,
 }
 
 /// Which token, as its resource name says.
@@ -72,14 +76,16 @@ impl App {
     /// Makes a token. Its role lies where the caller manages tokens, and so is never above the caller's own.
     ///
     /// # Errors
-    /// `NOT_FOUND` when the organization does not exist; bad fields.
+    /// `NOT_FOUND` when the organization does not exist; `REQUEST_ID_REUSED` when this was asked before; bad fields.
     pub async fn token_create(&self, caller: &Caller, new: NewToken) -> Result<(TokenRecord, BearerToken), Error> {
         caller.authorize(new.role.organization())?;
         if let Some(organization) = new.role.organization() {
             self.organization_read(organization).await?;
         }
         let now = self.now().await?;
-        self.token_make(new, caller.actor(), now).await
+        let scope = format!("tokens {}", new.role.organization().map_or("", OrganizationId::as_str));
+        let id = self.id_once(caller, &scope, new.request_id, now)?;
+        self.token_write(new, id, caller.actor(), now).await
     }
 
     /// Tokens of an organization, or of the installation, newest first.
@@ -134,9 +140,19 @@ impl App {
         actor: Actor,
         now: Timestamp,
     ) -> Result<(TokenRecord, BearerToken), Error> {
+        self.token_write(new, self.new_public_id(now), actor, now).await
+    }
+
+    async fn token_write(
+        &self,
+        new: NewToken,
+        id: String,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<(TokenRecord, BearerToken), Error> {
         let ttl = ttl(new.ttl, DEFAULT_TTL, MAX_TTL)?;
         let display_name = display_name("display_name", &new.display_name, "")?;
-        let id = TokenId::new(&self.new_public_id(now))
+        let id = TokenId::new(&id)
             .map_err(|source| Error::Internal { operation: "make a token's id", source: source.into() })?;
         let secret = Secret::new(self.random_32());
         let record = TokenRecord {
@@ -150,7 +166,8 @@ impl App {
             signed_in_by: new.signed_in_by,
         };
         let event = token_event(EventKind::TokenCreated, &record, actor, now);
-        self.store.token_insert(&record, &[event]).await?;
+        let written = self.store.token_insert(&record, &[event]).await;
+        written.map_err(|error| once::asked_before(error, new.request_id, &token_name(&record)))?;
         Ok((record, BearerToken { token: id, secret }))
     }
 }

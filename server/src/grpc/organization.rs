@@ -7,6 +7,7 @@ use proto::v1;
 use proto::v1::organization_service_server::OrganizationService;
 use store::{JoinTokenRecord, Organization, TokenRecord};
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use crate::app::join_token::{NewJoinToken, TakeOver};
 use crate::app::token::{NewToken, TokenName};
@@ -100,6 +101,7 @@ impl OrganizationService for Service {
             display_name: request.display_name,
             ttl: field(convert::field::duration("ttl", request.ttl))?,
             signed_in_by: None,
+            request_id: request_id(&request.request_id)?,
         };
         let (record, secret) = done(self.app.token_create(&caller, new).await)?;
         Ok(Response::new(v1::CreateTokenResponse { token: Some(token(record)), secret: secret.reveal().to_string() }))
@@ -150,7 +152,16 @@ fn new_join_token(wire: v1::CreateJoinTokenRequest) -> Result<NewJoinToken, Stat
         take_over: if wire.replace { TakeOver::Yes } else { TakeOver::No },
         ttl: field(convert::field::duration("ttl", wire.ttl))?,
         max_uses,
+        request_id: request_id(&wire.request_id)?,
     })
+}
+
+/// Of a request that makes a secret.
+fn request_id(value: &str) -> Result<Option<Uuid>, Status> {
+    match value {
+        "" => Ok(None),
+        value => value.parse().map(Some).map_err(|_| error::field("request_id", "is no UUID of version 7")),
+    }
 }
 
 fn join_token_name(name: &str) -> Result<(OrganizationId, JoinTokenId), convert::Error> {

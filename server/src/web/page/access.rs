@@ -18,10 +18,12 @@ use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::routing::get;
 use domain::role::Demand;
-use domain::{OrganizationId, TokenId};
+use domain::{OrganizationId, Reason, TokenId};
 use proto::convert::field::to_timestamp;
 use proto::v1;
 use serde::Deserialize;
+use tonic_types::StatusExt as _;
+use uuid::{NoContext, Uuid};
 
 use crate::web::Web;
 use crate::web::client::Api;
@@ -149,6 +151,35 @@ async fn tokens(
     let (live, ended): (Vec<_>, Vec<_>) = rows.partition(|row| row.is_live);
     let (browsers, live) = live.into_iter().partition(|row| row.is_browser);
     Ok(Tokens { path, live, browsers, ended, next: listed.next_page_token })
+}
+
+/// What a request that made something before says: the form was sent again.
+#[derive(Template)]
+#[template(path = "access/shown_once.html")]
+struct ShownOncePage {
+    frame: Frame,
+    /// `Join token`, `Token`.
+    noun: &'static str,
+    /// Where the list is.
+    access: String,
+    /// Where another is made.
+    again: String,
+    /// What was made then.
+    name: String,
+}
+
+/// The resource name of what the same form made before; none: that is not why it was refused.
+fn made_before(status: &tonic::Status) -> Option<String> {
+    let details = status.get_error_details();
+    let info = details.error_info().filter(|info| Reason::parse(&info.reason) == Some(Reason::RequestIdReused))?;
+    info.metadata.get("name").cloned()
+}
+
+/// A request id for a form that makes a secret, so that sending it again makes no second one.
+async fn request_id(web: &Web) -> Result<String, PageError> {
+    let now = now(web).await?;
+    let (seconds, nanos) = (u64::try_from(now.seconds).unwrap_or(0), u32::try_from(now.nanos).unwrap_or(0));
+    Ok(Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanos)).to_string())
 }
 
 /// The clock by which tokens end, so that a row says what the API would.

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::Router;
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Redirect};
 use axum::routing::{get, post};
 use domain::OrganizationId;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::web::Web;
 use crate::web::client::Api;
 use crate::web::error::{PageError, Said};
-use crate::web::page::access::lines;
+use crate::web::page::access::{ShownOncePage, lines, made_before, request_id};
 use crate::web::page::form::{demanded, life, mistyped, organization, refused};
 use crate::web::page::{Frame, Page, Place, html};
 use crate::web::session::{Posted, SignedIn};
@@ -65,6 +65,8 @@ struct NewJoinToken {
     max_uses: String,
     #[serde(default)]
     ttl: String,
+    #[serde(default)]
+    request_id: String,
 }
 
 #[derive(Deserialize)]
@@ -78,10 +80,11 @@ pub fn routes() -> Router<Web> {
         .route("/organizations/{organization}/joinTokens/{id}/revoke", get(confirm).post(revoke))
 }
 
-async fn begin(signed_in: SignedIn, Path(id): Path<String>) -> Page {
+async fn begin(State(web): State<Web>, signed_in: SignedIn, Path(id): Path<String>) -> Page {
     let organization = organization(&id)?;
     demanded(&signed_in.reader, Demand::Own, Some(&organization))?;
-    let form = NewJoinToken { max_uses: "1".to_owned(), ttl: "3600".to_owned(), ..NewJoinToken::default() };
+    let (max_uses, ttl, request_id) = ("1".to_owned(), "3600".to_owned(), request_id(&web).await?);
+    let form = NewJoinToken { max_uses, ttl, request_id, ..NewJoinToken::default() };
     let frame = Frame::new(&signed_in.reader, Some(organization.clone()), Place::Access);
     Ok(html(&NewJoinTokenPage { frame, organization, refused: None, form }))
 }
@@ -92,7 +95,16 @@ async fn create(Path(id): Path<String>, Posted { by, form }: Posted<NewJoinToken
     // Before the token is made: what fails after that takes the secret with it.
     let image = image(&by.api).await?;
     let made = match request(&organization, &form) {
-        Ok(request) => by.api.organizations().create_join_token(request).await.map_err(refused),
+        Ok(request) => {
+            let made = by.api.organizations().create_join_token(request).await;
+            if let Some(name) = made.as_ref().err().and_then(made_before) {
+                let access = format!("/organizations/{organization}/access");
+                let again = format!("/organizations/{organization}/joinTokens/new");
+                let page = ShownOncePage { frame, noun: "Join token", access, again, name };
+                return Ok((http::StatusCode::CONFLICT, html(&page)).into_response());
+            }
+            made.map_err(refused)
+        }
         Err(said) => Err(Ok(said)),
     };
     match made {
@@ -120,6 +132,7 @@ fn request(organization: &OrganizationId, form: &NewJoinToken) -> Result<v1::Cre
         replace: form.replace.is_some(),
         ttl: life(&form.ttl)?,
         max_uses: max_uses.map_err(|_| mistyped("uses: is not a whole number"))?,
+        request_id: form.request_id.clone(),
     })
 }
 

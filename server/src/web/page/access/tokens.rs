@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::Router;
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Redirect};
 use axum::routing::{get, post};
 use domain::OrganizationId;
@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::web::Web;
 use crate::web::error::{PageError, Said};
-use crate::web::page::access::{lines, view};
+use crate::web::page::access::{ShownOncePage, lines, made_before, request_id, view};
 use crate::web::page::form::{demanded, life, organization, refused};
 use crate::web::page::{Frame, Page, Place, html};
 use crate::web::session::{Posted, Reader, SignedIn};
@@ -64,6 +64,8 @@ struct NewToken {
     display_name: String,
     #[serde(default)]
     ttl: String,
+    #[serde(default)]
+    request_id: String,
 }
 
 #[derive(Deserialize)]
@@ -120,18 +122,18 @@ impl Scope {
     }
 }
 
-async fn begin_of_organization(signed_in: SignedIn, Path(id): Path<String>) -> Page {
-    begin(&signed_in, Scope::of(&id)?)
+async fn begin_of_organization(State(web): State<Web>, signed_in: SignedIn, Path(id): Path<String>) -> Page {
+    begin(&web, &signed_in, Scope::of(&id)?).await
 }
 
-async fn begin_of_installation(signed_in: SignedIn) -> Page {
-    begin(&signed_in, Scope(None))
+async fn begin_of_installation(State(web): State<Web>, signed_in: SignedIn) -> Page {
+    begin(&web, &signed_in, Scope(None)).await
 }
 
-fn begin(signed_in: &SignedIn, scope: Scope) -> Page {
+async fn begin(web: &Web, signed_in: &SignedIn, scope: Scope) -> Page {
     scope.demanded(&signed_in.reader)?;
     let frame = scope.frame(&signed_in.reader);
-    let form = NewToken { ttl: "7776000".to_owned(), ..NewToken::default() };
+    let form = NewToken { ttl: "7776000".to_owned(), request_id: request_id(web).await?, ..NewToken::default() };
     Ok(html(&NewTokenPage { frame, scope, refused: None, form }))
 }
 
@@ -163,8 +165,15 @@ async fn create(Posted { by, form }: Posted<NewToken>, host: &str, scope: Scope)
                 role: view::role(&form.role).into(),
                 display_name: form.display_name.trim().to_owned(),
                 ttl,
+                request_id: form.request_id.clone(),
             };
-            by.api.organizations().create_token(request).await.map_err(refused)
+            let made = by.api.organizations().create_token(request).await;
+            if let Some(name) = made.as_ref().err().and_then(made_before) {
+                let (access, again) = (format!("{}access", scope.prefix()), format!("{}tokens/new", scope.prefix()));
+                let page = ShownOncePage { frame, noun: "Token", access, again, name };
+                return Ok((http::StatusCode::CONFLICT, html(&page)).into_response());
+            }
+            made.map_err(refused)
         }
         Err(said) => Err(Ok(said)),
     };
