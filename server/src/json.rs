@@ -7,8 +7,8 @@
 //!
 //! A call is a call of gRPC's own routes in this process, so that the access table, the limits, the deadlines and the audit are the
 //! same, and a body is not read before its sender is known. Where this differs from Connect, on purpose: a field that is not there
-//! is refused by its name; a refusal's HTTP status is [`error::http`]'s, so that `OUT_OF_SUPPORT` is 409; GET and compression are
-//! not offered. Cookies are not looked at: there is nothing that another site could forge.
+//! is refused by its name; a refusal's HTTP status is [`error::http`]'s, so that `OUT_OF_SUPPORT` is 409; GET and compressed requests
+//! are not offered (answers are, [`crate::web::compress`]). Cookies are not looked at: there is nothing that another site could forge.
 //!
 //! Streams stay with gRPC and gRPC-Web; the bytes of artifacts have [`crate::upload`].
 

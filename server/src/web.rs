@@ -1,7 +1,7 @@
 //! Plain HTTP: the pages for people, what monitors ask of the API listener, and the artifacts of the executor listener.
 //!
 //! ```text
-//! browser -> guard (headers) -> session (cookie -> bearer) -> page -> client -> the API's own routes
+//! browser -> guard (headers) -> compress -> session (cookie -> bearer) -> page -> client -> the API's own routes
 //! ```
 //!
 //! A page reads the API, fills a template, and decides nothing. Everything works without JavaScript but what is live.
@@ -13,6 +13,8 @@ pub mod status;
 pub mod client;
 
 pub mod guard;
+
+pub mod compress;
 
 pub mod session;
 
@@ -87,5 +89,6 @@ impl Web {
 
 /// The pages, with everything that surrounds them.
 pub fn routes(web: Web) -> Router {
-    Router::new().merge(asset::routes()).merge(page::routes()).layer(from_fn(guard::headers)).with_state(web)
+    let pages = page::routes().layer(from_fn(compress::pages));
+    Router::new().merge(asset::routes()).merge(pages).layer(from_fn(guard::headers)).with_state(web)
 }

@@ -16,6 +16,7 @@ mod organizations;
 mod pages_catalog;
 mod pages_releases;
 mod requests;
+mod smaller;
 mod support;
 mod targets;
 mod upload;

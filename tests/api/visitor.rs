@@ -75,11 +75,21 @@ impl Visitor {
         Ok(self.client.get(format!("{}{path}", self.origin)).header(COOKIE, &self.cookie).send().await?)
     }
 
+    /// The same, as a browser that says these of itself.
+    pub(crate) async fn open_with(&self, path: &str, headers: &[(&str, &str)]) -> Result<reqwest::Response> {
+        let request = self.client.get(format!("{}{path}", self.origin)).header(COOKIE, &self.cookie);
+        Ok(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send().await?)
+    }
+
+    /// Sends a form under a forgery token that was read before.
+    pub(crate) async fn post_with(&self, token: &str, path: &str, fields: &[(&str, &str)]) -> Result<Answer> {
+        let fields = [&[("forgery_token", token)], fields].concat();
+        Answer::read(self.form(path).body(encoded(&fields)).send().await?).await
+    }
+
     /// Sends a form that stands on `page` to `path`.
     pub(crate) async fn post(&self, page: &str, path: &str, fields: &[(&str, &str)]) -> Result<Answer> {
-        let token = self.forgery_token(page).await?;
-        let fields = [&[("forgery_token", token.as_str())], fields].concat();
-        Answer::read(self.form(path).body(encoded(&fields)).send().await?).await
+        self.post_with(&self.forgery_token(page).await?, path, fields).await
     }
 
     /// Sends a multipart form, in the order of its fields.

@@ -13,7 +13,7 @@ use crate::json;
 use crate::supervise::Supervisor;
 use crate::tls::gate::{self, Gate};
 use crate::upload;
-use crate::web::{self, Web, artifact, status};
+use crate::web::{self, Web, artifact, compress, status};
 
 /// Largest message that a service takes unless it says otherwise: a batch of a thousand names is a tenth of it.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
@@ -48,6 +48,7 @@ pub fn api(services: RoutesBuilder, keeper: Gatekeeper, status: status::Status, 
         .layer(GrpcWebLayer::new())
         .layer(from_fn_with_state(api, json::door))
         .merge(document)
+        .layer(from_fn(compress::json))
         .merge(upload::routes(uploads))
         .merge(status::routes(status))
         .merge(pages)

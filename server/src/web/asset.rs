@@ -1,5 +1,5 @@
 //! `/static/…`: our style and script, compiled in. The name carries the digest, so that a browser keeps them for ever and a
-//! new server's pages ask for new ones.
+//! new server's pages ask for new ones. They are compressed once, when they are asked for first.
 
 use std::sync::LazyLock;
 
@@ -7,10 +7,11 @@ use axum::Router;
 use axum::extract::Path;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
 
 use crate::tls::authority::sha256;
+use crate::web::compress;
 
 /// Digits of the digest in a name: enough that no two versions share one.
 const DIGITS: usize = 12;
@@ -49,6 +50,25 @@ pub static SCRIPT_PATH: LazyLock<String> = LazyLock::new(|| SCRIPT.path());
 /// Where the icon is.
 pub static ICON_PATH: LazyLock<String> = LazyLock::new(|| ICON.path());
 
+/// What is served.
+static FILES: LazyLock<[File; 3]> = LazyLock::new(|| {
+    [(&STYLE, &STYLE_PATH), (&SCRIPT, &SCRIPT_PATH), (&ICON, &ICON_PATH)].map(|(asset, path)| File {
+        path,
+        packed: compress::best(asset.bytes).ok(),
+        asset,
+    })
+});
+
+/// A file under its name.
+struct File {
+    asset: &'static Asset,
+    path: &'static str,
+    /// Compressed.
+    packed: Option<Vec<u8>>,
+}
+
+// === impl Asset ===
+
 impl Asset {
     fn path(&self) -> String {
         let digest = sha256(self.bytes).to_string();
@@ -62,16 +82,31 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new().route("/static/{name}", get(asset))
 }
 
-async fn asset(Path(name): Path<String>) -> Response {
+async fn asset(Path(name): Path<String>, asked: HeaderMap) -> Response {
     let path = format!("/static/{name}");
-    let found = [(&STYLE, &STYLE_PATH), (&SCRIPT, &SCRIPT_PATH), (&ICON, &ICON_PATH)]
-        .into_iter()
-        .find(|(_, known)| ***known == path);
-    match found {
-        Some((asset, _)) => {
-            ([(CONTENT_TYPE, asset.kind), (CACHE_CONTROL, "public, max-age=31536000, immutable")], asset.bytes)
-                .into_response()
+    let found = FILES.iter().find(|file| file.path == path);
+    let Some(File { asset, packed, .. }) = found else {
+        return (StatusCode::NOT_FOUND, "no such file\n").into_response();
+    };
+    let head = [(CONTENT_TYPE, asset.kind), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
+    let packed = compress::accepts(&asked).then(|| packed.as_deref()).flatten();
+    let mut answer = match packed {
+        Some(packed) => (head, [(CONTENT_ENCODING, "gzip")], packed).into_response(),
+        None => (head, asset.bytes).into_response(),
+    };
+    compress::vary(answer.headers_mut());
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_gets_smaller() {
+        for file in &*FILES {
+            let packed = file.packed.as_ref().expect("memory");
+            assert!(packed.len() < file.asset.bytes.len(), "{}", file.path);
         }
-        None => (StatusCode::NOT_FOUND, "no such file\n").into_response(),
     }
 }

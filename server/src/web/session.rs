@@ -34,6 +34,9 @@ const COOKIE_NAME: &str = "__Host-novacula";
 /// What a form's forgery token is made of beside the session: another use of the same secret gives another word.
 const FORGERY: &[u8] = b"novacula forgery token\0";
 
+/// Bytes of a SHA-256.
+const DIGEST: usize = 32;
+
 /// Where a script puts the session's forgery token.
 pub const FORGERY_HEADER: HeaderName = HeaderName::from_static("x-novacula-forgery-token");
 
@@ -100,6 +103,12 @@ impl Reader {
         self.role.meets(demand, organization)
     }
 
+    /// Whether a page of this session carried this forgery token.
+    #[must_use]
+    pub fn believes(&self, told: &str) -> bool {
+        is_same(told.as_bytes(), &self.forgery_token)
+    }
+
     fn new(answer: v1::WhoAmIResponse, bearer: &str) -> Option<Self> {
         let token = answer.token?;
         let organization =
@@ -152,8 +161,7 @@ impl<T: DeserializeOwned> FromRequest<Web> for Posted<T> {
         let by = SignedIn::from_request_parts(&mut parts, web).await?;
         let form = Form::<Guarded<T>>::from_request(Request::from_parts(parts, body), web).await;
         let Form(Guarded { forgery_token, form }) = form.map_err(|why| PageError::form(&why))?;
-        let same = bool::from(forgery_token.as_bytes().ct_eq(by.reader.forgery_token.as_bytes()));
-        if ours && same { Ok(Self { by, form }) } else { Err(PageError::forged()) }
+        if ours && by.reader.believes(&forgery_token) { Ok(Self { by, form }) } else { Err(PageError::forged()) }
     }
 }
 
@@ -175,7 +183,7 @@ pub fn api(web: &Web, parts: &Parts, bearer: &str) -> Result<Api, PageError> {
 pub fn authorization(headers: &HeaderMap) -> Result<Option<HeaderValue>, PageError> {
     let Some(bearer) = cookie(headers) else { return Ok(None) };
     let told = headers.get(FORGERY_HEADER).map(HeaderValue::as_bytes).unwrap_or_default();
-    if !guard::is_from_us(headers) || !bool::from(told.ct_eq(forgery_token(&bearer).as_bytes())) {
+    if !guard::is_from_us(headers) || !is_same(told, &forgery_token(&bearer)) {
         return Err(PageError::forged());
     }
     let mut value = HeaderValue::try_from(format!("Bearer {bearer}")).map_err(|_| PageError::forged())?;
@@ -213,8 +221,33 @@ pub fn forget() -> HeaderValue {
     HeaderValue::from_static("__Host-novacula=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax")
 }
 
+/// The forgery token of a session, under a mask that is another each time: pages are compressed, and how small one gets says
+/// nothing of a word that no two of them share (decision 0013).
 fn forgery_token(bearer: &str) -> String {
-    sha256(&[FORGERY, bearer.as_bytes()].concat()).to_string()
+    let digest = sha256(&[FORGERY, bearer.as_bytes()].concat());
+    let mut mask = [0; DIGEST];
+    rand::fill(&mut mask);
+    let masked: Vec<u8> = digest.as_bytes().iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect();
+    hex::encode([&mask[..], &masked].concat())
+}
+
+/// Whether two forgery tokens are the same under their masks.
+fn is_same(told: &[u8], own: &str) -> bool {
+    match (unmasked(told), unmasked(own.as_bytes())) {
+        (Some(told), Some(own)) => bool::from(told.ct_eq(&own)),
+        _ => false,
+    }
+}
+
+fn unmasked(text: &[u8]) -> Option<[u8; DIGEST]> {
+    let mut bytes = [0; 2 * DIGEST];
+    hex::decode_to_slice(text, &mut bytes).ok()?;
+    let (mask, masked) = bytes.split_at(DIGEST);
+    let mut digest = [0; DIGEST];
+    for (byte, (mask, masked)) in digest.iter_mut().zip(mask.iter().zip(masked)) {
+        *byte = mask ^ masked;
+    }
+    Some(digest)
 }
 
 #[cfg(test)]
@@ -265,15 +298,22 @@ mod tests {
         let value = says("same-origin", &forgery).expect("believed").expect("a bearer");
         assert_eq!(value.as_bytes(), format!("Bearer {}", *word).as_bytes());
         assert!(says("cross-site", &forgery).is_err() && says("same-origin", "").is_err());
-        assert!(says("same-origin", &forgery.replace('0', "1")).is_err());
+        assert!(says("same-origin", &forgery_token(&word)).is_ok(), "under another mask");
+        let (first, rest) = forgery.split_at(1);
+        let other = format!("{}{rest}", if first == "0" { "1" } else { "0" });
+        assert!(says("same-origin", &other).is_err());
         assert!(authorization(&HeaderMap::new()).expect("nobody").is_none());
     }
 
     #[test]
     fn a_forgery_token_is_of_one_session_and_is_not_its_secret() {
         let word = token().reveal();
-        let made = forgery_token(&word);
-        assert_ne!(made, forgery_token(&word.replace('7', "8")));
+        let (made, again) = (forgery_token(&word), forgery_token(&word));
+        assert!(made != again && is_same(made.as_bytes(), &again));
+        assert!(!is_same(made.as_bytes(), &forgery_token(&word.replace('7', "8"))));
+        for none in ["", "0", &made[..64], &"0".repeat(128), &"x".repeat(128)] {
+            assert!(!is_same(none.as_bytes(), &made) && !is_same(made.as_bytes(), none), "{none}");
+        }
         assert!(!word.contains(&made));
     }
 }
