@@ -259,6 +259,26 @@ async fn an_export_is_whole_and_no_formula() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_counts_is_not_pushed_off_the_page_by_what_is_over() -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    let owner = plane.owner();
+    let make = async || {
+        let request = v1::CreateJoinTokenRequest { parent: parent(), ..v1::CreateJoinTokenRequest::default() };
+        anyhow::Ok(owner.organizations().create_join_token(request).await?.into_inner().join_token.context("one")?.name)
+    };
+    let first = make().await?;
+    for _ in 0..101 {
+        let name = make().await?;
+        owner.organizations().revoke_join_token(v1::RevokeJoinTokenRequest { name }).await?;
+    }
+    let page = Visitor::sign_in(&plane, Role::Owner).await?.get("/organizations/acme/access").await?;
+    page.says(200, &format!("/{first}/revoke"));
+    page.says(200, "101 used up, ended or revoked, the newest 50 of them here");
+    assert_eq!(page.text.matches(">revoked<").count(), 50);
+    plane.stop().await
+}
+
+#[tokio::test]
 async fn what_people_write_is_shown_and_does_nothing() -> Result<()> {
     let plane = ControlPlane::start().await?;
     let attack = "<script>alert(1)</script>\"><img src=x onerror=alert(1)>";

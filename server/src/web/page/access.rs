@@ -33,8 +33,14 @@ use crate::web::page::{Frame, Page, Place, html};
 use crate::web::session::SignedIn;
 use crate::web::show;
 
-/// Rows of each list.
-const ROWS: i32 = 100;
+/// Rows that are looked through for those that count: the API's most. Each sign-in of a browser is one.
+const ROWS: i32 = 1_000;
+
+/// Rows that are over and shown all the same: the newest.
+const ENDED: usize = 50;
+
+/// Organizations of a page.
+const ORGANIZATIONS: i32 = 100;
 
 /// An organization's page.
 #[derive(Template)]
@@ -44,8 +50,9 @@ struct AccessPage {
     organization: OrganizationId,
     /// Good ones.
     join_tokens: Vec<view::JoinRow>,
-    /// Those that are over.
+    /// Those that are over: the newest, and how many there are in all.
     ended_join_tokens: Vec<view::JoinRow>,
+    n_ended_join_tokens: usize,
     next_join_tokens: String,
     tokens: Tokens,
 }
@@ -69,8 +76,9 @@ struct Tokens {
     live: Vec<view::TokenRow>,
     /// Of browsers, and good.
     browsers: Vec<view::TokenRow>,
-    /// Over.
+    /// Over: the newest, and how many there are in all.
     ended: Vec<view::TokenRow>,
+    n_ended: usize,
     next: String,
 }
 
@@ -112,12 +120,15 @@ async fn of_organization(
     let now = now(&web).await?;
     let tokens = tokens(&api, Some(&organization), asked.tokens, (&reader.session, now)).await?;
     let rows = listed.join_tokens.into_iter().map(|token| view::join_row(token, now));
-    let (join_tokens, ended_join_tokens) = rows.partition(|row| row.is_live);
+    let (join_tokens, mut ended_join_tokens): (Vec<_>, Vec<_>) = rows.partition(|row| row.is_live);
+    let n_ended_join_tokens = ended_join_tokens.len();
+    ended_join_tokens.truncate(ENDED);
     Ok(html(&AccessPage {
         frame: Frame::new(&reader, Some(organization.clone()), Place::Access),
         organization,
         join_tokens,
         ended_join_tokens,
+        n_ended_join_tokens,
         next_join_tokens: listed.next_page_token,
         tokens,
     }))
@@ -126,7 +137,7 @@ async fn of_organization(
 async fn of_installation(State(web): State<Web>, signed_in: SignedIn, Query(asked): Query<Asked>) -> Page {
     let SignedIn { api, reader } = signed_in;
     demanded(&reader, Demand::Install, None)?;
-    let request = v1::ListOrganizationsRequest { page_size: ROWS, page_token: asked.page_token };
+    let request = v1::ListOrganizationsRequest { page_size: ORGANIZATIONS, page_token: asked.page_token };
     let listed = api.organizations().list_organizations(request).await?.into_inner();
     let now = now(&web).await?;
     Ok(html(&InstallationPage {
@@ -148,9 +159,11 @@ async fn tokens(
     let request = v1::ListTokensRequest { parent, page_size: ROWS, page_token };
     let listed = api.organizations().list_tokens(request).await?.into_inner();
     let rows = listed.tokens.into_iter().map(|token| view::token_row(token, own, now));
-    let (live, ended): (Vec<_>, Vec<_>) = rows.partition(|row| row.is_live);
+    let (live, mut ended): (Vec<_>, Vec<_>) = rows.partition(|row| row.is_live);
+    let n_ended = ended.len();
+    ended.truncate(ENDED);
     let (browsers, live) = live.into_iter().partition(|row| row.is_browser);
-    Ok(Tokens { path, live, browsers, ended, next: listed.next_page_token })
+    Ok(Tokens { path, live, browsers, ended, n_ended, next: listed.next_page_token })
 }
 
 /// What a request that made something before says: the form was sent again.
