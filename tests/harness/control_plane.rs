@@ -361,9 +361,11 @@ async fn bootstrap(config: &Config, world: &World) -> Result<Secrets> {
 
 async fn new_token(channel: &Channel, secrets: &Secrets, role: v1::Role) -> Result<String> {
     let owner = Client::new(channel.clone(), Some(&secrets.owner));
+    let called = if role == v1::Role::Admin { "Ada Brandt" } else { "Max Oduya" };
     let request = v1::CreateTokenRequest {
         parent: format!("organizations/{ORGANIZATION}"),
         role: role.into(),
+        display_name: called.to_owned(),
         ..v1::CreateTokenRequest::default()
     };
     Ok(owner.organizations().create_token(request).await?.into_inner().secret)

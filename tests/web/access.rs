@@ -1,4 +1,4 @@
-//! Whom a page keeps out: nobody who reads with a keyboard, and nobody whose browser runs no script.
+//! Whom a page keeps out: nobody who reads with a keyboard, nobody whose browser runs no script, and nobody who clicks twice.
 
 use anyhow::ensure;
 use harness::browser::Key;
@@ -12,6 +12,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("access::a_keyboard_is_enough_to_sign_in_and_out", keyboard),
         trial("access::signing_in_and_filtering_need_no_script", without_scripts),
+        trial("access::a_second_click_does_not_take_the_place_of_a_secret", second_click),
     ]
 }
 
@@ -46,4 +47,13 @@ async fn without_scripts() -> Result {
     browser.see("billing-1").await?;
     browser.press("Sign out").await?;
     browser.at("/signin").await
+}
+
+async fn second_click() -> Result {
+    let stage = Stage::bare().await?;
+    let browser = stage.signed_in(Role::Owner).await?;
+    browser.go("/organizations/acme/tokens/new").await?;
+    let twice = "const form = document.querySelector('form[data-single]'); form.requestSubmit(); form.requestSubmit();";
+    browser.script(twice, serde_json::json!([])).await?;
+    browser.see("This is shown once").await
 }
