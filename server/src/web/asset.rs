@@ -89,7 +89,7 @@ async fn asset(Path(name): Path<String>, asked: HeaderMap) -> Response {
         return (StatusCode::NOT_FOUND, "no such file\n").into_response();
     };
     let head = [(CONTENT_TYPE, asset.kind), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
-    let packed = compress::accepts(&asked).then(|| packed.as_deref()).flatten();
+    let packed = packed.as_deref().filter(|_| compress::accepts(&asked));
     let mut answer = match packed {
         Some(packed) => (head, [(CONTENT_ENCODING, "gzip")], packed).into_response(),
         None => (head, asset.bytes).into_response(),

@@ -17,7 +17,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, Entry, VARY};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::observe;
@@ -116,10 +116,7 @@ async fn smaller(answer: Response, kind: &str) -> Response {
 
 /// Caches keep both.
 pub fn vary(headers: &mut HeaderMap) {
-    match headers.entry(VARY) {
-        Entry::Vacant(none) => drop(none.insert(HeaderValue::from_static("accept-encoding"))),
-        Entry::Occupied(mut some) => drop(some.append(HeaderValue::from_static("accept-encoding"))),
-    }
+    headers.append(VARY, HeaderValue::from_static("accept-encoding"));
 }
 
 fn gzip(bytes: &[u8], level: Compression) -> io::Result<Vec<u8>> {
