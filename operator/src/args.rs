@@ -95,7 +95,7 @@ pub(crate) struct Enrolment {
     /// Its name in the organization, where the join token does not say it (1 to 63 of a-z, 0-9, -)
     #[arg(long, env = "NOVACULA_EXECUTOR_NAME", value_name = "NAME")]
     pub(crate) executor_name: Option<ExecutorId>,
-    /// Where the control plane is, if not where the join token said
+    /// Where the control plane is, if not where the join token or an earlier value said; also for who is enrolled
     #[arg(long, env = "NOVACULA_ENDPOINT", value_name = "URL")]
     pub(crate) endpoint: Option<Endpoint>,
 }

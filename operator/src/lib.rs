@@ -31,6 +31,8 @@ pub mod operator;
 
 pub mod lease;
 
+pub mod whereabouts;
+
 pub mod proof;
 
 pub mod run;

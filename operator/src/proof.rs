@@ -4,14 +4,18 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use domain::join::Endpoint;
 use executor_sdk::{connect, credentials, probe, report};
 
 use crate::keep::Kept;
+use crate::whereabouts;
 
 /// What is known of this pod.
 #[derive(Debug)]
 pub struct Proof {
     kept: Kept,
+    /// Where the control plane is, if the environment says so.
+    endpoint: Option<Endpoint>,
     file: PathBuf,
     state: State,
     told: Option<String>,
@@ -42,10 +46,10 @@ enum Missing {
 impl Proof {
     /// Nothing proved yet, also if a process before this one in the same pod had.
     #[must_use]
-    pub fn new(kept: Kept, file: &Path) -> Self {
+    pub fn new(kept: Kept, endpoint: Option<Endpoint>, file: &Path) -> Self {
         // Where it is not, there is nothing to remove.
         let _ = std::fs::remove_file(file);
-        Self { kept, file: file.to_owned(), state: State::Unproved, told: None }
+        Self { kept, endpoint, file: file.to_owned(), state: State::Unproved, told: None }
     }
 
     /// How far it is.
@@ -81,7 +85,7 @@ impl Proof {
     }
 
     async fn prove(&self) -> Result<String, Missing> {
-        let credentials = self.kept.credentials().await?;
+        let (credentials, _) = whereabouts::moved(self.kept.credentials().await?, self.endpoint.as_ref());
         let version = probe::probe(&credentials).await?;
         std::fs::write(&self.file, "").map_err(|source| Missing::File { path: self.file.clone(), source })?;
         Ok(version)

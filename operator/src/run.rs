@@ -107,7 +107,7 @@ impl Candidate {
     fn new(version: Version, arguments: Run, registries: Registries, cluster: Cluster) -> Self {
         let kept = Kept::new(cluster.clone());
         let holder = Holder::new(cluster.clone());
-        let proof = Proof::new(kept.clone(), &arguments.ready_file);
+        let proof = Proof::new(kept.clone(), arguments.enrolment.endpoint.clone(), &arguments.ready_file);
         Self {
             version,
             arguments,

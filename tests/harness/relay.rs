@@ -1,6 +1,6 @@
 //! A way to somewhere that a trial can turn and cut: to a replica's database, or to replicas as a balancer would lead to them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -27,7 +27,15 @@ impl Relay {
     /// # Errors
     /// No port is free.
     pub async fn new() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::at(Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    /// The same, at another address of this machine.
+    ///
+    /// # Errors
+    /// As [`Relay::new`].
+    pub async fn at(host: IpAddr) -> Result<Self> {
+        let listener = TcpListener::bind((host, 0)).await?;
         let address = listener.local_addr()?;
         let (to, turned) = watch::channel(None);
         let n_accepted = Arc::new(AtomicUsize::new(0));

@@ -60,8 +60,11 @@ pub(super) async fn enrol(set: &Enrolment, kept: &Kept) -> Result<Credentials, E
         return Ok(enrol::enrol_by_cluster(&word, name, kept).await?);
     }
     let path = set.join_token_file.as_ref().ok_or(Error::Nothing)?;
-    let join: JoinSecret =
+    let mut join: JoinSecret =
         read(path)?.trim().parse().map_err(|source| Error::JoinToken { path: path.clone(), source })?;
+    if let Some(endpoint) = &set.endpoint {
+        join.endpoint = endpoint.clone();
+    }
     Ok(enrol::enrol(&join, name, kept).await?)
 }
 

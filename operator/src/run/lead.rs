@@ -24,6 +24,7 @@ use crate::lease::{self, Holder};
 use crate::monitor::Monitor;
 use crate::operator::{Operator, Parts, Registries, Wishes};
 use crate::rollout::Patience;
+use crate::whereabouts;
 
 /// What leading needs.
 pub(super) struct Site<'a> {
@@ -46,6 +47,7 @@ pub(super) async fn lead(site: Site<'_>, holder: &mut Holder, end: CancellationT
     {
         site.count_start().await?;
     }
+    whereabouts::keep(&site.kept, site.arguments.enrolment.endpoint.as_ref()).await?;
     let (managed, managed_now) = watch::channel(own.managed.clone());
     let (nodes, nodes_now) = watch::channel(None);
     let changed = Arc::new(Notify::new());

@@ -206,6 +206,12 @@ impl ControlPlane {
         self.api
     }
 
+    /// Where executors connect.
+    #[must_use]
+    pub const fn executors_addr(&self) -> SocketAddr {
+        self.executors
+    }
+
     /// The token of a role, as bootstrap wrote it.
     ///
     /// # Errors

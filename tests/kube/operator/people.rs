@@ -2,7 +2,12 @@
 
 use ::operator::Misbehaviour;
 use anyhow::ensure;
-use harness::{fleet::control_plane::As, kube::NODE, parts::trial};
+use harness::{
+    fleet::control_plane::As,
+    kube::{NODE, operator::helm},
+    parts::trial,
+    relay::Relay,
+};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
@@ -13,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("an_image_that_a_person_sets_ends_the_watch", NODE, another_image),
         trial("the_old_image_that_a_person_sets_ends_the_watch", NODE, old_image),
+        trial("a_control_plane_that_moved_is_found_by_the_values", NODE, moved),
         trial("a_person_asks_for_the_old_version_while_the_new_one_starts", NODE, asks_back),
         trial("a_deployment_of_argo_cd_is_pinned_and_says_so", NODE, argo),
         trial("a_deployment_that_could_not_be_undone_is_refused", NODE, unsafe_deployment),
@@ -24,7 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// With a new version that never comes up, and is being watched.
-fn watched(name: &str) -> Result<Scene> {
+fn watched(name: &str) -> Result<Scene<'static>> {
     let scene = Scene::start(name, &["--set", "rollout.startSeconds=120"])?;
     scene.release(Some(Misbehaviour::NeverProve))?;
     scene.request()?;
@@ -32,7 +38,7 @@ fn watched(name: &str) -> Result<Scene> {
     Ok(scene)
 }
 
-fn superseded(scene: &Scene, image: &str) -> Result {
+fn superseded(scene: &Scene<'_>, image: &str) -> Result {
     scene.namespace.kubectl(&["set", "image", &format!("deployment/{NAME}"), &format!("operator={image}")])?;
     let (attempt, _) = scene.ended()?;
     ensure!(attempt["outcome"] == "OUTCOME_SUPERSEDED", "{attempt}\n{}", scene.story());
@@ -48,6 +54,36 @@ fn another_image() -> Result {
     let image = scene.pinned(&scene.push("1.77.0", None)?)?;
     superseded(&scene, &image)?;
     scene.online("1.77.0")
+}
+
+/// By an address that leads nowhere at first.
+fn moved() -> Result {
+    let scene = Scene::start("moved", &[])?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let relay = runtime.block_on(Relay::at(scene.namespace.cluster().address()))?;
+    let first = scene.leader("")?;
+    let endpoint = format!("controlPlane.endpoint={}", relay.address());
+    helm(&scene.namespace, &["upgrade", "--reuse-values", "--set", &endpoint])?;
+    harness::wait::until("a candidate to ask there", LIMIT, || Ok(relay.n_accepted()), |asked| *asked > 1)?;
+    scene.online(FIRST)?;
+    ensure!(scene.leader("")? == first, "the pod before it stays while nobody answers there");
+    let kept = || {
+        let template = r#"--template={{index .data "credentials.json" | base64decode}}"#;
+        scene.namespace.kubectl(&["get", "secret", &format!("{NAME}-identity"), template])
+    };
+    ensure!(!kept()?.contains(&relay.address().to_string()), "nothing is kept of it");
+
+    relay.turn_to(scene.control().executors_addr());
+    scene.leader(&first)?;
+    scene.namespace.rolled_out(NAME, LIMIT)?;
+    scene.online(FIRST)?;
+    ensure!(kept()?.contains(&relay.address().to_string()), "it is kept");
+    // And it is what the stream goes through.
+    relay.cut();
+    let look = || scene.executor();
+    harness::wait::until_at_leisure("the stream to be cut", LIMIT, look, |executor| executor["online"] != true)?;
+    relay.turn_to(scene.control().executors_addr());
+    scene.online(FIRST)
 }
 
 fn old_image() -> Result {
@@ -79,20 +115,13 @@ fn argo() -> Result {
     let path = file.path().display().to_string();
     let apply = ["apply", "--server-side", "--field-manager=argocd-controller", "--filename", &path];
     scene.namespace.kubectl(&apply)?;
-    let pinned = |executor: &Value| executor["pinned"] == true;
-    let executor = harness::wait::until_at_leisure("the executor to be pinned", LIMIT, || scene.executor(), pinned)?;
-    let why = executor["pinnedReason"].to_string();
-    ensure!(why.contains("Argo CD") && why.contains("spec.template.spec.containers[name=operator].image"), "{why}");
+    let why = scene.pinned_by("Argo CD")?;
+    ensure!(why.contains("spec.template.spec.containers[name=operator].image"), "{why}");
     let refused = scene.request_output()?;
     ensure!(refused.contains("EXECUTOR_PINNED") && refused.contains("@sha256:"), "{refused}");
     // Somebody reads docs/operate/gitops.md.
     scene.namespace.kubectl(&["annotate", &format!("deployment/{NAME}"), "novacula.dev/gitops=ignored"])?;
-    harness::wait::until_at_leisure(
-        "the pin to go",
-        LIMIT,
-        || scene.executor(),
-        |executor| executor["pinned"] != true,
-    )?;
+    scene.unpinned()?;
     scene.request()?;
     let (attempt, _) = scene.ended()?;
     ensure!(attempt["outcome"] == "OUTCOME_SUCCEEDED", "{attempt}\n{}", scene.story());
@@ -100,7 +129,7 @@ fn argo() -> Result {
 }
 
 /// Refused before leave: marked so, and told why.
-fn refused(scene: &Scene, code: &str, says: &str) -> Result {
+fn refused(scene: &Scene<'_>, code: &str, says: &str) -> Result {
     let before = scene.image()?;
     scene.request()?;
     let marked = |attempt: &Value| attempt["refused"] == true;

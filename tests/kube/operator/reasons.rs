@@ -136,7 +136,7 @@ fn stands_still() -> Result {
 }
 
 /// A version that goes wrong is brought back for this reason.
-fn back(name: &str, misbehaviour: Misbehaviour, code: &str) -> Result<Scene> {
+fn back(name: &str, misbehaviour: Misbehaviour, code: &str) -> Result<Scene<'static>> {
     let scene = Scene::start(name, &[])?;
     scene.release(Some(misbehaviour))?;
     rolled_back(&scene, code, "")?;
@@ -144,9 +144,14 @@ fn back(name: &str, misbehaviour: Misbehaviour, code: &str) -> Result<Scene> {
 }
 
 /// The published target is asked for, and goes wrong for this reason, in words that hold `says`.
-fn rolled_back(scene: &Scene, code: &str, says: &str) -> Result {
+fn rolled_back(scene: &Scene<'_>, code: &str, says: &str) -> Result {
     let before = scene.image()?;
     scene.request()?;
+    comes_back(scene, &before, code, says)
+}
+
+/// The same of a target that is asked for already, with what ran before.
+pub(super) fn comes_back(scene: &Scene<'_>, before: &str, code: &str, says: &str) -> Result {
     let (attempt, took) = scene.ended()?;
     ensure!(
         attempt["outcome"] == "OUTCOME_ROLLED_BACK" && attempt["errorCode"] == code,
@@ -154,7 +159,7 @@ fn rolled_back(scene: &Scene, code: &str, says: &str) -> Result {
         scene.story()
     );
     ensure!(attempt["rolledBackTo"] == FIRST && attempt["message"].to_string().contains(says), "{attempt}");
-    scene.settled(&before)?;
+    scene.settled(before)?;
     scene.online(FIRST)?;
     tell(code, took);
     Ok(())

@@ -1,6 +1,7 @@
 //! One operator in a namespace of its own, enrolled and online.
 
 use std::{
+    fs,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -32,13 +33,16 @@ pub(crate) const FIRST: &str = "1.0.0";
 /// What the chart calls what it makes.
 pub(crate) const NAME: &str = harness::kube::operator::NAME;
 
+/// What all its pods have.
+pub(crate) const LABEL: &str = "app.kubernetes.io/name=novacula-operator";
+
 /// As short as the chart allows, and the control plane's the same.
 const PROBATION: Duration = Duration::from_secs(5);
 
 /// How long a node has to start a pod, before the Deployment gives up. Trials that wait for that say less.
 const START_SECONDS: u32 = 90;
 
-/// A control plane that pods of the shared cluster reach.
+/// A control plane that pods of one cluster reach.
 struct Plane {
     control: ControlPlane,
     folder: TempDir,
@@ -48,8 +52,8 @@ struct Plane {
 static PLANE: OnceLock<std::result::Result<Arc<Plane>, String>> = OnceLock::new();
 
 /// One operator.
-pub(crate) struct Scene {
-    pub(crate) namespace: Namespace<'static>,
+pub(crate) struct Scene<'c> {
+    pub(crate) namespace: Namespace<'c>,
     pub(crate) executor: String,
     /// The only one of its trial.
     pub(crate) target: String,
@@ -65,11 +69,10 @@ fn programs() -> Programs {
 }
 
 impl Plane {
-    fn start() -> Result<Self> {
+    fn start(cluster: &Cluster) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("novacula-plane-").tempdir()?;
-        let address = Cluster::shared()?.address();
         Ok(Self {
-            control: ControlPlane::start_at(&programs(), folder.path(), PROBATION, address)?,
+            control: ControlPlane::start_at(&programs(), folder.path(), PROBATION, cluster.address())?,
             folder,
             publishing: Mutex::default(),
         })
@@ -81,7 +84,8 @@ impl Plane {
             let (said, heard) = std::sync::mpsc::sync_channel(1);
             thread::spawn(move || {
                 // Nobody waits any more: the test binary is ending.
-                let _ = said.send(Self::start().map(Arc::new).map_err(|error| format!("{error:?}")));
+                let started = Cluster::shared().and_then(Self::start);
+                let _ = said.send(started.map(Arc::new).map_err(|error| format!("{error:?}")));
                 loop {
                     thread::park();
                 }
@@ -100,7 +104,7 @@ pub(crate) fn end_shared() {
     }
 }
 
-impl Scene {
+impl Scene<'static> {
     /// Installs the chart with what every trial needs, and `values` besides; waits until the operator is online.
     pub(crate) fn start(name: &str, values: &[&str]) -> Result<Self> {
         Self::start_as(name, values, None)
@@ -108,18 +112,31 @@ impl Scene {
 
     /// The same, where already the first version goes wrong.
     pub(crate) fn start_as(name: &str, values: &[&str], first: Option<Misbehaviour>) -> Result<Self> {
-        Self::start_at(Plane::shared()?, name, values, first)
+        Self::start_at(Plane::shared()?, Cluster::shared()?, name, values, first)
     }
 
     /// Under a control plane of its own, which the trial may stop. It ends with the trial's thread.
     pub(crate) fn start_apart(name: &str, values: &[&str]) -> Result<Self> {
-        Self::start_at(Arc::new(Plane::start()?), name, values, None)
+        let cluster = Cluster::shared()?;
+        Self::start_at(Arc::new(Plane::start(cluster)?), cluster, name, values, None)
+    }
+}
+
+impl<'c> Scene<'c> {
+    /// In a cluster of its own, under a control plane of its own.
+    pub(crate) fn start_in(cluster: &'c Cluster, name: &str, values: &[&str]) -> Result<Self> {
+        Self::start_at(Arc::new(Plane::start(cluster)?), cluster, name, values, None)
     }
 
-    fn start_at(plane: Arc<Plane>, name: &str, values: &[&str], first: Option<Misbehaviour>) -> Result<Self> {
+    fn start_at(
+        plane: Arc<Plane>,
+        cluster: &'c Cluster,
+        name: &str,
+        values: &[&str],
+        first: Option<Misbehaviour>,
+    ) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let cluster = Cluster::shared()?;
         let namespace = cluster.namespace(name)?;
         namespace.restrict()?;
         let executor = namespace.name().to_owned();
@@ -136,13 +153,13 @@ impl Scene {
     /// Puts an edition of the operator into the registry.
     pub(crate) fn push(&self, says: &str, misbehaviour: Option<Misbehaviour>) -> Result<Image> {
         let image = images::operator(says, misbehaviour)?;
-        Cluster::shared()?.push(&image, &format!("operator:{}-{says}", self.executor))?;
+        self.namespace.cluster().push(&image, &format!("operator:{}-{says}", self.executor))?;
         Ok(image)
     }
 
     /// Publishes an image as this trial's target.
     pub(crate) fn publish(&self, image: &Image) -> Result<()> {
-        self.publish_from(&Cluster::shared()?.registry().reference("operator"), image)
+        self.publish_from(&self.namespace.cluster().registry().reference("operator"), image)
     }
 
     /// The same, by the name of another repository.
@@ -236,7 +253,7 @@ impl Scene {
 
     /// The image of an edition as the Deployment names it.
     pub(crate) fn pinned(&self, image: &Image) -> Result<String> {
-        Ok(Cluster::shared()?.registry().pinned("operator", image.digest()))
+        Ok(self.namespace.cluster().registry().pinned("operator", image.digest()))
     }
 
     /// Waits until it is back: one pod, the first image, and no attempt written on the Deployment.
@@ -260,16 +277,65 @@ impl Scene {
         self.namespace.wait(&what, "the attempt to be written", LIMIT, written).map(drop)
     }
 
+    /// Waits until another pod than `not` speaks for the executor, and says its name.
+    pub(crate) fn leader(&self, not: &str) -> Result<String> {
+        let holder = |lease: &Value| lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
+        let other = |lease: &Value| ![not, ""].contains(&&*holder(lease));
+        let what = format!("coordination.k8s.io/v1/leases/{NAME}");
+        Ok(holder(&self.namespace.wait(&what, "a pod to take the Lease", LIMIT, other)?))
+    }
+
+    /// Waits until the control plane shows its people why this executor takes no upgrades, in words that hold `says`.
+    pub(crate) fn pinned_by(&self, says: &str) -> Result<String> {
+        let why = |executor: &Value| executor["pinnedReason"].as_str().unwrap_or_default().to_owned();
+        let pinned = |executor: &Value| executor["pinned"] == true && why(executor).contains(says);
+        let look = || self.executor();
+        let executor = wait::until_at_leisure(&format!("a pin for {says}"), LIMIT, look, pinned);
+        executor.map(|executor| why(&executor)).with_context(|| self.story())
+    }
+
+    /// Waits until it takes upgrades again.
+    pub(crate) fn unpinned(&self) -> Result<()> {
+        let look = || self.executor();
+        wait::until_at_leisure("the pin to go", LIMIT, look, |executor| executor["pinned"] != true).map(drop)
+    }
+
+    /// Runs a line of kubectl as the operator gave it to people.
+    pub(crate) fn obey(&self, line: &str) -> Result<String> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (program, words) = words.split_first().context("a line")?;
+        ensure!(*program == "kubectl", "{line}");
+        self.namespace.cluster().kubectl(words)
+    }
+
+    /// The process of a pod's operator, as this machine numbers it.
+    pub(crate) fn process(&self, pod: &str) -> Result<i32> {
+        let mark = format!("NOVACULA_POD={pod}");
+        for process in fs::read_dir("/proc")?.filter_map(std::result::Result::ok) {
+            let read = |name: &str| fs::read(process.path().join(name)).unwrap_or_default();
+            let holds = |bytes: &[u8], word: &str| bytes.split(|byte| *byte == 0).any(|found| found == word.as_bytes());
+            if holds(&read("environ"), &mark) && holds(&read("cmdline"), "run") {
+                return Ok(process.file_name().to_string_lossy().parse()?);
+            }
+        }
+        Err(anyhow!("no process of pod {pod}"))
+    }
+
     /// What its pods log.
     pub(crate) fn logs(&self) -> Result<String> {
-        self.namespace.kubectl(&[
-            "logs",
-            "--selector",
-            "app.kubernetes.io/name=novacula-operator",
-            "--tail",
-            "40",
-            "--prefix",
-        ])
+        self.namespace.kubectl(&["logs", "--selector", LABEL, "--tail", "40", "--prefix"])
+    }
+
+    /// Waits until one of its pods has logged this.
+    pub(crate) fn logged(&self, says: &str) -> Result<()> {
+        let look = || self.logs();
+        wait::until_at_leisure(&format!("a line with {says:?}"), LIMIT, look, |logs| logs.contains(says)).map(drop)
+    }
+
+    /// Waits until this pod has.
+    pub(crate) fn logged_by(&self, pod: &str, says: &str) -> Result<()> {
+        let look = || self.namespace.kubectl(&["logs", pod]);
+        wait::until_at_leisure(&format!("a line with {says:?}"), LIMIT, look, |logs| logs.contains(says)).map(drop)
     }
 
     /// For whoever reads a failure.
