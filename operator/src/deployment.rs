@@ -2,12 +2,14 @@
 //! thinks that the image is theirs. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Container;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use k8s_openapi::jiff::Timestamp;
 
-use crate::cluster::Error;
+use crate::cluster::{Error, FIELD_MANAGER};
 use crate::record::{self, Record};
 
 /// Set by people: their GitOps tool leaves the image alone (docs/operate/gitops.md).
@@ -22,13 +24,15 @@ pub struct Own {
     /// The image that its template names now.
     pub image: String,
     /// Who set that image, by `metadata.managedFields`.
-    pub image_set_by: Vec<String>,
+    pub image_set_by: Vec<Setter>,
     /// For a change that must not overwrite another one.
     pub resource_version: String,
     /// What its pods are found by, as a label selector.
     pub selector: String,
     /// The attempt that is open.
     pub record: Option<Record>,
+    /// Why it is not known whether one is: somebody wrote what this version cannot read.
+    pub unreadable: Option<String>,
     /// Our other annotations.
     pub notes: BTreeMap<String, String>,
     /// Why a bad version could not be undone, each with field and value.
@@ -41,6 +45,15 @@ pub struct Own {
     pub progressing: Option<Condition>,
     /// What its controller says of pods that it cannot make.
     pub replica_failure: Option<Condition>,
+}
+
+/// Who set a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setter {
+    /// A program's name, as it gave it.
+    pub manager: String,
+    /// When it last changed any of its fields.
+    pub at: Option<Timestamp>,
 }
 
 /// A condition that holds, or not.
@@ -58,19 +71,18 @@ impl Own {
     /// Reads it.
     ///
     /// # Errors
-    /// It lacks what every Deployment of ours has, or its annotation is not ours.
+    /// It lacks what every Deployment of ours has.
     pub fn read(deployment: &Deployment, container: &str) -> Result<Self, Error> {
         let name = deployment.metadata.name.clone().unwrap_or_default();
         let own = the_container(deployment, container)
             .ok_or_else(|| Error::unusable(format!("deployment {name} has no container {container:?}")))?;
         let image = own.image.clone().unwrap_or_default();
         let annotations = deployment.metadata.annotations.clone().unwrap_or_default();
-        let record = annotations.get(record::ANNOTATION).map(|text| Record::parse(text)).transpose();
-        let record = record.map_err(|why| {
-            let key = record::ANNOTATION;
-            let next = "look at it, and at the image, before you remove it";
-            Error::unusable(format!("annotation {key} of deployment {name} cannot be used: {why}; {next}"))
-        })?;
+        let (record, unreadable) = match annotations.get(record::ANNOTATION).map(|text| Record::parse(text)) {
+            Some(Ok(record)) => (Some(record), None),
+            Some(Err(why)) => (None, Some(why_unreadable(deployment, &why))),
+            None => (None, None),
+        };
         let notes = record::NOTES.iter().filter_map(|key| annotations.get_key_value(*key));
         Ok(Self {
             image_set_by: image_set_by(deployment, container),
@@ -79,13 +91,44 @@ impl Own {
             record,
             notes: notes.map(|(key, value)| (key.clone(), value.clone())).collect(),
             hazards: hazards(deployment, own),
-            managed: managed(deployment, container),
+            managed: unreadable.clone().or_else(|| managed(deployment, container)),
+            unreadable,
             paused: deployment.spec.as_ref().and_then(|spec| spec.paused).unwrap_or(false),
             progressing: condition(deployment, "Progressing"),
             replica_failure: condition(deployment, "ReplicaFailure"),
             image,
         })
     }
+
+    /// Who set the image, and when, in words: others than this operator, where there are any.
+    #[must_use]
+    pub fn set_by(&self) -> Vec<String> {
+        let is_ours = |setter: &&Setter| setter.manager == FIELD_MANAGER;
+        let (ours, others): (Vec<_>, Vec<_>) = self.image_set_by.iter().partition(is_ours);
+        let all = if others.is_empty() { ours } else { others };
+        all.into_iter().map(ToString::to_string).collect()
+    }
+}
+
+impl fmt::Display for Setter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.at {
+            Some(at) => write!(f, "{} ({at})", self.manager),
+            None => f.write_str(&self.manager),
+        }
+    }
+}
+
+/// Whoever wrote it may still need it, so it stays until a person has looked. The line comes first: a control plane may show only
+/// the beginning.
+fn why_unreadable(deployment: &Deployment, why: &str) -> String {
+    let metadata = &deployment.metadata;
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let key = record::ANNOTATION;
+    format!(
+        "an attempt is written here that this version cannot read; see to the image, then: kubectl -n {namespace} annotate deployment {name} {key}- ({why})"
+    )
 }
 
 fn the_container<'a>(deployment: &'a Deployment, name: &str) -> Option<&'a Container> {
@@ -159,7 +202,7 @@ fn is_some_pod(most: &IntOrString, replicas: i32) -> bool {
 }
 
 /// The managers of `spec.template.spec.containers[name].image`.
-fn image_set_by(deployment: &Deployment, container: &str) -> Vec<String> {
+fn image_set_by(deployment: &Deployment, container: &str) -> Vec<Setter> {
     let path =
         ["f:spec", "f:template", "f:spec", "f:containers", &format!("k:{{\"name\":\"{container}\"}}"), "f:image"];
     let fields = deployment.metadata.managed_fields.iter().flatten();
@@ -167,7 +210,10 @@ fn image_set_by(deployment: &Deployment, container: &str) -> Vec<String> {
         let root = entry.fields_v1.as_ref().map(|fields| &fields.0);
         root.and_then(|root| path.iter().try_fold(root, |value, key| value.get(key))).is_some()
     };
-    fields.filter(owns).filter_map(|entry| entry.manager.clone()).collect()
+    let setter = |entry: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry| {
+        Some(Setter { manager: entry.manager.clone()?, at: entry.time.as_ref().map(|time| time.0) })
+    };
+    fields.filter(owns).filter_map(setter).collect()
 }
 
 /// Tools that set a Deployment to what a repository says, again and again.
@@ -180,7 +226,7 @@ fn managed(deployment: &Deployment, container: &str) -> Option<String> {
     let has = |key: &str| {
         annotations.is_some_and(|all| all.contains_key(key)) || labels.is_some_and(|all| all.contains_key(key))
     };
-    let by_manager = image_set_by(deployment, container).into_iter().find_map(|manager| tool_of(&manager));
+    let by_manager = image_set_by(deployment, container).into_iter().find_map(|setter| tool_of(&setter.manager));
     let by_mark = MARKS.iter().find(|(key, _)| has(key)).map(|(_, tool)| *tool);
     let tool = by_manager.or(by_mark)?;
     let field = format!("spec.template.spec.containers[name={container}].image");

@@ -57,8 +57,8 @@ pub struct Monitor {
 /// What one look saw.
 enum Look {
     Rollout(Box<Own>, Box<Record>, Rollout),
-    /// The attempt is not written on the Deployment any more.
-    Gone,
+    /// The attempt is not written on the Deployment any more, in these words.
+    Gone(String),
 }
 
 impl Monitor {
@@ -92,16 +92,12 @@ impl Monitor {
                         }
                         Finding::Superseded(message) => return Judgement::Superseded(message),
                         Finding::Overdue(message) if !told => {
-                            told = true;
-                            self.hand_over(&own, &trial, &message).await;
+                            told = self.hand_over(&own, &trial, &message).await;
                         }
                         Finding::Overdue(_) => {}
                     }
                 }
-                Ok(Look::Gone) => {
-                    let message = format!("somebody removed the annotation {} in the meantime", record::ANNOTATION);
-                    return Judgement::Superseded(message);
-                }
+                Ok(Look::Gone(why)) => return Judgement::Superseded(why),
                 Err(error) => {
                     if trouble.as_ref() != Some(&error) {
                         tracing::warn!(%error, "the rollout cannot be seen, looking again");
@@ -122,8 +118,8 @@ impl Monitor {
     fn changes(&self) -> impl futures_util::Stream<Item = ()> + Send + use<> {
         let names = self.cluster.names();
         let own = watcher::Config::default().fields(&format!("metadata.name={}", names.deployment));
-        let deployments = watcher(self.cluster.deployments(), own).default_backoff().map(drop);
-        let pods = watcher(self.cluster.pods(), watcher::Config::default()).default_backoff().map(drop);
+        let deployments = watcher(self.cluster.deployments(), own).default_backoff().map(noted);
+        let pods = watcher(self.cluster.pods(), watcher::Config::default()).default_backoff().map(noted);
         select(deployments, pods)
     }
 
@@ -131,7 +127,8 @@ impl Monitor {
         let container = &self.cluster.names().container;
         let own = self.cluster.own().await?;
         let Some(record) = own.record.clone().filter(|record| record.open.attempt == attempt) else {
-            return Ok(Look::Gone);
+            let removed = || format!("somebody removed the annotation {} in the meantime", record::ANNOTATION);
+            return Ok(Look::Gone(own.unreadable.unwrap_or_else(removed)));
         };
         let pods: Vec<core::Pod> = self.cluster.pods_with(&own.selector).await?;
         let rollout = Rollout::read(&own, &pods, container);
@@ -197,7 +194,7 @@ impl Monitor {
     }
 
     /// Nobody knows: a person is asked, in the log and on the Deployment. The watch goes on.
-    async fn hand_over(&self, own: &Own, trial: &Trial, message: &str) {
+    async fn hand_over(&self, own: &Own, trial: &Trial, message: &str) -> bool {
         let names = self.cluster.names();
         let back = format!(
             "kubectl -n {} set image deployment/{} {}={}",
@@ -207,9 +204,19 @@ impl Monitor {
         let mut notes = own.notes.clone();
         notes.insert(record::MESSAGE.to_owned(), format!("{message}; to go back by hand: {back}"));
         let fields = record::fields(names, own, &own.image, own.record.as_ref(), &notes);
-        if let Err(error) = self.cluster.apply_deployment(&fields, Mode::Real).await {
-            tracing::warn!(%error, "the Deployment does not say so");
+        match self.cluster.apply_deployment(&fields, Mode::Real).await {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::warn!(%error, "the Deployment does not say so");
+                !error.is_temporary()
+            }
         }
+    }
+}
+
+fn noted<T>(event: watcher::Result<watcher::Event<T>>) {
+    if let Err(error) = event {
+        tracing::debug!(error = report::chain(&error), "a watch of the rollout begins again");
     }
 }
 

@@ -57,9 +57,10 @@ impl Record {
     /// A sentence that says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
         let value: Value = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
-        let format = value.get("format").and_then(Value::as_u64);
-        if format != Some(FORMAT) {
-            return Err(format!("it has format {format:?}, and this release reads format {FORMAT}"));
+        match value.get("format").and_then(Value::as_u64) {
+            Some(FORMAT) => {}
+            Some(other) => return Err(format!("it has format {other}, and this release reads format {FORMAT}")),
+            None => return Err("it names no format".to_owned()),
         }
         let image = |key: &str| {
             let found = value.get(key).and_then(Value::as_str).filter(|image| !image.is_empty());
@@ -84,8 +85,10 @@ pub fn fields(
 ) -> Value {
     let mut annotations: Map<String, Value> =
         notes.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect();
-    if let Some(record) = record {
-        annotations.insert(ANNOTATION.to_owned(), Value::String(record.print()));
+    match record {
+        // What was said of an attempt goes with it.
+        None => drop(annotations.remove(MESSAGE)),
+        Some(record) => drop(annotations.insert(ANNOTATION.to_owned(), Value::String(record.print()))),
     }
     json!({
         "apiVersion": "apps/v1",
@@ -117,6 +120,15 @@ mod tests {
         }
     }
 
+    fn own() -> Own {
+        let container = json!({ "name": "operator", "image": "image" });
+        let document = json!({
+            "metadata": { "name": "novacula-operator", "resourceVersion": "7" },
+            "spec": { "selector": {}, "template": { "spec": { "containers": [container] } } },
+        });
+        Own::read(&serde_json::from_value(document).expect("a Deployment"), "operator").expect("our Deployment")
+    }
+
     #[test]
     fn what_is_written_is_read_again() {
         assert_eq!(Record::parse(&record().print()), Ok(record()));
@@ -125,10 +137,24 @@ mod tests {
     #[test]
     fn another_releases_form_is_not_misread() {
         let newer = record().print().replace("\"format\":1,\"journal\"", "\"format\":2,\"journal\"");
-        assert_eq!(
-            Record::parse(&newer).expect_err("refused"),
-            "it has format Some(2), and this release reads format 1"
-        );
+        assert_eq!(Record::parse(&newer).expect_err("refused"), "it has format 2, and this release reads format 1");
+    }
+
+    #[test]
+    fn what_was_said_of_an_attempt_goes_with_it() {
+        let names = Names {
+            namespace: "novacula-system".to_owned(),
+            deployment: "novacula-operator".to_owned(),
+            container: "operator".to_owned(),
+            secret: String::new(),
+            lease: String::new(),
+            pod: String::new(),
+        };
+        let own = own();
+        let notes = BTreeMap::from([IMAGE, MESSAGE].map(|key| (key.to_owned(), "said".to_owned())));
+        let written = |record| fields(&names, &own, "image", record, &notes)["metadata"]["annotations"].clone();
+        assert_eq!(written(None), json!({ IMAGE: "said" }));
+        assert_eq!(written(Some(&record()))[MESSAGE], "said");
     }
 
     proptest! {

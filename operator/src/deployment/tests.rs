@@ -12,7 +12,7 @@ fn chart() -> Value {
             "resourceVersion": "7",
             "generation": 2,
             "managedFields": [{
-                "manager": "helm", "operation": "Apply", "fieldsType": "FieldsV1",
+                "manager": "helm", "operation": "Apply", "time": "2026-11-22T10:00:00Z", "fieldsType": "FieldsV1",
                 "fieldsV1": { "f:spec": { "f:template": { "f:spec": { "f:containers": {
                     "k:{\"name\":\"operator\"}": { ".": {}, "f:image": {} }
                 } } } } },
@@ -50,7 +50,7 @@ fn the_charts_deployment_is_safe_and_ours() {
     let own = read(chart());
     assert_eq!(own.image, "registry.example/operator@sha256:aa");
     assert_eq!(own.selector, "app=operator,release=one");
-    assert_eq!(own.image_set_by, ["helm"]);
+    assert_eq!(own.set_by(), ["helm (2026-11-22T10:00:00Z)"]);
     assert_eq!(own.hazards, Vec::<String>::new());
     assert_eq!(own.managed, None);
     assert!(own.progressing.is_some_and(|found| found.reason == "ProgressDeadlineExceeded"));
@@ -96,10 +96,29 @@ fn conditions_of_before_the_last_change_say_nothing() {
 }
 
 #[test]
-fn an_annotation_that_is_not_ours_is_said_so() {
+fn an_attempt_that_cannot_be_read_is_no_error_and_comes_with_the_line_that_removes_it() {
+    for (text, why) in
+        [("garbage", "it is not JSON"), ("{}", "it names no format"), ("{\"format\":2}", "it has format 2")]
+    {
+        let mut document = chart();
+        document["metadata"]["namespace"] = json!("novacula-system");
+        document["metadata"]["annotations"] = json!({ record::ANNOTATION: text });
+        let own = read(document);
+        assert_eq!(own.record, None);
+        assert_eq!(own.managed, own.unreadable, "no upgrade until a person has looked");
+        let told = own.unreadable.expect("a reason");
+        let line = "kubectl -n novacula-system annotate deployment novacula-operator novacula.dev/attempt- (";
+        assert!(told.contains(line) && told.contains(why), "{told}");
+    }
+}
+
+#[test]
+fn whoever_else_set_the_image_is_named() {
     let mut document = chart();
-    document["metadata"]["annotations"] = json!({ "novacula.dev/attempt": "{}" });
-    let deployment: Deployment = serde_json::from_value(document).expect("a Deployment");
-    let error = Own::read(&deployment, "operator").expect_err("refused");
-    assert!(error.to_string().starts_with("annotation novacula.dev/attempt"), "{error}");
+    let mut ours = document["metadata"]["managedFields"][0].clone();
+    ours["manager"] = json!(FIELD_MANAGER);
+    document["metadata"]["managedFields"].as_array_mut().expect("a list").push(ours.clone());
+    assert_eq!(read(document.clone()).set_by(), ["helm (2026-11-22T10:00:00Z)"]);
+    document["metadata"]["managedFields"] = json!([ours]);
+    assert_eq!(read(document).set_by(), ["novacula-operator (2026-11-22T10:00:00Z)"]);
 }

@@ -75,7 +75,7 @@ impl Rollout {
             .filter(|pod| pod.metadata.deletion_timestamp.is_none() && image_of(pod, container) == Some(&own.image));
         Self {
             image: own.image.clone(),
-            image_set_by: own.image_set_by.clone(),
+            image_set_by: own.set_by(),
             paused: own.paused,
             refused: own.replica_failure.as_ref().filter(|found| found.holds).map(|found| found.message.clone()),
             deadline_exceeded: exceeded.map(|found| found.message.clone()),

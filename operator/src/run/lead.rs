@@ -9,6 +9,7 @@ use executor_sdk::clock;
 use executor_sdk::driver::{self, End, Options};
 use executor_sdk::journal::state::UNCONFIRMED_STARTS_MAX;
 use executor_sdk::journal::{RollbackCause, Step};
+use executor_sdk::report;
 use futures_util::StreamExt as _;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use tokio::sync::{Notify, watch};
@@ -48,6 +49,9 @@ pub(super) async fn lead(site: Site<'_>, holder: &mut Holder, end: CancellationT
         site.count_start().await?;
     }
     whereabouts::keep(&site.kept, site.arguments.enrolment.endpoint.as_ref()).await?;
+    if let Some(why) = &own.managed {
+        tracing::warn!(why, "this pod takes no upgrades");
+    }
     let (managed, managed_now) = watch::channel(own.managed.clone());
     let (nodes, nodes_now) = watch::channel(None);
     let changed = Arc::new(Notify::new());
@@ -160,7 +164,7 @@ impl Site<'_> {
             let seen = match deployment {
                 Ok(deployment) => Own::read(&deployment, &names.container),
                 Err(error) => {
-                    tracing::debug!(%error, "the Deployment is watched again");
+                    tracing::debug!(error = report::chain(&error), "the watch of the Deployment begins again");
                     continue;
                 }
             };
@@ -173,6 +177,10 @@ impl Site<'_> {
                 is_new
             });
             if is_new {
+                match &*managed.borrow() {
+                    Some(why) => tracing::warn!(why, "this pod takes no upgrades now"),
+                    None => tracing::info!("this pod takes upgrades again"),
+                }
                 changed.notify_one();
             }
         }

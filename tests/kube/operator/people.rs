@@ -1,7 +1,7 @@
 //! What people do meanwhile: their image wins, their tools are respected, and what they took away is named.
 
 use ::operator::Misbehaviour;
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use harness::{
     fleet::control_plane::As,
     kube::{NODE, operator::helm},
@@ -18,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("an_image_that_a_person_sets_ends_the_watch", NODE, another_image),
         trial("the_old_image_that_a_person_sets_ends_the_watch", NODE, old_image),
+        trial("an_attempt_that_cannot_be_read_silences_nobody", NODE, unreadable),
         trial("a_control_plane_that_moved_is_found_by_the_values", NODE, moved),
         trial("a_person_asks_for_the_old_version_while_the_new_one_starts", NODE, asks_back),
         trial("a_deployment_of_argo_cd_is_pinned_and_says_so", NODE, argo),
@@ -54,6 +55,47 @@ fn another_image() -> Result {
     let image = scene.pinned(&scene.push("1.77.0", None)?)?;
     superseded(&scene, &image)?;
     scene.online("1.77.0")
+}
+
+/// Garbage, and what a later version might write: the operator goes on, says what is wrong, and lets a person decide.
+fn unreadable() -> Result {
+    let scene = Scene::start("unreadable", &["--set", "rollout.startSeconds=120"])?;
+    let before = scene.image()?;
+    scene.release(Some(Misbehaviour::NeverProve))?;
+    let write = |text: &str| {
+        let note = format!("novacula.dev/attempt={text}");
+        scene.namespace.kubectl(&["annotate", "--overwrite", &format!("deployment/{NAME}"), &note])
+    };
+    write("garbage")?;
+    scene.pinned_by("it is not JSON")?;
+    let refused = scene.request_output()?;
+    ensure!(refused.contains("EXECUTOR_PINNED") && refused.contains("it is not JSON"), "{refused}");
+    // Nor does it silence a pod that begins with it.
+    let first = scene.leader("")?;
+    scene.namespace.kubectl(&["delete", "pod", &first])?;
+    scene.leader(&first)?;
+    scene.online(FIRST)?;
+    let why = scene.pinned_by("it is not JSON")?;
+    let line = |why: &str| -> Result<String> {
+        let line = why.split_once("then: ").and_then(|(_, rest)| rest.split_once(" ("));
+        Ok(line.with_context(|| format!("no line in {why}"))?.0.to_owned())
+    };
+    scene.obey(&line(&why)?)?;
+    scene.unpinned()?;
+
+    scene.request()?;
+    scene.changed()?;
+    write(r#"{"format":2}"#)?;
+    let (attempt, _) = scene.ended()?;
+    let told = attempt["outcome"] == "OUTCOME_SUPERSEDED" && attempt["message"].to_string().contains("it has format 2");
+    ensure!(told, "{attempt}");
+    scene.online(FIRST)?;
+    let why = scene.pinned_by("it has format 2")?;
+    scene.namespace.kubectl(&["set", "image", &format!("deployment/{NAME}"), &format!("operator={before}")])?;
+    scene.obey(&line(&why)?)?;
+    scene.unpinned()?;
+    scene.settled(&before)?;
+    scene.online(FIRST)
 }
 
 /// By an address that leads nowhere at first.
