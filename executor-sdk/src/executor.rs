@@ -77,6 +77,12 @@ pub trait Executor: Send + Sync + 'static {
         }
     }
 
+    /// Who changed what is live, where [`Executor::live`] says [`Live::Other`] and that is known: a sentence, asked right after it.
+    fn changed_by(&self, open: &OpenAttempt) -> Option<String> {
+        let _ = open;
+        None
+    }
+
     /// Called once, after the journal holds the confirmation of `attempt`: a place to tidy up. Not called again after a crash.
     fn confirmed(&self, attempt: AttemptId) -> impl Future<Output = ()> + Send {
         let _ = attempt;

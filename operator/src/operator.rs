@@ -23,6 +23,7 @@ use crate::record::{self, Record};
 use crate::registry::image::Image;
 use crate::registry::settings::Settings;
 use crate::registry::{self, Seen, secrets};
+use crate::rollout::changed;
 
 /// The cluster's API is asked again within this long at first, and later within eight times that.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -42,6 +43,8 @@ pub struct Operator {
     image: String,
     /// What the Deployment names, of an attempt that was open when this pod began to lead.
     found: Option<Live>,
+    /// Who changed that, where it was neither this operator nor the one before.
+    changed: Option<String>,
     managed: watch::Receiver<Option<String>>,
     registries: Registries,
     nodes: watch::Receiver<Option<Vec<Node>>>,
@@ -101,6 +104,7 @@ impl Operator {
             wishes,
             image,
             found: own.record.as_ref().map(|record| live(own, record)),
+            changed: own.record.as_ref().map(|record| changed(&own.image, &own.set_by(), &record.previous_image)),
             managed,
             registries,
             nodes,
@@ -312,6 +316,11 @@ impl Executor for Operator {
     fn live(&self, open: &OpenAttempt) -> Live {
         let _ = open;
         self.found.unwrap_or(Live::Other)
+    }
+
+    fn changed_by(&self, open: &OpenAttempt) -> Option<String> {
+        let _ = open;
+        self.changed.clone()
     }
 
     fn nodes(&self) -> Option<watch::Receiver<Option<Vec<Node>>>> {

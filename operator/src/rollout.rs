@@ -112,7 +112,7 @@ impl Judge {
     /// Looks once; `now` is this process's own clock.
     pub fn look(&mut self, rollout: &Rollout, trial: &Trial, now: Duration) -> Finding {
         if rollout.image != trial.target_image {
-            return Finding::Superseded(changed_by(rollout, trial));
+            return Finding::Superseded(changed(&rollout.image, &rollout.image_set_by, &trial.previous_image));
         }
         if let Some(fault) = self.lasting(rollout, now).or_else(|| self.crashed(rollout)) {
             return Finding::Failed(fault);
@@ -265,18 +265,20 @@ fn state_of(rollout: &Rollout) -> String {
 }
 
 fn overdue(rollout: &Rollout, window: Duration) -> String {
-    let minutes = window.as_secs() / 60;
+    let window = humantime::format_duration(window);
     let paused = if rollout.paused { "; the Deployment is paused" } else { "" };
     format!(
-        "{minutes} min after the image was changed it is not known whether the new version comes up: {}{paused}",
+        "{window} after the image was changed it is not known whether the new version comes up: {}{paused}",
         state_of(rollout)
     )
 }
 
-fn changed_by(rollout: &Rollout, trial: &Trial) -> String {
-    let who = if rollout.image_set_by.is_empty() { "somebody".to_owned() } else { rollout.image_set_by.join(", ") };
-    let back = if rollout.image == trial.previous_image { "back " } else { "" };
-    format!("{who} set the image {back}to {} in the meantime, and that stays", rollout.image)
+/// Somebody changed the image of a Deployment while an attempt was open, in words.
+#[must_use]
+pub fn changed(image: &str, set_by: &[String], previous_image: &str) -> String {
+    let who = if set_by.is_empty() { "somebody".to_owned() } else { set_by.join(", ") };
+    let back = if image == previous_image { "back " } else { "" };
+    format!("{who} set the image {back}to {image} in the meantime, and that stays")
 }
 
 #[cfg(test)]

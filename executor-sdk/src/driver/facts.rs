@@ -12,6 +12,7 @@ pub(super) fn facts<E: Executor>(executor: &E, state: journal::State) -> Facts {
         from_version: open.from_version.clone(),
         target_version: open.target_version.clone(),
         live: executor.live(open),
+        changed_by: executor.changed_by(open),
         swap: swap(open),
         rollback: open.rollback.clone().map(Into::into),
     });

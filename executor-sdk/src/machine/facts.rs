@@ -35,6 +35,8 @@ pub struct Open {
     pub target_version: Version,
     /// What the disk (or the Deployment) says is live now. Never taken from a marker.
     pub live: Live,
+    /// Who changed it, in words, where it is [`Live::Other`] and that is known.
+    pub changed_by: Option<String>,
     /// Whether the journal notes that the swap was made. It may have been made without: a crash came between.
     pub swap: Swap,
     /// Why it is being rolled back, when that was decided.

@@ -80,8 +80,9 @@ impl Machine {
                 self.roll_back(trial, cause, actions);
             }
             (Live::Other, _) => {
+                let unknown = "what is live is neither what ran before nor the target: it was changed on the host";
                 let verdict = Verdict::new(Outcome::Superseded, ErrorStage::Swap, ErrorCode::Other)
-                    .saying("what is live is neither what ran before nor the target: it was changed on the host");
+                    .saying(open.changed_by.unwrap_or_else(|| unknown.to_owned()));
                 self.finish(report(&trial, &self.running, verdict), Log::None, actions);
             }
         }

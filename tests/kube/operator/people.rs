@@ -9,6 +9,7 @@ use harness::{
     relay::Relay,
 };
 use libtest_mimic::Trial;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::scene::{FIRST, NAME, Scene};
@@ -17,7 +18,8 @@ use crate::{LIMIT, Result};
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("an_image_that_a_person_sets_ends_the_watch", NODE, another_image),
-        trial("the_old_image_that_a_person_sets_ends_the_watch", NODE, old_image),
+        trial("an_image_that_a_person_sets_while_nobody_watches_is_told_with_their_name", NODE, unwatched),
+        trial("a_watch_without_a_verdict_hands_over_with_the_line_that_goes_back", NODE, handed_over),
         trial("an_attempt_that_cannot_be_read_silences_nobody", NODE, unreadable),
         trial("a_control_plane_that_moved_is_found_by_the_values", NODE, moved),
         trial("a_person_asks_for_the_old_version_while_the_new_one_starts", NODE, asks_back),
@@ -39,22 +41,65 @@ fn watched(name: &str) -> Result<Scene<'static>> {
     Ok(scene)
 }
 
-fn superseded(scene: &Scene<'_>, image: &str) -> Result {
-    scene.namespace.kubectl(&["set", "image", &format!("deployment/{NAME}"), &format!("operator={image}")])?;
+fn set_image(scene: &Scene<'_>, image: &str) -> Result {
+    let words = ["set", "image", &format!("deployment/{NAME}"), &format!("operator={image}")];
+    scene.namespace.kubectl(&words).map(drop)
+}
+
+/// The attempt is over because of what a person did, who is named with the time.
+fn superseded(scene: &Scene<'_>, says: &str) -> Result {
     let (attempt, _) = scene.ended()?;
-    ensure!(attempt["outcome"] == "OUTCOME_SUPERSEDED", "{attempt}\n{}", scene.story());
-    // The pod that watches says by whom; where the person's own pod was up and leading before it looked, that one says what it
-    // found: neither what ran before nor the target.
-    let message = attempt["message"].to_string();
-    ensure!(message.contains("kubectl-set") || message.contains("neither what ran before nor the target"), "{attempt}");
-    scene.settled(image)
+    let told = attempt["outcome"] == "OUTCOME_SUPERSEDED" && attempt["message"].to_string().contains(says);
+    ensure!(told, "{attempt}\n{}", scene.story());
+    Ok(())
 }
 
 fn another_image() -> Result {
     let scene = watched("another")?;
     let image = scene.pinned(&scene.push("1.77.0", None)?)?;
-    superseded(&scene, &image)?;
+    set_image(&scene, &image)?;
+    superseded(&scene, "kubectl-set (20")?;
+    scene.settled(&image)?;
     scene.online("1.77.0")
+}
+
+/// The old pod hangs, so that the person's own pod is the first to look.
+fn unwatched() -> Result {
+    let scene = Scene::start("unwatched", &["--set", "rollout.startSeconds=120"])?;
+    scene.release(Some(Misbehaviour::NeverProve))?;
+    let image = scene.pinned(&scene.push("1.78.0", None)?)?;
+    let old = Pid::from_raw(scene.process(&scene.leader("")?)?).context("a process")?;
+    scene.request()?;
+    scene.changed()?;
+    kill_process(old, Signal::STOP)?;
+    set_image(&scene, &image)?;
+    superseded(&scene, "kubectl-set (20")?;
+    // It has been told to end meanwhile, and does.
+    kill_process(old, Signal::CONT)?;
+    scene.settled(&image)?;
+    scene.online("1.78.0")
+}
+
+fn handed_over() -> Result {
+    let scene =
+        Scene::start("handed-over", &["--set", "rollout.startSeconds=120", "--set", "rollout.monitorWindow=6s"])?;
+    let before = scene.image()?;
+    scene.release(Some(Misbehaviour::NeverProve))?;
+    scene.request()?;
+    let message = |deployment: &Value| deployment["metadata"]["annotations"]["novacula.dev/message"].clone();
+    let what = format!("apps/v1/deployments/{NAME}");
+    let said = scene.namespace.wait(&what, "a word for people", LIMIT, |found| message(found).is_string())?;
+    let said = message(&said).as_str().unwrap_or_default().to_owned();
+    ensure!(said.starts_with("6s after the image was changed it is not known"), "{said}");
+    let line = said.split_once("to go back by hand: ").context("the line")?.1;
+    scene.logged(line)?;
+    ensure!(scene.attempt()?["outcome"] == "OUTCOME_UNSPECIFIED", "the watch goes on");
+    scene.obey(line)?;
+    superseded(&scene, "set the image back to")?;
+    scene.settled(&before)?;
+    scene.online(FIRST)?;
+    ensure!(message(&scene.deployment()?).is_null(), "what was said of the attempt went with it");
+    Ok(())
 }
 
 /// Garbage, and what a later version might write: the operator goes on, says what is wrong, and lets a person decide.
@@ -86,12 +131,10 @@ fn unreadable() -> Result {
     scene.request()?;
     scene.changed()?;
     write(r#"{"format":2}"#)?;
-    let (attempt, _) = scene.ended()?;
-    let told = attempt["outcome"] == "OUTCOME_SUPERSEDED" && attempt["message"].to_string().contains("it has format 2");
-    ensure!(told, "{attempt}");
+    superseded(&scene, "it has format 2")?;
     scene.online(FIRST)?;
     let why = scene.pinned_by("it has format 2")?;
-    scene.namespace.kubectl(&["set", "image", &format!("deployment/{NAME}"), &format!("operator={before}")])?;
+    set_image(&scene, &before)?;
     scene.obey(&line(&why)?)?;
     scene.unpinned()?;
     scene.settled(&before)?;
@@ -125,16 +168,6 @@ fn moved() -> Result {
     let look = || scene.executor();
     harness::wait::until_at_leisure("the stream to be cut", LIMIT, look, |executor| executor["online"] != true)?;
     relay.turn_to(scene.control().executors_addr());
-    scene.online(FIRST)
-}
-
-fn old_image() -> Result {
-    let scene = Scene::start("old", &["--set", "rollout.startSeconds=120"])?;
-    let before = scene.image()?;
-    scene.release(Some(Misbehaviour::NeverProve))?;
-    scene.request()?;
-    scene.changed()?;
-    superseded(&scene, &before)?;
     scene.online(FIRST)
 }
 

@@ -9,6 +9,7 @@ fn open(live: Live) -> Open {
         from_version: version("1.1.0"),
         target_version: version("1.2.0"),
         live,
+        changed_by: None,
         swap: Swap::Made,
         rollback: None,
     }
