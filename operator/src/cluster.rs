@@ -1,5 +1,6 @@
 //! The few calls that this operator makes to the cluster's API, each with a deadline and with an error that names what it did.
 
+mod again;
 mod error;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use tokio::time::timeout;
 use crate::deployment::Own;
 use crate::rollout::Run;
 
+pub use again::Again;
 pub use error::{Error, Trouble};
 
 /// Who sets the fields that are ours, in `metadata.managedFields`.

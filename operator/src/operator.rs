@@ -12,9 +12,8 @@ use executor_sdk::journal::{OpenAttempt, Step, SwapTime};
 use executor_sdk::machine::{Judgement, Live};
 use executor_sdk::{Executor, clock, report};
 use tokio::sync::watch;
-use tokio::time::sleep;
 
-use crate::cluster::{Cluster, Error, Mode, Trouble};
+use crate::cluster::{Again, Cluster, Error, Mode, Trouble};
 use crate::deployment::Own;
 use crate::fault::{Point, reach};
 use crate::keep::Kept;
@@ -25,7 +24,7 @@ use crate::registry::settings::Settings;
 use crate::registry::{self, Seen, secrets};
 use crate::rollout::changed;
 
-/// The cluster's API is asked again within this long at first, and later within eight times that.
+/// A registry is asked again within this long at first, and later within eight times that.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// How often a change that meets another one is made again.
@@ -182,13 +181,10 @@ impl Operator {
 
     /// Reads until there is an answer: whether a change was made has to be known.
     async fn own_at_last(&self) -> Result<Own, Error> {
-        let mut again = Backoff::between(AGAIN, AGAIN * 8);
+        let mut again = Again::new();
         loop {
             match self.cluster.own().await {
-                Err(error) if error.is_temporary() => {
-                    tracing::warn!(%error, "waiting for the cluster's API");
-                    again.pause().await;
-                }
+                Err(error) if again.after(&error).await => {}
                 own => return own,
             }
         }
@@ -197,6 +193,7 @@ impl Operator {
     /// Makes the prepared image the Deployment's.
     async fn move_to(&self, record: &Record) -> Result<(), Failure> {
         let attempt = record.open.attempt;
+        let mut again = Again::new();
         for _ in 0..TRIES {
             let own = self.own_at_last().await.map_err(|error| failed(Stage::Swap, &error))?;
             // An earlier try was made after all, though nobody said so.
@@ -208,18 +205,17 @@ impl Operator {
             }
             match self.change(&own, record, &record.target_image, Mode::Real).await {
                 Ok(()) => return Ok(()),
-                Err(error) if error.is_temporary() => {
-                    tracing::warn!(%error, "whether the image was changed has to be looked up")
-                }
+                // Whether it was changed is looked up.
+                Err(error) if again.after(&error).await => {}
                 Err(error) => return Err(failed(Stage::Swap, &error)),
             }
-            sleep(AGAIN).await;
         }
         Err(Failure::failed(Stage::Swap, ErrorCode::Cluster, "the Deployment is changed by others all the time"))
     }
 
     /// Makes what the attempt came from the Deployment's image again.
     async fn move_back(&self, attempt: AttemptId) -> Result<(), Failure> {
+        let mut again = Again::new();
         let gave_up = |message: &str| Failure::failed(Stage::Rollback, ErrorCode::Other, message);
         loop {
             let own = self.own_at_last().await.map_err(|error| failed(Stage::Rollback, &error))?;
@@ -235,10 +231,9 @@ impl Operator {
             let previous = record.previous_image.clone();
             match self.change(&own, &record, &previous, Mode::Real).await {
                 Ok(()) => return Ok(()),
-                Err(error) if error.is_temporary() => tracing::warn!(%error, "the image is not set back yet"),
+                Err(error) if again.after(&error).await => {}
                 Err(error) => return Err(failed(Stage::Rollback, &error)),
             }
-            sleep(AGAIN).await;
         }
     }
 }
@@ -256,7 +251,7 @@ impl Executor for Operator {
 
     async fn preflight(&self, plan: &Plan) -> Result<Workplace, Failure> {
         let target = target_image(plan)?;
-        let mut again = Backoff::between(AGAIN, AGAIN * 8);
+        let mut again = Again::new();
         self.look_at_the_image(plan).await?;
         loop {
             let looked = async {
@@ -280,11 +275,10 @@ impl Executor for Operator {
             match looked.await {
                 Ok(judged) => return judged.map(|()| Workplace::Elsewhere),
                 // Until the time to be picked up is over, when the SDK drops this.
-                Err(error) if error.is_temporary() => tracing::warn!(%error, "looking at the Deployment again"),
+                Err(error) if again.after(&error).await => {}
                 // Nothing was touched: what stands in the way is the cluster's people's to mend.
                 Err(error) => return Err(Failure { outcome: Outcome::Refused, ..failed(Stage::Preflight, &error) }),
             }
-            again.pause().await;
         }
     }
 

@@ -1,15 +1,29 @@
-//! What is no reason to go back: a control plane that is away.
+//! What is away for a while: control plane, API server, registry. None of it is a reason to go back, but an image that nodes cannot pull.
 
+use std::process::Command;
+
+use ::operator::Misbehaviour;
 use anyhow::ensure;
-use harness::{kube::NODE, parts::trial};
+use harness::{
+    daemon::succeeded,
+    kube::{Cluster, Door, NODE, Program, Registry, Tier, images, operator::NAME},
+    parts::{Part, trial},
+};
 use libtest_mimic::Trial;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::scene::{NAME, Scene};
+use super::{
+    reasons::comes_back,
+    scene::{FIRST, Scene},
+};
 use crate::{LIMIT, Result};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("a_control_plane_that_is_away_in_the_middle_rolls_nobody_back", NODE, away)]
+    vec![
+        trial("a_control_plane_that_is_away_in_the_middle_rolls_nobody_back", NODE, away),
+        trial("an_api_server_that_restarts_costs_no_watch_and_no_upgrade", NODE, api_server),
+        trial("a_registry_that_is_away_is_waited_for_before_the_change_and_a_reason_after_it", NODE, registry),
+    ]
 }
 
 /// The new pod cannot prove itself, the Deployment gives up waiting for it, and all of that is nobody's fault.
@@ -35,4 +49,84 @@ fn away() -> Result {
 fn gave_up(deployment: &Value) -> bool {
     let conditions = deployment["status"]["conditions"].as_array();
     conditions.into_iter().flatten().any(|condition| condition["reason"] == "ProgressDeadlineExceeded")
+}
+
+/// In the middle of an upgrade, twice. A new API server, whose store has compacted away what changed meanwhile: every watch that would
+/// go on from before is told that it is expired (410). And one that hangs for longer than the Lease counts: nobody speaks.
+fn api_server() -> Result {
+    let cluster = Cluster::start(Tier::Node)?;
+    let values = ["--set", "logs.level=debug", "--set", "rollout.startSeconds=45"];
+    let scene = Scene::start_in(&cluster, "api-server", &values)?;
+    let before = scene.image()?;
+    let pod = scene.leader("")?;
+    scene.release(Some(Misbehaviour::NeverProve))?;
+    scene.request()?;
+    // Its watch is there.
+    scene.logged_by(&pod, "/pods?&watch=true")?;
+
+    cluster.kill(Program::ApiServer)?;
+    compact(&cluster)?;
+    cluster.start_again(Program::ApiServer)?;
+    cluster.until_ready()?;
+    for watch in ["a watch of the rollout begins again", "the watch of the Deployment begins again"] {
+        let expired =
+            |logs: &String| logs.lines().any(|line| line.contains(watch) && line.contains("too old resource"));
+        let look = || scene.namespace.kubectl(&["logs", &pod]);
+        harness::wait::until_at_leisure("a watch that is expired", LIMIT, look, expired)?;
+    }
+    // What the watch is for is seen again.
+    let deployment = format!("deployment/{NAME}");
+    scene.namespace.kubectl(&["label", &deployment, "argocd.argoproj.io/instance=apps"])?;
+    scene.pinned_by("Argo CD")?;
+    scene.namespace.kubectl(&["label", &deployment, "argocd.argoproj.io/instance-"])?;
+    scene.unpinned()?;
+    ensure!(scene.leader("")? == pod, "the same pod all the time");
+
+    cluster.freeze(Program::ApiServer)?;
+    let look = || scene.executor();
+    harness::wait::until_at_leisure("silence", LIMIT, look, |executor| executor["online"] != true)?;
+    cluster.thaw(Program::ApiServer)?;
+    comes_back(&scene, &before, "NEVER_READY", "does not become ready")
+}
+
+/// Lets the cluster's store forget all that went before, as API servers do every five minutes.
+fn compact(cluster: &Cluster) -> Result {
+    let ask = |path: &str, body: &Value| -> Result<Value> {
+        let mut curl = Command::new(Part::Curl.find()?);
+        let url = format!("http://{}:2379/v3/{path}", cluster.address());
+        let answer = curl.args(["-fsS", "--data", &body.to_string(), &url]).output()?;
+        Ok(serde_json::from_str(&succeeded(&answer)?)?)
+    };
+    let status = ask("maintenance/status", &json!({}))?;
+    ask("kv/compaction", &json!({ "revision": status["header"]["revision"], "physical": true })).map(drop)
+}
+
+/// A registry of the trial's own, on a node that takes no new pod until it is told to.
+fn registry() -> Result {
+    let cluster = Cluster::shared()?;
+    let own = Registry::start(cluster.address(), Door::Open)?;
+    cluster.trust(&own)?;
+    cluster.kubectl(&["label", "nodes", "--all", "novacula.test/late=yes"])?;
+    let plain = format!("registry.plainHttp={{{},{}}}", cluster.registry().address(), own.address());
+    let selector = "nodeSelector.novacula\\.test/late=yes";
+    let scene = Scene::start("registry", &["--set", &plain, "--set-string", selector])?;
+    let before = scene.image()?;
+    let image = images::operator(&scene.target, None)?;
+    own.push(&image, "operator:late")?;
+    scene.publish_from(&own.reference("operator"), &image)?;
+
+    own.kill();
+    scene.request()?;
+    scene.logged("asking the registry again until the upgrade's time is over")?;
+    let attempt = scene.attempt()?;
+    let waits = attempt["outcome"] == "OUTCOME_UNSPECIFIED" && attempt["refused"] != true;
+    ensure!(waits && scene.image()? == before, "{attempt}");
+
+    cluster.kubectl(&["label", "nodes", "--all", "novacula.test/late-"])?;
+    own.start_again()?;
+    scene.changed()?;
+    own.kill();
+    cluster.kubectl(&["label", "nodes", "--all", "novacula.test/late=yes"])?;
+    comes_back(&scene, &before, "IMAGE_PULL", &own.address().to_string())?;
+    scene.online(FIRST)
 }
