@@ -46,6 +46,9 @@ const TELLING: [&str; 6] = [
 /// Most warnings of the cluster that are told.
 const WARNINGS: usize = 3;
 
+/// What a kubelet answers in place of a log, and as if it were one, when it has just removed the container.
+const LOST: &str = "unable to retrieve container logs for ";
+
 /// The watch over one attempt.
 #[derive(Debug)]
 pub struct Monitor {
@@ -170,11 +173,18 @@ impl Monitor {
         Judgement::Failed(Cause { stage: fault.stage, code: fault.code, message })
     }
 
+    /// Of the run that failed, or, where another one has just taken its place, of the one beside it.
     async fn lines(&self, pod: &str, container: &str, run: Run) -> Vec<String> {
-        match self.cluster.log(pod, container, run).await {
-            Ok(lines) => lines,
-            Err(error) => vec![format!("(its log could not be read: {error})")],
+        let beside = if run == Run::Last { Run::Previous } else { Run::Last };
+        let mut why = String::new();
+        for run in [run, beside] {
+            why = match self.cluster.log(pod, container, run).await {
+                Ok(lines) if lines.first().is_some_and(|line| line.starts_with(LOST)) => lines.join("; "),
+                Ok(lines) => return lines,
+                Err(error) => error.to_string(),
+            };
         }
+        vec![format!("(its log could not be read: {why})")]
     }
 
     /// Only the reasons that a pod's own status does not say.
