@@ -7,8 +7,9 @@ use ::operator::{Misbehaviour, fault::Point};
 use anyhow::ensure;
 use harness::{kube::NODE, parts::trial};
 use libtest_mimic::Trial;
+use serde_json::json;
 
-use super::scene::{FIRST, Scene};
+use super::scene::{FIRST, LABEL, Scene};
 use crate::{LIMIT, Result};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -78,12 +79,17 @@ fn nothing_changed() -> Result {
 fn pod_gone() -> Result {
     let scene = Scene::start("pod-gone", &["--set", "rollout.startSeconds=30"])?;
     let before = scene.image()?;
-    let old = scene.namespace.pods(LABEL)?;
+    let old = scene.leader("")?;
     scene.release(Some(Misbehaviour::NeverProve))?;
     scene.request()?;
     scene.changed()?;
-    let old = old[0]["metadata"]["name"].as_str().unwrap_or_default();
-    scene.namespace.kubectl(&["delete", "pod", old, "--force", "--grace-period=0"])?;
+    // As a drain asks it to leave: it says goodbye, and another pod of its version watches.
+    let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": old } });
+    scene.namespace.api().create(&scene.namespace.path(&format!("v1/pods/{old}/eviction")), &eviction)?;
+    let next = scene.leader(&old)?;
+    scene.logged_by(&next, "watching over the new version")?;
+    // As a node ends: nobody is told.
+    scene.namespace.kubectl(&["delete", "pod", &next, "--force", "--grace-period=0"])?;
     let (attempt, _) = scene.ended()?;
     ensure!(
         attempt["outcome"] == "OUTCOME_ROLLED_BACK" && attempt["errorCode"] == "NEVER_READY",
@@ -94,10 +100,8 @@ fn pod_gone() -> Result {
     scene.online(FIRST)
 }
 
-const LABEL: &str = "app.kubernetes.io/name=novacula-operator";
-
 /// Waits until a pod's container was started again.
-fn died(scene: &Scene) -> Result {
+fn died(scene: &Scene<'_>) -> Result {
     let restarted = || {
         let pods = scene.namespace.pods(LABEL)?;
         Ok(pods.iter().any(|pod| pod["status"]["containerStatuses"][0]["restartCount"].as_i64() >= Some(1)))
