@@ -30,6 +30,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Looks of the dead man that found nobody; he asks only when the window is over.
 const LOOKS: usize = 3;
 
+/// How long an outage lasts that nobody goes back for: six windows of these trials.
+const TWO_MINUTES: Duration = Duration::from_secs(120);
+
 /// What the way back says when there is nothing to bring back.
 const NO_UPGRADE: &str = "a crash loop that no upgrade caused";
 
@@ -82,7 +85,11 @@ fn outage(manager: Manager, outage: Outage) -> Result<()> {
         Outage::OnProbation => fleet.wait_phase("PHASE_CONFIRMING").map(drop)?,
     }
     fleet.control.turn_off();
+    let since = Instant::now();
     fleet.wait_said("the old code cannot reach the control plane either", LOOKS)?;
+    if let Outage::OnProbation = outage {
+        wait::until("two minutes", TWO_MINUTES + LIMIT, || Ok(since.elapsed()), |away| *away >= TWO_MINUTES)?;
+    }
     fleet.expect_live(&next)?;
     fleet.control.turn_on()?;
     let attempt = fleet.wait_ended(LIMIT)?;
