@@ -114,6 +114,7 @@ impl Host {
             },
             swap: entry.swap,
             rollback: entry.rollback.clone(),
+            changed_by: None,
         });
         let finished = self.truths.iter().map(|(attempt, _)| *attempt).collect();
         let facts = Facts {

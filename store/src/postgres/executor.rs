@@ -1,7 +1,6 @@
 //! Executors: reading them. They are written in `commit` and `enrolment`.
 //!
-//! Lists walk the index of names from the last one seen; all else that a query says filters the rows of that walk, as in the
-//! embedded store.
+//! Lists walk the index of names; all else that a query says filters the rows of that walk, as in the embedded store.
 
 use std::collections::HashMap;
 
@@ -280,8 +279,11 @@ pub(super) async fn lock_all(
 
 /// The executor of this name, locked until the transaction ends.
 pub(super) async fn lock_by_name(connection: &Connection, name: &ExecutorName) -> Result<Option<Executor>, Failure> {
-    let params = params! { "organization": name.organization.as_str(), "name": name.executor.as_str() };
-    connection.first(LOCK_BY_NAME, &params, read).await
+    connection.first(LOCK_BY_NAME, &named(name), read).await
+}
+
+fn named(name: &ExecutorName) -> [(&'static str, Value); 2] {
+    params! { "organization": name.organization.as_str(), "name": name.executor.as_str() }
 }
 
 /// [`Error::Missing`] unless the executor exists and is not deleted, which it then stays until the transaction ends.
@@ -300,8 +302,7 @@ impl PostgresStore {
         self.all(operation, LIST_BY_UID, &params! { "uids": uids }, read).await
     }
 
-    /// Names are unique only inside an organization, and the page's key is a name: a page that ended between two
-    /// executors of one name would lose the rest of them. So it takes them all, and may be longer than asked by as many.
+    /// A page takes all executors of its last name, as many as there are: its key is a name, and organizations share names.
     async fn list_everywhere(&self, query: &ExecutorQuery, page: &Page<ExecutorId>) -> Result<Vec<Executor>, Error> {
         // Greater than every name and organization: their alphabet ends at 'z'.
         const LAST: &str = "~";
@@ -310,13 +311,10 @@ impl PostgresStore {
             params.extend(params! { "after": after, "organization": organization, "until": until, "limit": at_most });
             self.all("executor_list", LIST_EVERYWHERE, &params, read).await
         };
-        let after = page.after.as_ref().map_or("", ExecutorId::as_str);
-        let mut found = walk(after, LAST, LAST, limit(page.limit)).await?;
+        let mut found = walk(page.after.as_ref().map_or("", ExecutorId::as_str), LAST, LAST, limit(page.limit)).await?;
         if let Some(last) = found.last().filter(|_| found.len() == page.limit) {
-            let name = last.name.clone();
-            found.extend(
-                walk(name.executor.as_str(), name.organization.as_str(), name.executor.as_str(), i64::MAX).await?,
-            );
+            let (name, organization) = (last.name.executor.clone(), last.name.organization.clone());
+            found.extend(walk(name.as_str(), organization.as_str(), name.as_str(), i64::MAX).await?);
         }
         Ok(found)
     }
@@ -344,8 +342,7 @@ async fn counts(tx: &mut Tx, organization: &OrganizationId) -> Result<Vec<Execut
 #[async_trait]
 impl ExecutorStore for PostgresStore {
     async fn executor_get(&self, name: &ExecutorName) -> Result<Option<Executor>, Error> {
-        let params = params! { "organization": name.organization.as_str(), "name": name.executor.as_str() };
-        self.first("executor_get", GET, &params, read).await
+        self.first("executor_get", GET, &named(name), read).await
     }
 
     async fn executor_list_by_uid(&self, uids: &[ExecutorUid]) -> Result<Vec<Executor>, Error> {
@@ -397,7 +394,7 @@ impl ExecutorStore for PostgresStore {
     }
 
     async fn executor_prune(&self, deleted_before: Timestamp, at_most: usize) -> Result<usize, Error> {
-        let params = params! { "deleted_before": deleted_before, "limit": limit(at_most) };
-        self.prune("executor_prune", PRUNE, &params).await
+        self.prune("executor_prune", PRUNE, &params! { "deleted_before": deleted_before, "limit": limit(at_most) })
+            .await
     }
 }

@@ -172,7 +172,7 @@ mod tests {
     #[tokio::test]
     async fn a_read_whose_caller_went_away_is_not_begun() {
         let readers = readers(1);
-        let (go, gate) = std::sync::mpsc::channel::<()>();
+        let (go, gate) = std::sync::mpsc::sync_channel::<()>(1);
         let slow = readers.read("slow", move |_| Ok(gate.recv().is_ok()));
         let mut slow = Box::pin(slow);
         let cx = &mut Context::from_waker(Waker::noop());
