@@ -168,6 +168,15 @@ impl Browser {
         self.driver.post(&format!("/element/{element}/value"), json!({ "text": text })).await.map(drop)
     }
 
+    /// Chooses a file of this machine in the field that is labelled so.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn choose(&self, label: &str, file: &Path) -> Result<()> {
+        let element = self.find("fill", label).await?;
+        self.driver.post(&format!("/element/{element}/value"), json!({ "text": file })).await.map(drop)
+    }
+
     /// Presses a key, wherever the focus is.
     ///
     /// # Errors

@@ -21,6 +21,10 @@ mod flows;
 
 mod forms;
 
+mod upload;
+
+mod feed;
+
 mod pages;
 
 mod look;
@@ -52,6 +56,8 @@ fn main() -> ExitCode {
     trials.extend(access::trials());
     trials.extend(flows::trials());
     trials.extend(forms::trials());
+    trials.extend(upload::trials());
+    trials.extend(feed::trials());
     trials.extend(pages::trials());
     trials.extend(look::trials());
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -148,6 +148,17 @@ impl Browser {
         self.driver.tool("Network.setCacheDisabled", json!({ "cacheDisabled": without })).await.map(drop)
     }
 
+    /// Sends no more than this from now on, as over a line that is slow one way.
+    ///
+    /// # Errors
+    /// The browser is gone.
+    pub async fn sends_slowly(&self, bytes_per_second: u32) -> Result<()> {
+        self.driver.tool("Network.enable", json!({})).await?;
+        let line =
+            json!({ "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_second });
+        self.driver.tool("Network.emulateNetworkConditions", line).await.map(drop)
+    }
+
     /// What axe-core finds on the page that keeps somebody from reading or using it: a line each.
     ///
     /// # Errors
