@@ -44,7 +44,7 @@ const OPEN: usize = 500;
 const OPEN_EACH: usize = 100;
 
 /// Changes under open pages: memory is looked at after every ten.
-const CHANGES: usize = 40;
+const CHANGES: usize = 100;
 
 /// What is aimed at for a list of 100,000 executors, in milliseconds.
 const AIM_MS: f64 = 50.0;

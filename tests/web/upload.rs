@@ -59,7 +59,7 @@ async fn cut() -> Result {
     relay.cut();
     browser.see("Connection lost; it goes on from there.").await?;
     relay.turn_to(stage.plane.api_addr());
-    let begun = || async { Ok(browser.script("return window.ranges", json!([])).await?) };
+    let begun = || browser.script("return window.ranges", json!([]));
     let ranges =
         browser.until("it to go on", begun, |ranges| ranges.as_array().is_some_and(|all| all.len() > 1)).await?;
     let ranges: Vec<String> = serde_json::from_value(ranges)?;
