@@ -125,11 +125,12 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     );
     disk.print("fdatasync of 4 KiB");
     println!(
-        "control plane resident: {} MiB without a stream, {} MiB with {} open ({:.1} KiB a stream)",
+        "control plane resident: {} MiB without a stream, {} MiB with {} open ({:.1} KiB a stream), of which {} MiB are pages of this program's file",
         resident.before / 1024,
         resident.connected / 1024,
         args.executors,
         per_stream(&resident, args.executors),
+        resident.of_files / 1024,
     );
     Ok(())
 }

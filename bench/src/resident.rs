@@ -7,7 +7,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, ensure};
 use harness::control_plane::ControlPlane;
 use harness::fake_executor::FakeExecutor;
-use harness::resident::kib;
+use harness::resident::{kib, of_files_kib};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
@@ -21,6 +21,8 @@ const AT_ONCE: usize = 32;
 pub(crate) struct Resident {
     pub(crate) before: u64,
     pub(crate) connected: u64,
+    /// Of that, pages of this program's file: it is larger than the server's, for all that measures.
+    pub(crate) of_files: u64,
 }
 
 /// Starts a control plane here and a fleet beside it, and looks at this process.
@@ -35,11 +37,12 @@ pub(crate) async fn measure(executors: usize) -> anyhow::Result<Resident> {
     let mut fleet = spawn(&words).await?;
     drop(words);
     let connected = kib(std::process::id())?;
+    let of_files = of_files_kib(std::process::id())?;
     // Its input ends, and so it does.
     drop(fleet.stdin.take());
     ensure!(fleet.wait().await?.success(), "the fleet failed");
     plane.stop().await?;
-    Ok(Resident { before, connected })
+    Ok(Resident { before, connected, of_files })
 }
 
 async fn spawn(words: &[String]) -> anyhow::Result<Child> {
