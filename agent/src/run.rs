@@ -117,10 +117,9 @@ fn credential_store(layout: &Layout) -> CredentialStore {
 /// The host's configuration has the last word on where the control plane is.
 fn moved(mut credentials: Credentials, config: &Config, store: &CredentialStore) -> Result<Credentials, Failure> {
     if let Some(endpoint) = &config.endpoint
-        && credentials.endpoints != [endpoint.clone()]
+        && credentials.move_to(endpoint)
     {
         tracing::info!(%endpoint, "the control plane has moved, says the configuration");
-        credentials.endpoints = vec![endpoint.clone()];
         store.save(&credentials).map_err(|error| Failure::because(&error))?;
     }
     Ok(credentials)

@@ -166,6 +166,17 @@ impl Credentials {
         Self::new(identity, key, chain, trust)
     }
 
+    /// Leads to `endpoint` and nowhere else from now on: what a host says of where the control plane is has the last word. Whether
+    /// that is elsewhere than it led to; then it has to be kept.
+    #[must_use]
+    pub fn move_to(&mut self, endpoint: &Endpoint) -> bool {
+        let is_new = self.endpoints != std::slice::from_ref(endpoint);
+        if is_new {
+            self.endpoints = vec![endpoint.clone()];
+        }
+        is_new
+    }
+
     /// When its certificate counts.
     #[must_use]
     pub const fn validity(&self) -> Validity {

@@ -12,11 +12,8 @@ use crate::keep::Kept;
 /// The credentials, as they lead to where the environment says; and whether that is elsewhere than they said.
 #[must_use]
 pub fn moved(mut credentials: Credentials, said: Option<&Endpoint>) -> (Credentials, bool) {
-    let Some(endpoint) = said.filter(|endpoint| credentials.endpoints != [(*endpoint).clone()]) else {
-        return (credentials, false);
-    };
-    credentials.endpoints = vec![endpoint.clone()];
-    (credentials, true)
+    let is_new = said.is_some_and(|endpoint| credentials.move_to(endpoint));
+    (credentials, is_new)
 }
 
 /// Keeps where the environment says that the control plane is.
