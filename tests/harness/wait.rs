@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 
 /// How often a condition is asked. Short against anything a person notices, long against the cost of asking.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -32,18 +32,21 @@ pub fn until<T: Debug>(
     every(PAUSE, what, limit, look, wanted)
 }
 
-/// The same for a `look` that costs a process, where many trials wait at once.
+/// The same for a `look` that costs a process, where many trials wait at once. Such a process meets servers that are away and a machine
+/// that is busy: its error is what was seen, and the next look may see more.
 ///
 /// # Errors
 ///
-/// As [`until`].
+/// When `limit` passes first, as [`until`].
 pub fn until_at_leisure<T: Debug>(
     what: &str,
     limit: Duration,
-    look: impl FnMut() -> Result<T>,
+    mut look: impl FnMut() -> Result<T>,
     wanted: impl Fn(&T) -> bool,
 ) -> Result<T> {
-    every(LEISURE, what, limit, look, wanted)
+    let look = || Ok(look().map_err(|error| format!("{error:#}")));
+    let seen = every(LEISURE, what, limit, look, |seen| seen.as_ref().is_ok_and(&wanted))?;
+    seen.map_err(Error::msg)
 }
 
 fn every<T: Debug>(

@@ -15,8 +15,9 @@ pub(crate) use scene::end_shared;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = reasons::trials();
+    // The longest of them: not last, when nobody else is left to wait beside.
+    trials.extend(outage::trials());
     trials.extend(people::trials());
     trials.extend(steps::trials());
-    trials.extend(outage::trials());
     trials
 }

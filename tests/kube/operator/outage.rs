@@ -55,7 +55,9 @@ fn gave_up(deployment: &Value) -> bool {
 /// go on from before is told that it is expired (410). And one that hangs for longer than the Lease counts: nobody speaks.
 fn api_server() -> Result {
     let cluster = Cluster::start(Tier::Node)?;
-    let values = ["--set", "logs.level=debug", "--set", "rollout.startSeconds=45"];
+    // The Deployment gives up after the API server was away and frozen, also where both take long: a watch waits up to half a minute
+    // before it asks again, and nobody watches once the verdict is spoken.
+    let values = ["--set", "logs.level=debug", "--set", "rollout.startSeconds=120"];
     let scene = Scene::start_in(&cluster, "api-server", &values)?;
     let before = scene.image()?;
     let pod = scene.leader("")?;
