@@ -46,6 +46,11 @@ bench *arguments:
 bench-pages *arguments:
     cargo bench-pages {{ arguments }}
 
+# What server and agent hold in memory, in processes of their own, with a thousand streams open; and how often an idle agent wakes.
+bench-memory *arguments:
+    cargo build --release --package novacula-server --package novacula-cli --package novacula-agent
+    cargo bench-memory {{ arguments }}
+
 # Request to receipt on one replica and across two over PostgreSQL, beside the embedded store; statements of PostgreSQL.
 bench-replicas *arguments:
     cargo bench-replicas {{ arguments }}

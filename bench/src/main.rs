@@ -3,6 +3,9 @@
 //!
 //! `cargo bench-replicas`: the same on one replica and across two over PostgreSQL, and the statements that PostgreSQL counts for it.
 //!
+//! `cargo bench-memory`: what control plane and agent hold in memory, as people run them. Build them first, with the same profile:
+//! `cargo build --release -p novacula-server -p novacula-cli -p novacula-agent`, or say where others are with `--binaries`.
+//!
 //! `cargo bench-pages`: what the web page costs over a fleet of 100,000, beside the API, and what 500 live pages hold in memory.
 //!
 //! Everything is real but the hosts: one control plane over its embedded store, full durability, mutual TLS, one enrolled identity and one
@@ -19,12 +22,15 @@ mod figures;
 
 mod fleet;
 
+mod held;
+
+mod memory;
+
 mod pages;
 
 mod replicas;
 
-mod resident;
-
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -60,6 +66,12 @@ struct Args {
     /// Measure the web page instead, over so many executors that are rows in the store
     #[arg(long)]
     pages: bool,
+    /// Measure what the programs of people hold in memory instead
+    #[arg(long)]
+    memory: bool,
+    /// With --memory: where they are; beside this program unless it is said
+    #[arg(long, requires = "memory", value_name = "DIR")]
+    binaries: Option<PathBuf>,
     /// Be the fleet beside a control plane whose memory is measured
     #[arg(long, hide = true)]
     hold: bool,
@@ -79,17 +91,20 @@ fn main() -> ExitCode {
 
 async fn run(args: &Args) -> anyhow::Result<()> {
     if args.hold {
-        return resident::hold(args.executors).await;
+        return held::hold(args.executors).await;
     }
     let pace = Duration::from_millis(args.pace_ms);
     if args.pages {
         return pages::run(args.executors).await;
     }
+    if args.memory {
+        let beside = std::env::current_exe().context("find this program")?;
+        let folder = args.binaries.as_deref().or(beside.parent()).context("a folder of programs")?;
+        return memory::run(folder, args.executors).await;
+    }
     if args.replicas {
         return replicas::run(args.executors, pace).await;
     }
-    eprintln!("holding {} streams of a fleet beside, for the control plane's memory ...", args.executors);
-    let resident = resident::measure(args.executors).await?;
     let plane = ControlPlane::start().await?;
     for (sequence, version) in [(1, "1.1.0"), (2, "1.2.0")] {
         plane.release(&Draft::new(version, sequence)).await.context("publish a release")?;
@@ -124,20 +139,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         counted.within(AIM_MS),
     );
     disk.print("fdatasync of 4 KiB");
-    println!(
-        "control plane resident: {} MiB without a stream, {} MiB with {} open ({:.1} KiB a stream), of which {} MiB are pages of this program's file",
-        resident.before / 1024,
-        resident.connected / 1024,
-        args.executors,
-        per_stream(&resident, args.executors),
-        resident.of_files / 1024,
-    );
     Ok(())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-fn per_stream(resident: &resident::Resident, streams: usize) -> f64 {
-    resident.connected.saturating_sub(resident.before) as f64 / streams.max(1) as f64
 }
 
 fn print_line(line: &str) {

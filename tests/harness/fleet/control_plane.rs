@@ -122,6 +122,14 @@ impl ControlPlane {
         self.process.as_ref().context("it is off")?.signal(Signal::CONT)
     }
 
+    /// Its process.
+    ///
+    /// # Errors
+    /// When it is off.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("it is off")?.id())
+    }
+
     /// Runs `novacula`, whatever it exits with.
     ///
     /// # Errors

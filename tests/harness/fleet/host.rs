@@ -223,6 +223,17 @@ impl Host {
         }
     }
 
+    /// The parent of a supervised agent.
+    ///
+    /// # Errors
+    /// For a machine, or when nothing was started.
+    pub fn parent_pid(&self) -> Result<u32> {
+        match self {
+            Self::Machine(_) => anyhow::bail!("systemd is the parent"),
+            Self::Folder(folder) => Ok(folder.parent.as_ref().context("nothing was started")?.id()),
+        }
+    }
+
     /// Checks that nothing was left failed.
     ///
     /// # Errors

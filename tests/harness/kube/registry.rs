@@ -54,6 +54,7 @@ pub struct Registry {
     address: SocketAddr,
     door: Door,
     process: Mutex<Option<Child>>,
+    pushing: Mutex<()>,
 }
 
 // === impl Door ===
@@ -78,7 +79,7 @@ impl Registry {
     pub fn start(address: IpAddr, door: Door) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("novacula-registry-").tempdir()?;
         let address = TcpListener::bind((address, 0))?.local_addr()?;
-        let registry = Self { folder, address, door, process: Mutex::new(None) };
+        let registry = Self { folder, address, door, process: Mutex::new(None), pushing: Mutex::default() };
         registry.configure()?;
         registry.start_again()?;
         Ok(registry)
@@ -165,6 +166,8 @@ impl Registry {
             plain_http: !self.door.tls(),
         };
         let name = self.reference(name);
+        // One at a time: two that bring the same blob at once are told that it is there before it is, and lose their manifest.
+        let _turn = self.pushing.lock().unwrap_or_else(PoisonError::into_inner);
         // On a thread of its own: whoever asks may be on a runtime, where another one cannot be entered.
         thread::scope(|scope| {
             let send = scope.spawn(|| -> Result<Digest> {

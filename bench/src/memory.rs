@@ -1,0 +1,100 @@
+//! `cargo bench-memory`: what the programs that people run hold in memory, each in a process of its own: a control plane with a fleet on
+//! it, and an agent with the parent it has where there is no systemd. And how often the two wake while nothing happens.
+//!
+//! Pages of files are shown apart: everybody who runs the same program shares them, and the kernel takes them back when it needs room.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use harness::fleet::control_plane::{As, ControlPlane};
+use harness::fleet::{Fleet, Manager, Pace, Programs};
+use harness::resident::{kib, of_files_kib};
+
+use crate::held::Beside;
+
+/// How long the agent is watched while nothing happens.
+const QUIET: Duration = Duration::from_secs(30);
+
+/// The bars: a control plane with 1,000 streams, and an idle agent.
+const BARS_MIB: [u64; 2] = [64, 10];
+
+/// Memory of one process in KiB.
+struct Held {
+    all: u64,
+    of_files: u64,
+}
+
+impl Held {
+    fn of(process: u32) -> anyhow::Result<Self> {
+        Ok(Self { all: kib(process)?, of_files: of_files_kib(process)? })
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    fn print(&self, what: &str) {
+        let mib = |kib: u64| kib as f64 / 1024.0;
+        let own = self.all.saturating_sub(self.of_files);
+        println!("{what:<44} {:>7.1} {:>7.1} {:>7.1}", mib(self.all), mib(own), mib(self.of_files));
+    }
+}
+
+/// Runs the programs in `folder`, and prints what they hold.
+pub(crate) async fn run(folder: &Path, executors: usize) -> anyhow::Result<()> {
+    let program = |name: &str| {
+        let path = folder.join(name);
+        ensure!(path.is_file(), "there is no {}: build {name} first, or say --binaries", path.display());
+        Ok(path)
+    };
+    let programs = Programs {
+        server: program("novacula-server")?,
+        novacula: program("novacula")?,
+        agent: program("novacula-agent")?,
+    };
+    let pace = Pace { probation: Duration::from_secs(10), window: Duration::from_secs(60) };
+    eprintln!("a control plane, and an agent that is watched for {QUIET:?} ...");
+    let mut fleet = Fleet::start(&programs, Manager::Supervise, pace)?;
+    let (server, agent, parent) = (fleet.control.pid()?, fleet.host.pid()?, fleet.host.parent_pid()?);
+    let before = (wakes(agent)?, wakes(parent)?);
+    tokio::time::sleep(QUIET).await;
+    let woken = (wakes(agent)? - before.0, wakes(parent)? - before.1);
+    let (alone, agent, parent) = (Held::of(server)?, Held::of(agent)?, Held::of(parent)?);
+
+    eprintln!("{executors} streams of a fleet beside ...");
+    let words = join_words(&fleet.control, executors)?;
+    let beside = Beside::start(&words).await?;
+    let connected = Held::of(server)?;
+    beside.end().await?;
+    fleet.host.kill()?;
+
+    println!("{:<44} {:>7} {:>7} {:>7}", "resident, in MiB", "all", "own", "files");
+    alone.print("novacula-server, one agent");
+    connected.print(&format!("novacula-server, {executors} streams more"));
+    agent.print("novacula-agent, idle");
+    parent.print("its parent (run --supervise)");
+    println!("the bars: {} MiB with 1,000 streams, {} MiB for an idle agent", BARS_MIB[0], BARS_MIB[1]);
+    println!("wake-ups in {QUIET:?} of a heartbeat a second: agent {}, parent {}", woken.0, woken.1);
+    Ok(())
+}
+
+/// One for each executor: a join token is spent by one.
+fn join_words(control: &ControlPlane, executors: usize) -> anyhow::Result<Vec<String>> {
+    (0..executors)
+        .map(|i| {
+            let word = control.succeed(As::Owner, &["join-token", "create", "--executor", &format!("held-{i}")])?;
+            Ok(word.trim().to_owned())
+        })
+        .collect()
+}
+
+/// How often the threads of a process have gone to sleep (`voluntary_ctxt_switches` of `proc_pid_status(5)`), which is how often they woke.
+fn wakes(process: u32) -> anyhow::Result<u64> {
+    let tasks = format!("/proc/{process}/task");
+    let mut count = 0;
+    for task in std::fs::read_dir(&tasks).with_context(|| format!("read {tasks}"))? {
+        let path = task?.path().join("status");
+        let status = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        count += line.context("voluntary_ctxt_switches")?.trim().parse::<u64>()?;
+    }
+    Ok(count)
+}
