@@ -16,6 +16,9 @@ use crate::held::Beside;
 /// How long the agent is watched while nothing happens.
 const QUIET: Duration = Duration::from_secs(30);
 
+/// How often the fleet lets go and dials again: what was given back is not where it is needed.
+const AGAIN: u32 = 3;
+
 /// The bars: a control plane with 1,000 streams, and an idle agent.
 const BARS_MIB: [u64; 2] = [64, 10];
 
@@ -59,16 +62,26 @@ pub(crate) async fn run(folder: &Path, executors: usize) -> anyhow::Result<()> {
     let woken = (wakes(agent)? - before.0, wakes(parent)? - before.1);
     let (alone, agent, parent) = (Held::of(server)?, Held::of(agent)?, Held::of(parent)?);
 
-    eprintln!("{executors} streams of a fleet beside ...");
+    eprintln!("{executors} executors enrol beside, and the control plane starts anew ...");
     let words = join_words(&fleet.control, executors)?;
-    let beside = Beside::start(&words).await?;
-    let connected = Held::of(server)?;
+    let mut beside = Beside::enrol(&words).await?;
+    fleet.control.turn_off();
+    fleet.control.turn_on()?;
+    eprintln!("they dial ...");
+    beside.dial().await?;
+    let connected = Held::of(fleet.control.pid()?)?;
+    eprintln!("they dial again, {AGAIN} times ...");
+    for _ in 0..AGAIN {
+        beside.dial().await?;
+    }
+    let worn = Held::of(fleet.control.pid()?)?;
     beside.end().await?;
     fleet.host.kill()?;
 
     println!("{:<44} {:>7} {:>7} {:>7}", "resident, in MiB", "all", "own", "files");
     alone.print("novacula-server, one agent");
     connected.print(&format!("novacula-server, {executors} streams more"));
+    worn.print(&format!("novacula-server, all {executors} dialled {AGAIN} times more"));
     agent.print("novacula-agent, idle");
     parent.print("its parent (run --supervise)");
     println!("the bars: {} MiB with 1,000 streams, {} MiB for an idle agent", BARS_MIB[0], BARS_MIB[1]);

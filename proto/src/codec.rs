@@ -9,8 +9,8 @@ use std::marker::PhantomData;
 use tonic::codec::{BufferSettings, Codec};
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
-/// What a buffer starts with, in bytes: a desired with its manifest is about 600.
-const START_BYTES: usize = 1024;
+/// What a buffer starts with, in bytes: a hello is about 300, a heartbeat 4. A desired with its manifest, about 600, grows it.
+const START_BYTES: usize = 512;
 
 /// How much is encoded before it is handed on, in bytes: tonic's own.
 const YIELD_BYTES: usize = 32 * 1024;
