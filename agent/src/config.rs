@@ -91,12 +91,22 @@ impl Config {
     /// # Errors
     /// [`Error`] with every mistake.
     pub fn read(path: &Path) -> Result<Self, Error> {
+        Self::read_with_text(path).map(|(config, _)| config)
+    }
+
+    /// The same, with the text that was read; a missing file has none.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_with_text(path: &Path) -> Result<(Self, String), Error> {
         let wrong = |mistakes| Error { path: path.to_owned(), mistakes };
-        match fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text).map_err(wrong),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(wrong(vec![format!("it cannot be read: {error}")])),
-        }
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(wrong(vec![format!("it cannot be read: {error}")])),
+        };
+        let config = Self::parse(&text).map_err(wrong)?;
+        Ok((config, text))
     }
 
     /// For the ways back, which must work under a configuration that a newer or older version needs: what is wrong is logged

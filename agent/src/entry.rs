@@ -1,13 +1,12 @@
 //! From the command line to one command, and from its end to an exit code. The only wiring.
 
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command as Process, ExitCode};
+use std::process::ExitCode;
 
 use domain::Version;
 use executor_sdk::program;
 use executor_sdk::report::chain;
+use tokio::runtime::Runtime;
 
 use crate::args::{self, Arguments, Command, Run};
 use crate::config::Config;
@@ -15,6 +14,7 @@ use crate::exit::Failure;
 use crate::layout::Layout;
 use crate::output::{Impatient, tell};
 use crate::service_manager::supervise::elder::elder;
+use crate::service_manager::supervise::handover::{Origin, Settings, give_way_to};
 use crate::service_manager::supervise::parent::{Ended, Parent};
 use crate::{doctor, enroll, install, pin, run, status, ways_back};
 
@@ -37,6 +37,10 @@ fn begin(arguments: Arguments, version: &str) -> Result<ExitCode, Failure> {
     let layout = arguments.layout();
     if let Command::Run(Run { supervise: true }) = &arguments.command {
         give_way(&layout);
+        let settings = Settings::read(layout.config()).map_err(|error| Failure::configuration(&error))?;
+        log(&settings.config, &arguments.command);
+        settings.tell();
+        return supervise(&layout, &settings);
     }
     let version: Version = version.parse().map_err(|error: domain::version::Error| Failure::failed(chain(&error)))?;
     // Only `run` needs a configuration that is right; the ways back and `doctor` work under a broken one.
@@ -45,38 +49,26 @@ fn begin(arguments: Arguments, version: &str) -> Result<ExitCode, Failure> {
         _ => Config::read(layout.config()).unwrap_or_default(),
     };
     log(&config, &arguments.command);
-    // One thread: an agent that idles is one of many things on its host.
+    runtime()?.block_on(command(arguments.command, &layout, version, config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One thread: an agent that idles is one of many things on its host.
+fn runtime() -> Result<Runtime, Failure> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     #[cfg(feature = "fault-points")]
     crate::fault::in_one_order(&mut runtime);
-    let runtime =
-        runtime.enable_all().build().map_err(|error| Failure::failed(format!("start the runtime: {error}")))?;
-    let ended = runtime.block_on(command(arguments.command, &layout, version, config))?;
-    drop(runtime);
-    match ended {
-        Some(Ended::Reexecute) => Err(become_the_new_binary(&layout)),
-        Some(Ended::Stopped) | None => Ok(ExitCode::SUCCESS),
-    }
+    runtime.enable_all().build().map_err(|error| Failure::failed(format!("start the runtime: {error}")))
 }
 
-async fn command(
-    command: Command,
-    layout: &Layout,
-    version: Version,
-    config: Config,
-) -> Result<Option<Ended>, Failure> {
+async fn command(command: Command, layout: &Layout, version: Version, config: Config) -> Result<(), Failure> {
     match command {
         Command::Enroll(arguments) => enroll::enroll(layout, &arguments).await?,
-        Command::Run(Run { supervise: false }) => {
+        Command::Run(_) => {
             die_with_the_supervisor();
             #[cfg(feature = "fault-points")]
             crate::misbehaviour::at_start();
             run::run(layout.clone(), version, config).await?;
-        }
-        Command::Run(Run { supervise: true }) => {
-            #[cfg(feature = "fault-points")]
-            crate::misbehaviour::at_supervision();
-            return supervise(layout, &config).await.map(Some);
         }
         Command::Install(arguments) => install::install(layout, &arguments).await?,
         Command::Uninstall(arguments) => install::uninstall(layout, &arguments).await?,
@@ -95,23 +87,37 @@ async fn command(
         Command::RollbackOnFailure => ways_back::rollback_on_failure(layout).await?,
         Command::DeadMan => ways_back::dead_man(layout).await?,
     }
-    Ok(None)
+    Ok(())
 }
 
-async fn supervise(layout: &Layout, config: &Config) -> Result<Ended, Failure> {
+/// The parent's life, of which a version that takes over is another chapter.
+fn supervise(layout: &Layout, settings: &Settings) -> Result<ExitCode, Failure> {
+    #[cfg(feature = "fault-points")]
+    crate::misbehaviour::at_supervision();
     let mut arguments: Vec<OsString> = vec!["run".into()];
     for (flag, path) in
         [("--binary", layout.binary()), ("--state-dir", layout.state_dir()), ("--config", layout.config())]
     {
         arguments.extend([flag.into(), path.into()]);
     }
-    let parent = Parent {
+    let mut parent = Parent {
         layout: layout.clone(),
         arguments,
-        window: config.dead_man_window,
+        window: settings.config.dead_man_window,
+        origin: settings.origin,
         probe: async || ways_back::probe(layout).await,
     };
-    parent.run().await.map_err(|error| Failure::because(&error))
+    loop {
+        match runtime()?.block_on(parent.run()).map_err(|error| Failure::because(&error))? {
+            Ended::Stopped => return Ok(ExitCode::SUCCESS),
+            Ended::Reexecute => {
+                tracing::info!("going on as the confirmed version");
+                let failure = settings.leave_to(layout.binary());
+                tracing::error!(%failure, "the version before supervises the confirmed one");
+                parent.origin = Origin::TookOver;
+            }
+        }
+    }
 }
 
 /// A child whose parent was killed would run on beside the next parent's child.
@@ -135,20 +141,8 @@ fn give_way(layout: &Layout) {
         return;
     };
     tell("novacula-agent: an upgrade is open, and its old version supervises it: going on as .prev");
-    let failure = go_on_as(&previous);
+    let failure = give_way_to(&previous);
     tell(&format!("novacula-agent: {failure}; an unconfirmed version supervises itself"));
-}
-
-/// The confirmed binary takes this process over.
-fn become_the_new_binary(layout: &Layout) -> Failure {
-    tracing::info!("going on as the confirmed version");
-    go_on_as(layout.binary())
-}
-
-/// `binary` takes this process over, with its process id and its arguments. Returns only when it cannot.
-fn go_on_as(binary: &Path) -> Failure {
-    let error = Process::new(binary).args(std::env::args_os().skip(1)).exec();
-    Failure::failed(format!("execute {}: {error}", binary.display()))
 }
 
 /// Logs to stderr.

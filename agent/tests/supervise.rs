@@ -13,11 +13,13 @@ use domain::attempt::{ErrorCode, Outcome};
 use domain::{AttemptId, Generation};
 use executor_sdk::Journal;
 use executor_sdk::journal::{OpenAttempt, State, Step};
+use executor_sdk::program;
 use libtest_mimic::{Arguments, Failed, Trial};
 use novacula_agent::disk::{Content, content};
 use novacula_agent::layout::Layout;
 use novacula_agent::rollback::dead_man::Probed;
 use novacula_agent::service_manager::supervise::Child;
+use novacula_agent::service_manager::supervise::handover::Origin;
 use novacula_agent::service_manager::supervise::parent::{Ended, Parent};
 use novacula_agent::service_manager::{SUPERVISED, ServiceManager};
 use rustix::process::{Pid, Signal, kill_process};
@@ -25,6 +27,9 @@ use uuid::Uuid;
 
 /// Makes this program the parent of this directory's layout.
 const PARENT: &str = "NOVACULA_TEST_PARENT";
+
+/// Makes that parent one that took over from another.
+const TOOK_OVER: &str = "NOVACULA_TEST_TOOK_OVER";
 
 /// Before a child's part, behind its binary's last byte.
 const PART: &str = "\n#part:";
@@ -49,6 +54,7 @@ fn main() -> ExitCode {
         Trial::test("a_restart_runs_what_is_on_disk_then", restart),
         Trial::test("a_confirmed_version_takes_the_parent_over", confirmed),
         Trial::test("sigterm_ends_both_in_order", stopped),
+        Trial::test("a_parent_that_cannot_begin_ends_unless_it_took_over", no_socket),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -58,10 +64,16 @@ fn layout(directory: &Path) -> Layout {
 }
 
 fn parent(directory: &Path) -> ExitCode {
+    let took_over = std::env::var_os(TOOK_OVER).is_some();
+    if took_over {
+        // What keeps it from beginning is told there.
+        program::log(program::LogFormat::Text, tracing::Level::INFO, std::io::stderr);
+    }
     let parent = Parent {
         layout: layout(directory),
         arguments: vec![directory.into()],
         window: Duration::from_secs(2),
+        origin: if took_over { Origin::TookOver } else { Origin::Started },
         probe: async || Probed::Reached,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -136,8 +148,7 @@ impl Stage {
             let journal = Journal::new(layout.state_dir());
             journal.update(LIMIT, |state| state.open = Some(attempt)).expect("a journal");
         }
-        let own = std::env::current_exe().expect("this program");
-        let parent = Command::new(own).env(PARENT, dir.path()).stderr(log).spawn().expect("a parent");
+        let parent = started(dir.path(), |command| command.stderr(log));
         Self { dir, layout, parent }
     }
 
@@ -185,6 +196,12 @@ impl Drop for Stage {
         let _ = self.parent.kill();
         let _ = self.parent.wait();
     }
+}
+
+/// This program as a parent over the stage in `directory`.
+fn started(directory: &Path, set_up: impl FnOnce(&mut Command) -> &mut Command) -> std::process::Child {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    set_up(command.env(PARENT, directory)).spawn().expect("a parent")
 }
 
 fn play(path: &Path, part: &str) {
@@ -262,5 +279,27 @@ fn stopped() -> Result<(), Failed> {
     let pid = fs::read_to_string(stage.dir.path().join("up-old"))?;
     assert_eq!(stage.stop(), Some(10));
     assert!(!Path::new("/proc").join(pid.trim()).exists(), "the child is gone");
+    Ok(())
+}
+
+fn no_socket() -> Result<(), Failed> {
+    let mut stage = Stage::set("old", false);
+    stage.up("old")?;
+    assert_eq!(stage.stop(), Some(10));
+    fs::remove_file(stage.dir.path().join("up-old"))?;
+    // A folder takes the place of the socket, and cannot be removed as one.
+    let socket = stage.layout.state_dir().join("supervise.sock");
+    fs::remove_file(&socket)?;
+    fs::create_dir(&socket)?;
+    stage.parent = started(stage.dir.path(), |command| command);
+    assert_eq!(stage.parent.wait()?.code(), Some(1), "somebody looks");
+    let log = stage.dir.path().join("log");
+    let file = fs::File::create(&log)?;
+    stage.parent = started(stage.dir.path(), |command| command.env(TOOK_OVER, "1").stderr(file));
+    stage
+        .wait("the pause", || fs::read_to_string(&log).is_ok_and(|said| said.contains("trying again after a pause")))?;
+    fs::remove_dir(&socket)?;
+    stage.up("old")?;
+    assert_eq!(stage.stop(), Some(10));
     Ok(())
 }

@@ -6,6 +6,8 @@
 
 pub mod elder;
 
+pub mod handover;
+
 pub mod output;
 
 pub mod parent;

@@ -10,6 +10,8 @@
 //!                      └ SIGTERM, SIGINT: end it, end
 //! ```
 //!
+//! A parent that took over from the version before ends by a signal alone: what keeps it from beginning is told and tried again.
+//!
 //! While a child runs the loop listens to, in this order: two signals, two deadlines (ready, stopped), the dead man's clock, which
 //! ticks only while an attempt is open, the socket, and the child's exit and output.
 
@@ -33,6 +35,7 @@ use crate::rollback::steps::{self, Looked};
 use crate::service_manager::contract::{
     DEAD_MAN_PERIOD, RESTART_PAUSE, START_TIMEOUT, STOP_TIMEOUT, Start, StartLimit,
 };
+use crate::service_manager::supervise::handover::Origin;
 use crate::service_manager::supervise::process::{Process, exit};
 use crate::service_manager::supervise::watch::{Happened, Watch};
 use crate::service_manager::supervise::{CONFIRMED, Child, RESTART};
@@ -52,6 +55,8 @@ pub struct Parent<P> {
     pub arguments: Vec<OsString>,
     /// The dead man's window.
     pub window: Duration,
+    /// Whether there was a parent before this one.
+    pub origin: Origin,
     /// Asks with the parent's own code whether the control plane can be reached.
     pub probe: P,
 }
@@ -110,9 +115,9 @@ impl<P: AsyncFn() -> Probed> Parent<P> {
     /// Supervises until a signal or a confirmed upgrade.
     ///
     /// # Errors
-    /// [`Error`] before the first start; nothing after it ends the supervision.
+    /// [`Error`] before the first start of a parent that somebody started; nothing after it ends the supervision.
     pub async fn run(&self) -> Result<Ended, Error> {
-        let mut watch = Watch::new(&self.layout)?;
+        let mut watch = self.watch().await?;
         let manager = Child::new(&self.layout);
         let (mut limit, mut loops, mut last) = (StartLimit::default(), 0, Exit::Other("unknown".to_owned()));
         loop {
@@ -146,6 +151,21 @@ impl<P: AsyncFn() -> Probed> Parent<P> {
                         return Ok(Ended::Stopped);
                     }
                 }
+            }
+        }
+    }
+
+    async fn watch(&self) -> Result<Watch, Error> {
+        let mut times = 0;
+        loop {
+            match (Watch::new(&self.layout), self.origin) {
+                (Err(error), Origin::TookOver) => {
+                    let pause = crash_loop::pause(times);
+                    tracing::error!(error = %chain(&error), ?pause, "supervising cannot begin: trying again after a pause");
+                    tokio::time::sleep(pause).await;
+                    times = times.saturating_add(1);
+                }
+                (watch, _) => return watch,
             }
         }
     }

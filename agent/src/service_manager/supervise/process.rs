@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 use crate::output::Impatient;
 use crate::rollback::crash_loop::Exit;
 use crate::service_manager::SUPERVISED;
+use crate::service_manager::supervise::handover;
 use crate::service_manager::supervise::output::Log;
 
 /// Bytes of output taken at a time.
@@ -38,6 +39,7 @@ impl Process {
             .env("NOTIFY_SOCKET", socket)
             .env("INVOCATION_ID", invocation)
             .env(SUPERVISED, std::process::id().to_string())
+            .env_remove(handover::SETTINGS)
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
             .stderr(writer)
