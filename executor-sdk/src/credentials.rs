@@ -4,8 +4,9 @@
 //! get out of step, and a crash in a renewal leaves the old or the new pair. The key never leaves the host: it is made
 //! here, and only certificate signing requests are sent.
 //!
-//! A key is on disk (`pending-key.pem`) before the first request that names it is sent, and stays until a certificate for it
-//! is on disk as well. So when an answer is lost, the request is repeated with the same key and gets its certificate again.
+//! A key is on disk (`pending-key.pem`) before any request that names it is sent, and stays until a certificate for it
+//! is on disk as well. So when an answer is lost, the request is repeated with the same key and gets its certificate again. A key that
+//! may or may not have reached the disk counts as one that has not: it is written again before it is named.
 
 use std::fmt;
 use std::io;
@@ -70,7 +71,7 @@ pub trait Keeper: fmt::Debug + Send + Sync {
     /// [`Error::NotEnrolled`] when there are none; otherwise what is wrong with them.
     fn load(&self) -> Result<Credentials, Error>;
 
-    /// Writes them, durable when it returns, and forgets the pending key.
+    /// Writes them, durable when it returns, and forgets the pending key that is theirs.
     ///
     /// # Errors
     /// [`Error`] when that is not certain.
@@ -193,6 +194,12 @@ impl Credentials {
     #[must_use]
     pub fn trust(&self) -> Vec<CertificateDer<'static>> {
         certificates(&self.trust).expect("checked when it was put together")
+    }
+
+    /// Whether `key` is the private key of this set.
+    #[must_use]
+    pub fn holds(&self, key: &PendingKey) -> bool {
+        KeyPair::from_pem(&self.key).is_ok_and(|own| own.public_key_raw() == key.pair.public_key_raw())
     }
 
     pub(crate) fn key(&self) -> PrivateKeyDer<'static> {

@@ -50,35 +50,45 @@ impl CredentialStore {
         Credentials::parse(&bytes).map_err(|why| unusable(path.display(), why))
     }
 
-    /// Writes them, durable when it returns, and forgets the pending key.
+    /// Writes them, durable when it returns, and forgets the pending key, if it is theirs.
     ///
     /// # Errors
     /// [`Error::Write`].
     pub fn save(&self, credentials: &Credentials) -> Result<(), Error> {
         disk::replace(&self.directory, FILE, &credentials.print(), Mode::Private)?;
-        let pending = self.directory.join(PENDING);
-        // A key that stays behind is used for the next request, which is harmless.
-        let _ = disk::remove_if_there(&pending);
+        // That of another request, whose answer may be on its way, stays. One that cannot be looked at or removed is found next time.
+        if self.left().is_ok_and(|left| left.is_some_and(|key| credentials.holds(&key))) {
+            let _ = disk::remove_if_there(&self.directory.join(PENDING));
+        }
         Ok(())
     }
 
     /// The key for the next request: the one that a lost answer left, or a new one, durable when it returns.
     ///
+    /// - Either is written now. Whoever left the one that is found may never have seen it last: a sync that failed or was cut off
+    ///   leaves a file that reads well until the power goes, and a certificate for a key that is gone is of no use.
+    /// - One whose certificate can be read already is used once more: the certificate's last sync may be what failed, and the join
+    ///   token is good for this key only. If it was the key's removal that was lost, one renewal keeps its key.
+    ///
     /// # Errors
     /// [`Error`] when it cannot be read, made or written. One that cannot be read is replaced.
     pub fn pending_key(&self) -> Result<PendingKey, Error> {
-        let path = self.directory.join(PENDING);
-        let left = match disk::read(&path, MAX_BYTES) {
-            Ok(bytes) => String::from_utf8(bytes).ok().map(Zeroizing::new),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(source) => return Err(Error::Read { path, source }),
+        let key = match self.left()? {
+            Some(key) => key,
+            None => PendingKey::generate()?,
         };
-        if let Some(key) = left.and_then(PendingKey::parse) {
-            return Ok(key);
-        }
-        let key = PendingKey::generate()?;
         disk::replace(&self.directory, PENDING, key.pem().as_bytes(), Mode::Private)?;
         Ok(key)
+    }
+
+    /// The pending key that is found; none when what is found is no key.
+    fn left(&self) -> Result<Option<PendingKey>, Error> {
+        let path = self.directory.join(PENDING);
+        match disk::read(&path, MAX_BYTES) {
+            Ok(bytes) => Ok(String::from_utf8(bytes).ok().map(Zeroizing::new).and_then(PendingKey::parse)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::Read { path, source }),
+        }
     }
 }
 
