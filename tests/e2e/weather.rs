@@ -1,6 +1,8 @@
 //! What happens around an upgrade and must not be mistaken for a bad version, and what must not hide one.
 
 use std::fs;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -27,11 +29,17 @@ const NEXT: &str = "1.1.0";
 
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// The time for five upgrades.
+const A_MINUTE: Duration = Duration::from_secs(60);
+
 /// Looks of the dead man that found nobody; he asks only when the window is over.
 const LOOKS: usize = 3;
 
 /// How long an outage lasts that nobody goes back for: six windows of these trials.
 const TWO_MINUTES: Duration = Duration::from_secs(120);
+
+/// Crashes far enough apart for a disk to be filled before the first crash loop is seen.
+const SPACING: Duration = Duration::from_secs(3);
 
 /// What the way back says when there is nothing to bring back.
 const NO_UPGRADE: &str = "a crash loop that no upgrade caused";
@@ -39,7 +47,7 @@ const NO_UPGRADE: &str = "a crash loop that no upgrade caused";
 type Body = fn() -> Result<()>;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let bodies: [(&str, Body); 13] = [
+    let bodies: [(&str, Body); 19] = [
         ("outage_and_its_end_roll_nothing_back", || outage(Manager::Systemd, Outage::OnProbation)),
         ("outage_and_its_end_roll_nothing_back_supervised", || outage(Manager::Supervise, Outage::OnProbation)),
         ("outage_since_the_restart_rolls_nothing_back", || outage(Manager::Systemd, Outage::SinceRestart)),
@@ -48,6 +56,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("five_upgrades_in_a_row_are_no_crash_loop_supervised", || five(Manager::Supervise)),
         ("crash_loop_long_after_success_swaps_nothing", bad_settings),
         ("crash_loop_long_after_success_swaps_nothing_supervised", bad_settings_supervised),
+        ("settings_broken_before_the_takeover_cost_no_supervisor", || taken_over(Broken::Settings)),
+        ("binary_broken_before_the_takeover_costs_no_supervisor", || taken_over(Broken::Binary)),
         ("crash_loop_on_a_full_disk_swaps_nothing", full_disk),
         ("power_cut_after_the_swap_hides_no_hang", || power_cut(Misbehaviour::HangAfterReady, SHORT, &["HANG"])),
         // One start was before the cut, and its count may have been lost.
@@ -57,7 +67,18 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("power_cut_after_the_swap_hides_no_deafness", || {
             power_cut(Misbehaviour::NeverConnects, SHORT, &["NO_CONNECTION"])
         }),
-        ("end_of_the_container_after_the_swap_hides_no_hang", new_supervisor),
+        ("end_of_the_container_after_the_swap_hides_no_hang", || {
+            new_supervisor(Misbehaviour::HangAfterReady, SHORT, &["HANG"])
+        }),
+        // Starts before the end count, and the parent after it counts those that it sees in a row.
+        ("end_of_the_container_after_the_swap_hides_no_clean_exit", || {
+            new_supervisor(Misbehaviour::ExitClean, PATIENT, &["TOO_MANY_STARTS", "CLEAN_EXIT"])
+        }),
+        ("end_of_the_container_after_the_swap_hides_no_crash_loop", || {
+            new_supervisor(Misbehaviour::CrashAtStart, PATIENT, &["TOO_MANY_STARTS", "CRASH_LOOP"])
+        }),
+        ("crash_loop_on_a_full_disk_swaps_nothing_supervised", full_disk_supervised),
+        ("crash_loop_that_an_upgrade_caused_comes_back_from_a_full_disk_supervised", full_disk_on_probation),
     ];
     bodies.into_iter().map(|(name, body)| trial(format!("upgrade::{name}"), lab::PARTS, body)).collect()
 }
@@ -102,17 +123,23 @@ fn outage(manager: Manager, outage: Outage) -> Result<()> {
 fn five(manager: Manager) -> Result<()> {
     let pace = Pace { probation: Duration::from_secs(1), ..PACE };
     let fleet = Fleet::start(&programs(), manager, pace)?;
-    let mut before = fleet.first();
-    let begin = Instant::now();
+    let mut editions = Vec::new();
     for version in ["1.1.0", "1.2.0", "1.3.0", "1.4.0", "1.5.0"] {
-        let next = fleet.publish(version, &Edition::good(version))?;
+        editions.push((version, fleet.publish(version, &Edition::good(version))?));
+    }
+    let mut before = fleet.first();
+    let mut took = Vec::new();
+    for (version, next) in editions {
+        let begin = Instant::now();
         let attempt = fleet.upgrade(version, LIMIT)?;
+        took.push(begin.elapsed());
         expect(&fleet, &attempt, "outcome", "OUTCOME_SUCCEEDED")?;
         fleet.expect_previous(&before)?;
         before = next;
     }
     // Inside one start limit, or they could not be taken for a crash loop.
-    ensure!(begin.elapsed() < LIMIT, "they took {:?}", begin.elapsed());
+    let all: Duration = took.iter().sum();
+    ensure!(all < A_MINUTE, "they took {took:?}");
     fleet.expect_live(&before)?;
     ensure!(fleet.host.said("crash loop")? == 0, "a crash loop was seen");
     fleet.host.expect_nothing_failed()
@@ -159,6 +186,48 @@ fn bad_settings_supervised() -> Result<()> {
     fleet.expect_live(&next)
 }
 
+/// What a parent that takes over would need.
+enum Broken {
+    /// The file of the settings.
+    Settings,
+    /// The right to execute the binary, which runs already.
+    Binary,
+}
+
+/// A version is confirmed, and the parent cannot become it as things are: it does not end, and the agent comes back once they are
+/// mended.
+fn taken_over(broken: Broken) -> Result<()> {
+    // Time to break something before the version is confirmed.
+    let pace = Pace { probation: Duration::from_secs(10), ..PACE };
+    let mut fleet = Fleet::start(&programs(), Manager::Supervise, pace)?;
+    let next = fleet.publish(NEXT, &Edition::good(NEXT))?;
+    fleet.request(NEXT)?;
+    fleet.wait_phase("PHASE_CONFIRMING")?;
+    let (settings, binary) = (fleet.host.state_dir()?.with_file_name("agent.toml"), fleet.host.live()?);
+    let good = fs::read(&settings)?;
+    let says = match broken {
+        Broken::Settings => {
+            fs::write(&settings, "[upgrade]\nchanel = \"stable\"\n")?;
+            "supervising with those of the version before"
+        }
+        Broken::Binary => {
+            fs::set_permissions(&binary, fs::Permissions::from_mode(0o644))?;
+            "the version before supervises the confirmed one"
+        }
+    };
+    let attempt = fleet.wait_ended(LIMIT)?;
+    expect(&fleet, &attempt, "outcome", "OUTCOME_SUCCEEDED")?;
+    fleet.wait_said(says, 1)?;
+    fleet.wait_said(NO_UPGRADE, 1)?;
+    fs::write(&settings, good)?;
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755))?;
+    // The old version, the new one, and the new one after its parent's trouble.
+    fleet.wait_said("connected endpoint", 3)?;
+    fleet.wait_online(NEXT)?;
+    fleet.expect_live(&next)?;
+    fleet.expect_previous(&fleet.first())
+}
+
 /// The state directory's disk is full and the agent dies again and again, long after its last upgrade.
 fn full_disk() -> Result<()> {
     let builder = host::lab("full").data_disk_of("/var/lib/novacula", 16);
@@ -182,6 +251,61 @@ fn full_disk() -> Result<()> {
     fleet.expect_previous(&fleet.first())
 }
 
+/// The same where the parent starts the agent again: its own notes find no room either.
+fn full_disk_supervised() -> Result<()> {
+    let mut fleet = Fleet::start(&programs(), Manager::Supervise, PACE)?;
+    let next = fleet.publish(NEXT, &Edition::good(NEXT))?;
+    let attempt = fleet.upgrade(NEXT, LIMIT)?;
+    expect(&fleet, &attempt, "outcome", "OUTCOME_SUCCEEDED")?;
+    // The old version, the new one, and the new one under a parent of its own version.
+    fleet.wait_said("connected endpoint", 3)?;
+    fleet.host.kill()?;
+    fleet.host.keep_state_on_a_small_disk()?;
+    fleet.host.start()?;
+    fleet.wait_said("connected endpoint", 4)?;
+    fill(&fleet.host.state_dir()?)?;
+    let kill_and_look = || {
+        let child = Pid::from_raw(i32::try_from(fleet.host.pid()?)?).context("a process id")?;
+        // It may have ended since.
+        let _ = kill_process(child, Signal::KILL);
+        fleet.host.said(NO_UPGRADE)
+    };
+    wait::until("the crash loop to be met with a pause", LIMIT, kill_and_look, |times| *times >= 1)?;
+    // It comes back while the disk is still full.
+    fleet.wait_online(NEXT)?;
+    fleet.expect_live(&next)?;
+    fleet.expect_previous(&fleet.first())
+}
+
+/// A version that nobody has confirmed crashes, and the disk of the state is full.
+fn full_disk_on_probation() -> Result<()> {
+    let pace = Pace { probation: Duration::from_secs(60), ..PACE };
+    let mut fleet = Fleet::start(&programs(), Manager::Supervise, pace)?;
+    fleet.host.kill()?;
+    fleet.host.keep_state_on_a_small_disk()?;
+    fleet.host.start()?;
+    fleet.wait_said("connected endpoint", 2)?;
+    fleet.publish(NEXT, &Edition::bad(NEXT, Misbehaviour::CrashEvery(SPACING)))?;
+    fleet.request(NEXT)?;
+    fleet.wait_said("goes wrong on purpose", 1)?;
+    fill(&fleet.host.state_dir()?)?;
+    came_back(&fleet, &["CRASH_LOOP", "TOO_MANY_STARTS"])?;
+    ensure!(fleet.host.said("No space left on device")? > 0, "nothing was in want of room");
+    Ok(())
+}
+
+/// Until not a byte fits.
+fn fill(folder: &Path) -> Result<()> {
+    let mut filler = fs::File::create(folder.join("filler"))?;
+    let full = loop {
+        if let Err(error) = filler.write_all(&[0; 4096]) {
+            break error;
+        }
+    };
+    ensure!(full.kind() == ErrorKind::StorageFull, "{full}");
+    Ok(())
+}
+
 fn power_cut(misbehaviour: Misbehaviour, window: Duration, codes: &[&str]) -> Result<()> {
     let pace = Pace { probation: Duration::from_secs(3), window };
     let builder = host::lab("cut").data_disk("/opt/novacula").data_disk("/var/lib/novacula");
@@ -194,33 +318,34 @@ fn power_cut(misbehaviour: Misbehaviour, window: Duration, codes: &[&str]) -> Re
     let swapped = lab.path("/opt/novacula/bin/novacula-agent")?;
     ensure!(same(&swapped, &next)?, "the swap outlasted the cut");
     lab.boot()?;
+    came_back(&fleet, codes)
+}
+
+/// Parent and child are gone right after the swap; what is started again is a version that fails, as a parent too.
+fn new_supervisor(misbehaviour: Misbehaviour, window: Duration, codes: &[&str]) -> Result<()> {
+    let pace = Pace { probation: Duration::from_secs(3), window };
+    let mut fleet = Fleet::start(&programs(), Manager::Supervise, pace)?;
+    let next = fleet.publish(NEXT, &Edition::bad(NEXT, misbehaviour))?;
+    fleet.request(NEXT)?;
+    fleet.wait_said("goes wrong on purpose", 1)?;
+    fleet.host.kill()?;
+    fleet.expect_live(&next)?;
+    fleet.host.start()?;
+    came_back(&fleet, codes)
+}
+
+/// The version of which all this was is gone, for one of these reasons, and the one before runs in its place.
+fn came_back(fleet: &Fleet, codes: &[&str]) -> Result<()> {
     let attempt = fleet.wait_ended(LIMIT)?;
-    expect(&fleet, &attempt, "outcome", "OUTCOME_ROLLED_BACK")?;
+    expect(fleet, &attempt, "outcome", "OUTCOME_ROLLED_BACK")?;
     let code = attempt["errorCode"].as_str().unwrap_or_default();
     if !codes.contains(&code) {
         return Err(fleet.told(anyhow::anyhow!("{code} is none of {codes:?}: {attempt:#}")));
     }
     fleet.wait_online(FIRST)?;
     fleet.expect_live(&fleet.first())?;
+    fleet.expect_previous(&fleet.first())?;
     fleet.host.expect_nothing_failed()
-}
-
-/// Parent and child are gone right after the swap; what is started again is a version that hangs, as a parent too.
-fn new_supervisor() -> Result<()> {
-    let pace = Pace { probation: Duration::from_secs(3), window: SHORT };
-    let mut fleet = Fleet::start(&programs(), Manager::Supervise, pace)?;
-    let next = fleet.publish(NEXT, &Edition::bad(NEXT, Misbehaviour::HangAfterReady))?;
-    fleet.request(NEXT)?;
-    fleet.wait_said("goes wrong on purpose", 1)?;
-    fleet.host.kill()?;
-    fleet.expect_live(&next)?;
-    fleet.host.start()?;
-    let attempt = fleet.wait_ended(LIMIT)?;
-    expect(&fleet, &attempt, "outcome", "OUTCOME_ROLLED_BACK")?;
-    expect(&fleet, &attempt, "errorCode", "HANG")?;
-    fleet.wait_online(FIRST)?;
-    fleet.expect_live(&fleet.first())?;
-    fleet.expect_previous(&fleet.first())
 }
 
 fn same(one: &Path, other: &Path) -> Result<bool> {

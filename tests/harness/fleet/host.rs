@@ -37,6 +37,10 @@ const TIMER: &str =
 /// A start that is given up sooner than a person would set it.
 const IMPATIENT: &str = "[Service]\nTimeoutStartSec=3\n";
 
+/// Puts the folder `$1` on a disk of its own, and goes on as the rest.
+const ON_A_SMALL_DISK: &str = "mkdir -p \"$1.small\" && mount -t tmpfs -o size=1m,mode=755 small \"$1.small\" && \
+                               cp -a \"$1/.\" \"$1.small\" && mount --move \"$1.small\" \"$1\" && shift && exec \"$@\"";
+
 /// A host with an agent.
 #[derive(Debug)]
 pub enum Host {
@@ -52,6 +56,16 @@ pub struct Folder {
     path: PathBuf,
     environment: Vec<(String, OsString)>,
     parent: Option<Process>,
+    disk: Disk,
+}
+
+/// Where a supervised agent's state is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Disk {
+    /// On the disk of the tests, like everything else.
+    Shared,
+    /// On one of its own, which begins as a copy, is seen by agent and parent alone, and goes with them.
+    Small,
 }
 
 /// A lab for an agent.
@@ -83,7 +97,7 @@ impl Host {
             fs::set_permissions(path.join(folder), fs::Permissions::from_mode(0o755))?;
         }
         fs::write(path.join("agent.toml"), config(window))?;
-        let folder = Folder { path, environment: Vec::new(), parent: None };
+        let folder = Folder { path, environment: Vec::new(), parent: None, disk: Disk::Shared };
         fs::copy(agent, folder.binary()).context("put the agent in place")?;
         Ok(Self::Folder(folder))
     }
@@ -143,12 +157,22 @@ impl Host {
         Ok(())
     }
 
-    /// Where a supervised agent keeps what it must not forget.
+    /// Gives a supervised agent's state a disk of its own of 1 MiB, from the next [`start`](Self::start) on. It begins with what is
+    /// kept now; what is written on it ends with the agent and its parent.
+    ///
+    /// # Errors
+    /// For a machine, which can have disks.
+    pub fn keep_state_on_a_small_disk(&mut self) -> Result<()> {
+        self.folder_mut()?.disk = Disk::Small;
+        Ok(())
+    }
+
+    /// Where a supervised agent keeps what it must not forget, as this side sees it; on a disk of its own only while it runs.
     ///
     /// # Errors
     /// For a machine.
     pub fn state_dir(&mut self) -> Result<PathBuf> {
-        Ok(self.folder_mut()?.path.join("state"))
+        Ok(self.folder_mut()?.state_seen())
     }
 
     fn folder_mut(&mut self) -> Result<&mut Folder> {
@@ -289,7 +313,7 @@ impl Host {
                 lines[lines.len().saturating_sub(60)..].join("\n")
             }
             Self::Folder(folder) => {
-                let output = last_lines(&folder.path.join("state/supervise.log"));
+                let output = last_lines(&folder.state_seen().join("supervise.log"));
                 format!("{}\n{output}", last_lines(&folder.log()))
             }
         }
@@ -308,8 +332,33 @@ impl Folder {
                 .env_remove("INVOCATION_ID")
                 .envs(self.environment.iter().cloned());
         };
-        self.parent = Some(Process::start(&self.binary(), set_up, &self.log())?);
+        let started = match self.disk {
+            Disk::Shared => Process::start(&self.binary(), set_up, &self.log()),
+            Disk::Small => {
+                let small = |command: &mut Command| {
+                    command.args(["--mount", "--propagation", "private", "sh", "-c", ON_A_SMALL_DISK, "sh"]);
+                    set_up(command.arg(self.state()).arg(self.binary()));
+                };
+                Process::start(Path::new("unshare"), small, &self.log())
+            }
+        };
+        self.parent = Some(started?);
         Ok(())
+    }
+
+    fn state(&self) -> PathBuf {
+        self.path.join("state")
+    }
+
+    fn state_seen(&self) -> PathBuf {
+        let (state, parent) = (self.state(), self.parent.as_ref());
+        match (self.disk, parent) {
+            (Disk::Small, Some(parent)) => {
+                let seen = Path::new("/proc").join(parent.id().to_string()).join("root");
+                seen.join(state.strip_prefix("/").unwrap_or(&state))
+            }
+            (Disk::Shared | Disk::Small, _) => state,
+        }
     }
 
     fn command(&self) -> Command {
@@ -322,7 +371,7 @@ impl Folder {
         let flag = |name: &str, path: PathBuf| [PathBuf::from(name), path];
         [
             flag("--binary", self.binary()),
-            flag("--state-dir", self.path.join("state")),
+            flag("--state-dir", self.state()),
             flag("--config", self.path.join("agent.toml")),
         ]
         .concat()
