@@ -91,7 +91,8 @@ struct Screen {
 impl Screen {
     fn new(printer: Printer) -> Self {
         let bar = (!printer.is_json() && io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::new(0);
+            // A bar has a length, and before the first answer there is none.
+            let bar = ProgressBar::new_spinner();
             bar.enable_steady_tick(TICK);
             bar
         });
@@ -127,6 +128,8 @@ impl Screen {
 
 fn draw(bar: &ProgressBar, attempt: &v1::Attempt) {
     let bytes = attempt.phase() == v1::Phase::Downloading && attempt.bytes_total > 0;
+    // First, or the next phase's bar would be seen beside the name of the one before.
+    bar.set_message(format!("{} -> {} {}", attempt.from_version, attempt.target_version, phase(attempt)));
     let template = if bytes {
         "{spinner} {msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}"
     } else {
@@ -137,5 +140,4 @@ fn draw(bar: &ProgressBar, attempt: &v1::Attempt) {
     }
     bar.set_length(attempt.bytes_total);
     bar.set_position(attempt.bytes_done);
-    bar.set_message(format!("{} -> {} {}", attempt.from_version, attempt.target_version, phase(attempt)));
 }

@@ -44,6 +44,8 @@ pub enum Part {
     Strace,
     /// Runs a program on another day.
     Faketime,
+    /// Runs a program on a terminal of its own.
+    Script,
     /// Calls services by reflection.
     Grpcurl,
     /// Checks proto files.
@@ -118,6 +120,7 @@ impl Part {
             Self::Buf => program("buf"),
             Self::Openssl => program("openssl"),
             Self::Curl => program("curl"),
+            Self::Script => program("script"),
             Self::Sqlite3 => program("sqlite3"),
             Self::Postgres => cluster::programs(),
             Self::Haproxy => program("haproxy"),
@@ -152,6 +155,7 @@ impl Part {
             Self::Minisign => "apt-get install minisign",
             Self::Strace => "apt-get install strace",
             Self::Faketime => "apt-get install faketime",
+            Self::Script => "apt-get install bsdutils",
             Self::Grpcurl | Self::Buf | Self::ComposeGo | Self::KubernetesValidate => "run deploy/dev/parts",
             Self::OpenapiSpecValidator
             | Self::Containerd

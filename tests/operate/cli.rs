@@ -13,12 +13,15 @@ mod people;
 
 mod shell;
 
+mod terminal;
+
 mod upgrades;
 
 use std::fs;
 
 use anyhow::{Context as _, ensure};
 use harness::fake_executor::FakeExecutor;
+use harness::parts::Part;
 use libtest_mimic::Trial;
 
 use crate::{Result, trial};
@@ -31,6 +34,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("every_command_of_novacula_answers_people_and_programs", &[], every_command),
         trial("exit_codes_are_those_of_the_help_and_errors_keep_to_stderr", &[], exit::codes),
+        trial("on_a_terminal_bars_are_drawn_in_place_and_leave_nothing_behind", &[Part::Script], terminal::bars),
         trial("waiting_ends_as_the_attempt_does", &[], upgrades::waiting),
     ]
 }
