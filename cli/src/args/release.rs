@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 
 use crate::args::{Channel, Kind};
 
@@ -64,6 +64,12 @@ pub(crate) enum Release {
         /// Only of this kind
         #[arg(long, value_enum)]
         kind: Option<Kind>,
+        /// Only of this channel itself, not of those that it sees
+        #[arg(long, value_enum)]
+        channel: Option<Channel>,
+        /// Only those that stand here
+        #[arg(long, value_enum)]
+        status: Option<Status>,
     },
     /// Every release between two versions, with their notes
     Compare {
@@ -75,6 +81,17 @@ pub(crate) enum Release {
         /// Where to
         to: String,
     },
+}
+
+/// Where a release stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Status {
+    /// Being made, offered to nobody.
+    Draft,
+    /// Offered.
+    Published,
+    /// Withdrawn.
+    Yanked,
 }
 
 /// `novacula release manifest`

@@ -47,6 +47,9 @@ pub(crate) enum Upgrade {
         /// At most this many
         #[arg(long, default_value_t = 20)]
         limit: usize,
+        /// Only those on their way to this release, oldest first (`agent-1.2.0`, with `-` for NAME)
+        #[arg(long, value_name = "RELEASE")]
+        open_to: Option<String>,
     },
 }
 

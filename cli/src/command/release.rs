@@ -13,7 +13,7 @@ use proto::v1;
 use proto::v1::release_service_client::ReleaseServiceClient;
 
 use crate::args::Kind;
-use crate::args::release::Release;
+use crate::args::release::{Release, Status};
 use crate::command::executor::print::{channel, dash, kind, wire_channel};
 use crate::command::{PAGE_SIZE, Session};
 use crate::connect::Api;
@@ -52,7 +52,15 @@ pub(super) async fn run(session: &Session, command: Release) -> Result<(), Error
             let request = v1::GetReleaseRequest { name: Names::release(&release) };
             client(session).await?.get_release(request).await?.into_inner()
         }
-        Release::List { kind } => return list(session, kind).await,
+        Release::List { kind, channel, status } => {
+            let of = v1::ListReleasesRequest {
+                kind: kind.map_or(v1::Kind::Unspecified, wire_kind).into(),
+                channel: channel.map_or(v1::Channel::Unspecified, wire_channel).into(),
+                status: status.map_or(v1::release::Status::Unspecified, wire_status).into(),
+                ..v1::ListReleasesRequest::default()
+            };
+            return list(session, of).await;
+        }
         Release::Compare { kind, from, to } => return compare(session, kind, from, to).await,
     };
     session.printer.message(&release, describe)
@@ -74,16 +82,12 @@ async fn publish(session: &Session, release: &str, validate_only: bool) -> Resul
     Ok(answer.release.unwrap_or_default())
 }
 
-async fn all(session: &Session, kind: v1::Kind) -> Result<Vec<v1::Release>, Error> {
+/// Every page of what is asked.
+async fn all(session: &Session, of: v1::ListReleasesRequest) -> Result<Vec<v1::Release>, Error> {
     let mut client = client(session).await?;
     let (mut releases, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = v1::ListReleasesRequest {
-            kind: kind.into(),
-            page_size: PAGE_SIZE,
-            page_token,
-            ..v1::ListReleasesRequest::default()
-        };
+        let request = v1::ListReleasesRequest { page_size: PAGE_SIZE, page_token, ..of.clone() };
         let page = client.list_releases(request).await?.into_inner();
         releases.extend(page.releases);
         page_token = page.next_page_token;
@@ -93,8 +97,8 @@ async fn all(session: &Session, kind: v1::Kind) -> Result<Vec<v1::Release>, Erro
     }
 }
 
-async fn list(session: &Session, asked: Option<Kind>) -> Result<(), Error> {
-    let releases = all(session, asked.map_or(v1::Kind::Unspecified, wire_kind)).await?;
+async fn list(session: &Session, of: v1::ListReleasesRequest) -> Result<(), Error> {
+    let releases = all(session, of).await?;
     session.printer.list(
         &releases,
         &["RELEASE", "CHANNEL", "STATUS", "SEQUENCE", "FLOOR", "ARTIFACTS", "PUBLISHED"],
@@ -179,6 +183,14 @@ fn read_notes(path: &Path) -> Result<String, Error> {
     let read =
         if path == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { fs::read_to_string(path) };
     read.map_err(|error| Error::file("read", path, error))
+}
+
+const fn wire_status(status: Status) -> v1::release::Status {
+    match status {
+        Status::Draft => v1::release::Status::Draft,
+        Status::Published => v1::release::Status::Published,
+        Status::Yanked => v1::release::Status::Yanked,
+    }
 }
 
 const fn wire_kind(kind: Kind) -> v1::Kind {

@@ -14,7 +14,7 @@ use crate::args::upgrade::{RequestUpgrade, Upgrade};
 use crate::command::executor::print::{attempt_facts, channel, dash};
 use crate::command::{PAGE_SIZE, Session};
 use crate::error::Error;
-use crate::names::short;
+use crate::names::{Names, short};
 use crate::output::{printable, table};
 use crate::{progress, time};
 
@@ -32,7 +32,14 @@ pub(super) async fn run(session: &Session, command: Upgrade) -> Result<(), Error
             let attempt = newest_attempt(session, &name).await?;
             follow(session, &attempt, WATCH_LIMIT).await
         }
-        Upgrade::History { name, limit } => history(session, &name, limit).await,
+        Upgrade::History { name, limit, open_to } => {
+            let of = v1::ListAttemptsRequest {
+                parent: session.names.executor(&name)?,
+                open_to_release: open_to.as_deref().map(Names::release).unwrap_or_default(),
+                ..Default::default()
+            };
+            history(session, of, limit).await
+        }
     }
 }
 
@@ -172,13 +179,12 @@ async fn newest_attempt(session: &Session, name: &str) -> Result<String, Error> 
     newest.map(|attempt| attempt.name).ok_or_else(|| Error::Refused(format!("{executor} has no attempt")))
 }
 
-async fn history(session: &Session, name: &str, limit: usize) -> Result<(), Error> {
-    let parent = session.names.executor(name)?;
+async fn history(session: &Session, of: v1::ListAttemptsRequest, limit: usize) -> Result<(), Error> {
     let mut client = client(session).await?;
     let (mut attempts, mut page_token) = (Vec::new(), String::new());
     while attempts.len() < limit {
         let page_size = i32::try_from(limit - attempts.len()).unwrap_or(i32::MAX).min(PAGE_SIZE);
-        let request = v1::ListAttemptsRequest { parent: parent.clone(), page_size, page_token, ..Default::default() };
+        let request = v1::ListAttemptsRequest { page_size, page_token, ..of.clone() };
         let page = client.list_attempts(request).await?.into_inner();
         attempts.extend(page.attempts);
         page_token = page.next_page_token;

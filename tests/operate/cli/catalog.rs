@@ -18,6 +18,7 @@ pub(super) async fn run(shell: &Shell) -> Result {
     offer(shell, &signers, "1.2.0", &["--output", "json"]).await?;
     shell.both("owner", &["release", "list"], LIST, "releases/agent-1.1.0").await.map(drop)?;
     shell.both("owner", &["release", "list", "--kind", "agent"], LIST, "releases/agent-1.2.0").await.map(drop)?;
+    filtered(shell).await?;
     let got = shell.both("owner", &["release", "get", "agent-1.1.0"], "Release:", "releases/agent-1.1.0").await?;
     ensure!(got["status"] == "STATUS_PUBLISHED" && got["sequence"] == "1", "{got}");
     ensure!(got["releaseNotes"].as_str().is_some_and(|notes| notes.contains("What is new")), "{got}");
@@ -25,6 +26,28 @@ pub(super) async fn run(shell: &Shell) -> Result {
     let told = shell.people("owner", &words, "1.2.0 (stable)", "").await?;
     ensure!(told.contains("What is new in 1.2.0") && told.contains("linux/amd64"), "{told}");
     shell.json("owner", &words, "releases/agent-1.2.0").await.map(drop)
+}
+
+/// Two are published on stable; a draft on beta shows the difference.
+async fn filtered(shell: &Shell) -> Result {
+    shell.done("publisher", &["release", "create", "agent", "9.0.0-beta.1", "--channel", "beta"]).await?;
+    let (draft, published) = ("releases/agent-9.0.0-beta.1", "releases/agent-1.1.0");
+    for (filter, is, is_not) in [
+        (&["--status", "published"][..], published, draft),
+        (&["--status", "draft"], draft, published),
+        (&["--channel", "beta"], draft, published),
+        (&["--channel", "stable", "--kind", "agent"], published, draft),
+    ] {
+        let words = [&["release", "list"], filter].concat();
+        let rows = shell.both("publisher", &words, LIST, is).await?;
+        let rows = rows.as_array().context("a list")?;
+        ensure!(!rows.is_empty() && rows.iter().all(|row| row["name"] != is_not), "{words:?}: {rows:?}");
+    }
+    let none = shell.done("publisher", &["release", "list", "--status", "yanked", "--channel", "dev"]).await?.out;
+    ensure!(none.lines().count() == 1, "its head alone: {none}");
+    let wrong = shell.ask("publisher", &["release", "list", "--status", "gone"]).await?;
+    ensure!(wrong.code == Some(2) && wrong.err.contains("draft, published, yanked"), "{wrong:?}");
+    Ok(())
 }
 
 /// Withdraws a third.

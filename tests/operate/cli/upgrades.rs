@@ -38,6 +38,7 @@ pub(super) async fn run(shell: &Shell, stream: &mut Stream) -> Result {
     let out = shell.people("owner", &["upgrade", "cancel", "web-1"], "Attempt:", attempt).await?;
     ensure!(out.contains("cancelled"), "{out}");
 
+    on_the_way(shell).await?;
     batch(shell).await?;
     // A sign of life: commands take their time on a busy machine.
     stream.acknowledge(0).await?;
@@ -48,6 +49,20 @@ pub(super) async fn run(shell: &Shell, stream: &mut Stream) -> Result {
     ensure!(one.as_array().is_some_and(|rows| rows.len() == 1), "{one}");
     holds(shell, stream).await?;
     watch(shell, stream).await
+}
+
+/// Who is on the way to a release, and who is not any more.
+async fn on_the_way(shell: &Shell) -> Result {
+    let requested = shell.json("owner", &["upgrade", "request", "web-1", "1.2.0"], WEB_1).await?;
+    let attempt = requested["name"].as_str().context("a name")?;
+    let words = ["upgrade", "history", "-", "--open-to", "agent-1.2.0"];
+    let rows = shell.both("owner", &words, HISTORY, attempt).await?;
+    ensure!(rows.as_array().is_some_and(|rows| rows.len() == 1), "what has ended is left out: {rows}");
+    let elsewhere = shell.done("owner", &["upgrade", "history", "-", "--open-to", "releases/agent-1.1.0"]).await?.out;
+    ensure!(elsewhere.lines().count() == 1, "its head alone: {elsewhere}");
+    let one = shell.ask("owner", &["upgrade", "history", "web-1", "--open-to", "agent-1.2.0"]).await?;
+    ensure!(one.code == Some(1) && one.err.contains("write - for the executor"), "{one:?}");
+    shell.done("owner", &["upgrade", "cancel", "web-1"]).await.map(drop)
 }
 
 async fn batch(shell: &Shell) -> Result {

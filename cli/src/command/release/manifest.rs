@@ -23,9 +23,10 @@ pub(super) async fn print(session: &Session, asked: &args::release::Manifest) ->
         Subject::Agent { .. } => proto::v1::Kind::Agent,
         Subject::Operator { .. } => proto::v1::Kind::Operator,
     };
+    let of = proto::v1::ListReleasesRequest { kind: kind.into(), ..Default::default() };
     let sequence = match asked.sequence {
         Some(sequence) => sequence,
-        None => all(session, kind).await?.iter().map(|release| release.sequence).max().unwrap_or_default() + 1,
+        None => all(session, of).await?.iter().map(|release| release.sequence).max().unwrap_or_default() + 1,
     };
     let manifest = Manifest {
         version: version("--version", &asked.version)?,
