@@ -1,5 +1,7 @@
 //! Real systemd in machines of their own; real control planes, agents and releases on them.
 
+mod idle;
+
 mod lab;
 
 mod late;
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
     trials.extend(refusal::trials());
     trials.extend(restore::trials());
     trials.extend(late::trials());
+    trials.extend(idle::trials());
     trials.extend(units::trials());
     trials.extend(lab::trials());
     trials.extend(matrix::trials());

@@ -27,6 +27,9 @@ pub enum As {
     Publisher,
 }
 
+/// Shorter than an administrator would set it, so that what an executor says with it is known soon.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
 /// A control plane with the organization `acme`.
 #[derive(Debug)]
 pub struct ControlPlane {
@@ -36,6 +39,7 @@ pub struct ControlPlane {
     api: SocketAddr,
     executors: SocketAddr,
     probation: Duration,
+    heartbeat: Duration,
 }
 
 // === impl ControlPlane ===
@@ -58,6 +62,7 @@ impl ControlPlane {
             api: free_address(Ipv4Addr::LOCALHOST.into())?,
             executors: free_address(executors)?,
             probation,
+            heartbeat: HEARTBEAT,
         };
         let made = Command::new(&programs.server)
             .args(["bootstrap", "--organization", "acme", "--data-dir"])
@@ -87,7 +92,8 @@ impl ControlPlane {
             command.args(["--api-listen", &self.api.to_string()]);
             command.args(["--executor-listen", &self.executors.to_string()]);
             command.args(["--probation-ms", &self.probation.as_millis().to_string()]);
-            command.args(["--heartbeat-interval-ms", "1000", "--log-format", "text"]);
+            command.args(["--heartbeat-interval-ms", &self.heartbeat.as_millis().to_string()]);
+            command.args(["--log-format", "text"]);
         };
         let mut process = Process::start(&self.programs.server, set_up, &self.log())?;
         for address in [self.api, self.executors] {
@@ -99,6 +105,11 @@ impl ControlPlane {
         }
         self.process = Some(process);
         Ok(())
+    }
+
+    /// How often executors say that they are alive, from the next [`turn_on`](Self::turn_on) on.
+    pub const fn set_heartbeat(&mut self, interval: Duration) {
+        self.heartbeat = interval;
     }
 
     /// Kills it: nobody is told.
