@@ -38,8 +38,11 @@ const LOOKS: usize = 3;
 /// How long an outage lasts that nobody goes back for: six windows of these trials.
 const TWO_MINUTES: Duration = Duration::from_secs(120);
 
-/// Crashes far enough apart for a disk to be filled before the first crash loop is seen.
+/// Crashes far enough apart for something to be broken before the first crash loop is seen.
 const SPACING: Duration = Duration::from_secs(3);
+
+/// Settings with a mistake that a person makes.
+const BROKEN: &str = "[upgrade]\nchanel = \"stable\"\n";
 
 /// What the way back says when there is nothing to bring back.
 const NO_UPGRADE: &str = "a crash loop that no upgrade caused";
@@ -47,7 +50,7 @@ const NO_UPGRADE: &str = "a crash loop that no upgrade caused";
 type Body = fn() -> Result<()>;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let bodies: [(&str, Body); 19] = [
+    let bodies: [(&str, Body); 20] = [
         ("outage_and_its_end_roll_nothing_back", || outage(Manager::Systemd, Outage::OnProbation)),
         ("outage_and_its_end_roll_nothing_back_supervised", || outage(Manager::Supervise, Outage::OnProbation)),
         ("outage_since_the_restart_rolls_nothing_back", || outage(Manager::Systemd, Outage::SinceRestart)),
@@ -77,6 +80,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("end_of_the_container_after_the_swap_hides_no_crash_loop", || {
             new_supervisor(Misbehaviour::CrashAtStart, PATIENT, &["TOO_MANY_STARTS", "CRASH_LOOP"])
         }),
+        ("end_of_the_container_with_broken_settings_hides_no_crash_loop", unread_settings),
         ("crash_loop_on_a_full_disk_swaps_nothing_supervised", full_disk_supervised),
         ("crash_loop_that_an_upgrade_caused_comes_back_from_a_full_disk_supervised", full_disk_on_probation),
     ];
@@ -153,7 +157,7 @@ fn bad_settings() -> Result<()> {
     expect(&fleet, &attempt, "outcome", "OUTCOME_SUCCEEDED")?;
     let lab = fleet.host.machine()?;
     let good = lab.read(SETTINGS)?;
-    lab.write(SETTINGS, "[upgrade]\nchanel = \"stable\"\n")?;
+    lab.write(SETTINGS, BROKEN)?;
     // Fails at once, which is what is wanted.
     lab.exec(["systemctl", "restart", "--no-block", UNIT])?;
     fleet.wait_said(NO_UPGRADE, 2)?;
@@ -175,7 +179,7 @@ fn bad_settings_supervised() -> Result<()> {
     fleet.wait_said("connected endpoint", 3)?;
     let settings = fleet.host.state_dir()?.with_file_name("agent.toml");
     let good = fs::read(&settings)?;
-    fs::write(&settings, "[upgrade]\nchanel = \"stable\"\n")?;
+    fs::write(&settings, BROKEN)?;
     let child = Pid::from_raw(i32::try_from(fleet.host.pid()?)?).context("a process id")?;
     kill_process(child, Signal::KILL)?;
     fleet.wait_said(NO_UPGRADE, 1)?;
@@ -207,8 +211,8 @@ fn taken_over(broken: Broken) -> Result<()> {
     let good = fs::read(&settings)?;
     let says = match broken {
         Broken::Settings => {
-            fs::write(&settings, "[upgrade]\nchanel = \"stable\"\n")?;
-            "supervising with those of the version before"
+            fs::write(&settings, BROKEN)?;
+            "supervising with what another version left"
         }
         Broken::Binary => {
             fs::set_permissions(&binary, fs::Permissions::from_mode(0o644))?;
@@ -332,6 +336,24 @@ fn new_supervisor(misbehaviour: Misbehaviour, window: Duration, codes: &[&str]) 
     fleet.expect_live(&next)?;
     fleet.host.start()?;
     came_back(&fleet, codes)
+}
+
+/// Nor can the old version read the settings when it supervises in the new one's place.
+fn unread_settings() -> Result<()> {
+    let mut fleet = Fleet::start(&programs(), Manager::Supervise, PACE)?;
+    fleet.publish(NEXT, &Edition::bad(NEXT, Misbehaviour::CrashEvery(SPACING)))?;
+    fleet.request(NEXT)?;
+    fleet.wait_said("goes wrong on purpose", 1)?;
+    fleet.host.kill()?;
+    let settings = fleet.host.state_dir()?.with_file_name("agent.toml");
+    let good = fs::read(&settings)?;
+    fs::write(&settings, BROKEN)?;
+    fleet.host.start()?;
+    // It is brought back all the same; that it refuses the settings is nobody's upgrade.
+    fleet.wait_said(NO_UPGRADE, 1)?;
+    fleet.expect_live(&fleet.first())?;
+    fs::write(&settings, good)?;
+    came_back(&fleet, &["TOO_MANY_STARTS", "CRASH_LOOP"])
 }
 
 /// The version of which all this was is gone, for one of these reasons, and the one before runs in its place.

@@ -23,7 +23,7 @@ const TEXT_MAX: usize = 64 * 1024;
 pub enum Origin {
     /// Somebody started it: what keeps it from beginning is told, and ends it.
     Started,
-    /// It took over from the version before: nothing may end it but a signal.
+    /// It took over from another version: nothing may end it but a signal.
     TookOver,
 }
 
@@ -63,7 +63,7 @@ impl Settings {
     /// Says what is wrong with the file, when something is. Called when there is a log.
     pub fn tell(&self) {
         if let Some(error) = &self.trouble {
-            tracing::error!(%error, "the settings cannot be used: supervising with those of the version before");
+            tracing::error!(%error, "the settings cannot be used: supervising with what another version left");
         }
     }
 
@@ -77,9 +77,11 @@ impl Settings {
 }
 
 /// `binary` takes this process over before it has read any settings. Returns only when it cannot.
+///
+/// It is older than what gives way, and the settings may be for the newer one: what it does not understand is left at its default.
 #[must_use]
 pub fn give_way_to(binary: &Path) -> Failure {
-    go_on_as(binary, |command| command)
+    go_on_as(binary, |command| command.env(SETTINGS, ""))
 }
 
 fn go_on_as(binary: &Path, set_up: impl FnOnce(&mut Command) -> &mut Command) -> Failure {
