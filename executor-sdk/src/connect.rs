@@ -15,13 +15,14 @@ mod noting;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::Reason;
 use domain::join::Endpoint;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use rustls::client::Resumption;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -78,6 +79,18 @@ pub enum Error {
         /// Its sentence.
         message: String,
     },
+}
+
+impl Error {
+    /// Whether it is this executor's certificate that was not taken. Its renewal may be.
+    #[must_use]
+    pub fn is_of_the_certificate(&self) -> bool {
+        match self {
+            Self::Answer { reason, .. } => reason.as_deref() == Some(Reason::CertificateInvalid.as_str()),
+            Self::Dial { cause, .. } => *cause == Cause::Refused(AlertDescription::CertificateExpired),
+            Self::Credentials(_) => false,
+        }
+    }
 }
 
 /// The TLS client that proves itself with `credentials` and trusts their authorities only.

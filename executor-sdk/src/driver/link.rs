@@ -18,18 +18,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Reason;
 use domain::join::Endpoint;
 use domain::sync::{Hello, OFFERED, Request, Response, Welcome};
 use proto::convert::sync;
 use proto::v1;
-use rustls::{AlertDescription, ClientConfig};
+use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 
 use self::offer::Offer;
 use self::session::{Answer, Session, open};
 use super::ANSWER_DEADLINE;
-use crate::connect::{self, Backoff, Cause, Connection, Error};
+use crate::connect::{self, Backoff, Connection, Error};
 use crate::credentials::Credentials;
 
 /// A stream that lived this long was a good one: what ends it is a new trouble, not the old one again.
@@ -309,12 +308,7 @@ impl Link {
     }
 
     fn refused(&mut self, error: &Error) -> Event {
-        let refused = match error {
-            Error::Answer { reason, .. } => reason.as_deref() == Some(Reason::CertificateInvalid.as_str()),
-            Error::Dial { cause, .. } => *cause == Cause::Refused(AlertDescription::CertificateExpired),
-            Error::Credentials(_) => false,
-        };
-        let certificate = if refused { Certificate::Refused } else { Certificate::NotTheTrouble };
+        let certificate = if error.is_of_the_certificate() { Certificate::Refused } else { Certificate::NotTheTrouble };
         let why = crate::report::chain(error);
         self.again(why.clone());
         // Both are news, and the loss came first; the refusal has the same consequence when it comes as one.
