@@ -26,6 +26,8 @@ pub struct Proof {
 pub enum State {
     /// There is nothing to prove itself with: whoever holds the Lease enrols.
     NotEnrolled,
+    /// The control plane does not take its certificate, but perhaps for its renewal: whoever holds the Lease asks for that.
+    Late,
     /// Not yet.
     Unproved,
     /// It can reach the control plane, and authenticate.
@@ -41,6 +43,15 @@ enum Missing {
     Probe(#[from] connect::Error),
     #[error("say that this pod is ready in {path}", path = path.display())]
     File { path: PathBuf, source: io::Error },
+}
+
+impl Missing {
+    fn is_of_the_certificate(&self) -> bool {
+        match self {
+            Self::Probe(error) => error.is_of_the_certificate(),
+            Self::Credentials(_) | Self::File { .. } => false,
+        }
+    }
 }
 
 impl Proof {
@@ -74,7 +85,7 @@ impl Proof {
             }
             Err(Missing::Credentials(credentials::Error::NotEnrolled { .. })) => self.state = State::NotEnrolled,
             Err(missing) => {
-                self.state = State::Unproved;
+                self.state = if missing.is_of_the_certificate() { State::Late } else { State::Unproved };
                 let why = report::chain(&missing);
                 if self.told.as_ref() != Some(&why) {
                     tracing::warn!(error = why, "this pod is not ready yet, trying again");

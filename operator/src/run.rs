@@ -52,15 +52,25 @@ pub async fn run(version: Version, arguments: Run) -> Result<(), Error> {
     let mut signals = Signals::new()?;
     let registries = registries(&arguments)?;
     let cluster = Cluster::connect(names(&arguments)).await?;
-    tracing::info!(%version, pod = arguments.pod, deployment = arguments.deployment, "a candidate");
-    let candidate = Candidate::new(version, arguments, registries, cluster);
     let told = async {
         signals.recv().await;
         shutdown.cancel();
     };
     // It serves until it is told.
-    tokio::join!(told, candidate.serve(&shutdown));
+    tokio::join!(told, serve(version, arguments, registries, cluster, &shutdown));
     Ok(())
+}
+
+/// Runs in this cluster until it is told to end.
+pub async fn serve(
+    version: Version,
+    arguments: Run,
+    registries: Registries,
+    cluster: Cluster,
+    shutdown: &CancellationToken,
+) {
+    tracing::info!(%version, pod = arguments.pod, deployment = arguments.deployment, "a candidate");
+    Candidate::new(version, arguments, registries, cluster).serve(shutdown).await;
 }
 
 fn registries(arguments: &Run) -> Result<Registries, Error> {
@@ -87,8 +97,8 @@ fn names(arguments: &Run) -> Names {
     }
 }
 
-/// A control plane that does not take the join token is asked less and less often.
-const ENROL_WAIT_MAX: Duration = Duration::from_secs(60);
+/// A control plane that gives no certificate is asked less and less often.
+const CERTIFY_WAIT_MAX: Duration = Duration::from_secs(60);
 
 struct Candidate {
     version: Version,
@@ -98,9 +108,9 @@ struct Candidate {
     registries: Registries,
     holder: Holder,
     proof: Proof,
-    /// Not enrolling again before this.
-    enrol_at: Duration,
-    enrol_again: Backoff,
+    /// Not asking for a certificate again before this.
+    certify_at: Duration,
+    certify_again: Backoff,
 }
 
 impl Candidate {
@@ -116,18 +126,21 @@ impl Candidate {
             registries,
             holder,
             proof,
-            enrol_at: Duration::ZERO,
-            enrol_again: Backoff::between(lease::EVERY, ENROL_WAIT_MAX),
+            certify_at: Duration::ZERO,
+            certify_again: Backoff::between(lease::EVERY, CERTIFY_WAIT_MAX),
         }
     }
 
     async fn serve(mut self, shutdown: &CancellationToken) {
         while !shutdown.is_cancelled() {
             self.proof.try_once().await;
-            let may_speak = self.proof.state() != State::Unproved;
-            if may_speak && self.holds().await {
+            if self.may_speak() && self.holds().await {
                 match self.proof.state() {
-                    State::NotEnrolled => self.enrol().await,
+                    State::NotEnrolled | State::Late => {
+                        if self.certify().await {
+                            continue;
+                        }
+                    }
                     State::Unproved | State::Proved => self.lead(shutdown).await,
                 }
             }
@@ -138,10 +151,23 @@ impl Candidate {
                 () = sleep(lease::EVERY) => {}
             }
         }
+        self.let_go().await;
+        tracing::info!("ended by a signal");
+    }
+
+    /// Whether the Lease would be of use here.
+    fn may_speak(&self) -> bool {
+        match self.proof.state() {
+            State::NotEnrolled | State::Proved => true,
+            State::Late => clock::since_boot() >= self.certify_at,
+            State::Unproved => false,
+        }
+    }
+
+    async fn let_go(&mut self) {
         if let Err(error) = self.holder.let_go(clock::wall()).await {
             tracing::warn!(%error, "the next pod has to wait for the Lease");
         }
-        tracing::info!("ended by a signal");
     }
 
     async fn holds(&mut self) -> bool {
@@ -151,17 +177,29 @@ impl Candidate {
         })
     }
 
-    /// One pod enrols: a join token may be good for one.
-    async fn enrol(&mut self) {
+    /// One pod asks for a certificate: a join token may be good for one. Says whether there is a new one.
+    async fn certify(&mut self) -> bool {
         let now = clock::since_boot();
-        if now < self.enrol_at {
-            return;
+        if now < self.certify_at {
+            return false;
         }
-        self.enrol_at = now + self.enrol_again.wait();
-        match enrol::enrol(&self.arguments.enrolment, &self.kept).await {
-            Ok(credentials) => tracing::info!(executor = %credentials.executor, "enrolled"),
-            Err(error) => tracing::error!(error = report::chain(&error), "not enrolled yet, trying again"),
+        self.certify_at = now + self.certify_again.wait();
+        let is_late = self.proof.state() == State::Late;
+        let set = &self.arguments.enrolment;
+        let certified = if is_late { enrol::renew(set, &self.kept).await } else { enrol::enrol(set, &self.kept).await };
+        match certified {
+            Ok(credentials) => {
+                let how = if is_late { "its certificate was renewed" } else { "enrolled" };
+                tracing::info!(executor = %credentials.executor, "{how}");
+                return true;
+            }
+            Err(error) => tracing::error!(error = report::chain(&error), "no certificate yet, trying again"),
         }
+        if is_late {
+            // A pod that was told of another control plane may be taken there.
+            self.let_go().await;
+        }
+        false
     }
 
     async fn lead(&mut self, shutdown: &CancellationToken) {

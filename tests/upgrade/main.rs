@@ -5,6 +5,8 @@
 
 mod attacks;
 
+mod cluster;
+
 mod deliver;
 
 mod end;
@@ -18,6 +20,8 @@ mod forget;
 mod ghost;
 
 mod hostile;
+
+mod operator;
 
 mod leave;
 
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
     trials.extend(attacks::trials());
     trials.extend(renewal::trials());
     trials.extend(forget::trials());
+    trials.extend(operator::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

@@ -60,7 +60,7 @@ impl Default for Knobs {
                 ..session::Limits::default()
             },
             silent_after: Duration::from_secs(30),
-            certificate_life: Duration::from_secs(30 * 24 * 60 * 60),
+            certificate_life: 30 * DAY,
             signature_bytes: 64,
         }
     }
@@ -78,6 +78,9 @@ pub(crate) struct Plane {
     knobs: Knobs,
     folder: Arc<TempDir>,
 }
+
+/// One of the clock.
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 const EXECUTORS: [&str; 3] = ["web-1", "web-2", "web-3"];
 
@@ -166,9 +169,13 @@ impl Plane {
         Stopped { knobs, folder, clock }
     }
 
-    /// Enrols an executor over TLS, with a join token of its own.
-    pub(crate) async fn enrol(&self, name: &str) -> Result<(Credentials, TempDir)> {
-        let folder = TempDir::new()?;
+    /// Where executors reach it.
+    pub(crate) fn address(&self) -> Result<SocketAddr> {
+        Ok((Ipv4Addr::LOCALHOST, port(self.folder.path())?).into())
+    }
+
+    /// For any one executor.
+    pub(crate) async fn join_token(&self) -> Result<JoinSecret> {
         let new = NewJoinToken {
             request_id: None,
             organization: OrganizationId::new("acme")?,
@@ -177,7 +184,13 @@ impl Plane {
             ttl: None,
             max_uses: None,
         };
-        let (_, secret): (_, JoinSecret) = self.app.join_token_create(&owner(Demand::Own), new).await?;
+        Ok(self.app.join_token_create(&owner(Demand::Own), new).await?.1)
+    }
+
+    /// Enrols an executor over TLS, with a join token of its own.
+    pub(crate) async fn enrol(&self, name: &str) -> Result<(Credentials, TempDir)> {
+        let folder = TempDir::new()?;
+        let secret = self.join_token().await?;
         let name = name.parse()?;
         let store = CredentialStore::new(folder.path());
         Ok((executor_sdk::enrol::enrol(&secret, Some(&name), &store).await?, folder))

@@ -1,7 +1,6 @@
 //! A certificate is renewed in time by the SDK's own driver, and nobody notices.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::ensure;
 use domain::attempt::{ErrorCode, Stage};
@@ -13,10 +12,8 @@ use libtest_mimic::Trial;
 use store::Clock as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::plane::Plane;
+use crate::plane::{DAY, Plane};
 use crate::{Result, trial};
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![trial("a_certificate_is_renewed_in_time_and_the_executor_stays_online", renewed)]

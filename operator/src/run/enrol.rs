@@ -1,16 +1,22 @@
-//! How this operator gets its certificate, once: by a join token, or by its cluster's word. Files are read for each try: the kubelet
+//! How this operator gets its certificate: once by a join token, or by its cluster's word. Files are read for each try: the kubelet
 //! replaces a projected token, and a person a Secret.
+//!
+//! And how it gets the next one before it may speak. Whoever leads renews in time over its stream; a cluster that was off for longer than
+//! its certificate is good has nobody who leads, and comes back by this.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use domain::JoinSecret;
+use executor_sdk::connect;
 use executor_sdk::credentials::Credentials;
 use executor_sdk::enrol::{self, ClusterWord};
 use zeroize::Zeroizing;
 
 use crate::args::Enrolment;
 use crate::keep::Kept;
+use crate::whereabouts;
 
 /// Why there is no certificate yet.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +72,24 @@ pub(super) async fn enrol(set: &Enrolment, kept: &Kept) -> Result<Credentials, E
         join.endpoint = endpoint.clone();
     }
     Ok(enrol::enrol(&join, name, kept).await?)
+}
+
+/// Renews a certificate that the control plane takes for nothing else, where the environment says that the control plane is.
+///
+/// # Errors
+/// [`Error`]; it may be tried again.
+pub(super) async fn renew(set: &Enrolment, kept: &Kept) -> Result<Credentials, Error> {
+    let (credentials, _) =
+        whereabouts::moved(kept.credentials().await.map_err(enrol::Error::from)?, set.endpoint.as_ref());
+    let tls = connect::tls(&credentials).map_err(enrol::Error::from)?;
+    let (first, others) = credentials.endpoints.split_first().expect("credentials name an endpoint");
+    let mut dialled = connect::dial(first, Arc::clone(&tls)).await;
+    for endpoint in others {
+        if dialled.is_err() {
+            dialled = connect::dial(endpoint, Arc::clone(&tls)).await;
+        }
+    }
+    Ok(enrol::renew(&dialled.map_err(enrol::Error::from)?, &credentials, kept).await?)
 }
 
 fn read(path: &Path) -> Result<Zeroizing<String>, Error> {
