@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use executor_sdk::connect::Backoff;
 use executor_sdk::credentials::{self, Credentials, PendingKey};
 use executor_sdk::journal::{self, State};
 use k8s_openapi::ByteString;
@@ -31,8 +32,8 @@ const FAILING_LOG: &str = "failing-log";
 /// A change that meets another one is made again this often: others write seconds apart.
 const TRIES: usize = 16;
 
-/// Before it is made again.
-const PAUSE: Duration = Duration::from_millis(100);
+/// It is made again within this long, by chance: whoever it met does the same.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Where this operator keeps what must survive it. Cheap to clone. What the SDK calls blocks on the cluster's answer, from the
 /// blocking pool only.
@@ -190,7 +191,7 @@ impl Conflicts {
         self.0 += 1;
         match done {
             Err(error) if error.trouble == Trouble::Conflict && self.0 < TRIES => {
-                tokio::time::sleep(PAUSE).await;
+                Backoff::between(PAUSE, PAUSE).pause().await;
                 None
             }
             done => Some(done),

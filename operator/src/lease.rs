@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use domain::Timestamp;
+use executor_sdk::connect::Backoff;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff;
@@ -62,13 +63,15 @@ impl Watch {
 pub struct Holder {
     cluster: Cluster,
     watch: Watch,
+    /// How the last look ended.
+    last: Result<(), Error>,
 }
 
 impl Holder {
     /// Of this pod.
     #[must_use]
     pub fn new(cluster: Cluster) -> Self {
-        Self { cluster, watch: Watch::default() }
+        Self { cluster, watch: Watch::default(), last: Ok(()) }
     }
 
     /// Looks once, and takes or renews it; says whether it is ours.
@@ -76,6 +79,21 @@ impl Holder {
     /// # Errors
     /// The cluster's. Somebody who was quicker is none.
     pub async fn look(&mut self, since_boot: Duration, wall: Timestamp) -> Result<bool, Error> {
+        let looked = self.look_once(since_boot, wall).await;
+        self.last = looked.as_ref().map(drop).map_err(Clone::clone);
+        looked
+    }
+
+    /// How long until the next look. After one that failed it is left to chance: an API server that comes back has many at its door.
+    #[must_use]
+    pub fn rest(&self) -> Duration {
+        match self.last {
+            Ok(()) => EVERY,
+            Err(_) => Backoff::between(EVERY, EVERY).wait(),
+        }
+    }
+
+    async fn look_once(&mut self, since_boot: Duration, wall: Timestamp) -> Result<bool, Error> {
         let lease = self.cluster.lease().await?;
         let me = self.cluster.names().pod.clone();
         let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use domain::AttemptId;
 use domain::attempt::ErrorCode;
+use executor_sdk::connect::Backoff;
 use executor_sdk::journal::OpenAttempt;
 use executor_sdk::machine::{Cause, Judgement};
 use executor_sdk::{clock, probe, report};
@@ -30,8 +31,8 @@ const EVERY: Duration = Duration::from_secs(2);
 /// Changes come in bursts; one look for all of them.
 const BURST: Duration = Duration::from_millis(100);
 
-/// While the control plane is away, and a pod cannot become ready for that.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// While the control plane is away, and a pod cannot become ready for that: within this long, by chance, since many ask it then.
+const ASK_AGAIN: Duration = Duration::from_secs(20);
 
 /// Warnings that say what a pod's own status does not.
 const TELLING: [&str; 6] = [
@@ -91,7 +92,7 @@ impl Monitor {
                             if self.reaches_the_control_plane().await {
                                 return self.failed(fault).await;
                             }
-                            sleep(ASK_AGAIN).await;
+                            Backoff::between(ASK_AGAIN, ASK_AGAIN).pause().await;
                         }
                         Finding::Superseded(message) => return Judgement::Superseded(message),
                         Finding::Overdue(message) if !told => {

@@ -97,6 +97,9 @@ fn names(arguments: &Run) -> Names {
     }
 }
 
+/// A pod that cannot prove itself tries again within this at the latest: somebody may be waiting for its rollout.
+const PROVE_WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// A control plane that gives no certificate is asked less and less often.
 const CERTIFY_WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -108,6 +111,7 @@ struct Candidate {
     registries: Registries,
     holder: Holder,
     proof: Proof,
+    prove_again: Backoff,
     /// Not asking for a certificate again before this.
     certify_at: Duration,
     certify_again: Backoff,
@@ -126,6 +130,7 @@ impl Candidate {
             registries,
             holder,
             proof,
+            prove_again: Backoff::between(lease::EVERY, PROVE_WAIT_MAX),
             certify_at: Duration::ZERO,
             certify_again: Backoff::between(lease::EVERY, CERTIFY_WAIT_MAX),
         }
@@ -148,7 +153,7 @@ impl Candidate {
                 // The end.
                 () = shutdown.cancelled() => {}
                 // The next look.
-                () = sleep(lease::EVERY) => {}
+                () = sleep(self.rest()) => {}
             }
         }
         self.let_go().await;
@@ -161,6 +166,14 @@ impl Candidate {
             State::NotEnrolled | State::Proved => true,
             State::Late => clock::since_boot() >= self.certify_at,
             State::Unproved => false,
+        }
+    }
+
+    /// How long until the next look. A control plane that was away is asked by many candidates: not in step, and less and less often.
+    fn rest(&mut self) -> Duration {
+        match self.proof.state() {
+            State::Unproved | State::Late => self.prove_again.wait(),
+            State::NotEnrolled | State::Proved => self.holder.rest(),
         }
     }
 

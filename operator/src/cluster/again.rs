@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use executor_sdk::connect::Backoff;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{Error, Trouble};
 
@@ -13,6 +13,9 @@ const FIRST: Duration = Duration::from_secs(1);
 
 /// A right that is missing for this long is missing.
 const RIGHTS: Duration = Duration::from_secs(10);
+
+/// Within this long after a change that met another one: two who met once are not to meet again.
+const ASIDE: Duration = Duration::from_secs(2);
 
 /// The waits of one call that is made until it is answered.
 #[derive(Debug)]
@@ -44,7 +47,7 @@ impl Again {
         tracing::warn!(%error, "asking the cluster's API again");
         match error.trouble {
             // Somebody was quicker, and need not be again.
-            Trouble::Conflict => sleep(FIRST).await,
+            Trouble::Conflict => Backoff::between(ASIDE, ASIDE).pause().await,
             _ => self.backoff.pause().await,
         }
         true
@@ -83,5 +86,19 @@ mod tests {
         let lasted = began.elapsed();
         assert!((RIGHTS..RIGHTS * 2).contains(&lasted), "{lasted:?}");
         assert!(!Again::new().after(&answer(422)).await, "refused is refused");
+    }
+    #[tokio::test(start_paused = true)]
+    async fn changes_that_met_do_not_wait_in_step() {
+        let mut waits = Vec::new();
+        for _ in 0..32 {
+            let began = Instant::now();
+            assert!(Again::new().after(&answer(409)).await);
+            waits.push(began.elapsed());
+        }
+        // Timers count whole milliseconds.
+        assert!(waits.iter().all(|wait| *wait <= ASIDE + Duration::from_millis(1)), "{waits:?}");
+        waits.sort_unstable();
+        waits.dedup();
+        assert!(waits.len() > 16, "{waits:?}");
     }
 }

@@ -113,7 +113,7 @@ async fn misbehave() {
 async fn keep(holder: &mut Holder) {
     let mut renewed = clock::since_boot();
     loop {
-        sleep(lease::EVERY).await;
+        sleep(holder.rest()).await;
         let now = clock::since_boot();
         match holder.look(now, clock::wall()).await {
             Ok(true) => renewed = now,
