@@ -8,6 +8,8 @@ use domain::join::Endpoint;
 use domain::{Channel, ExecutorId};
 use executor_sdk::program::LogFormat;
 
+use crate::rollout::Patience;
+
 /// Where a pod's own credentials for the cluster are, and its namespace.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
@@ -66,6 +68,8 @@ pub struct Run {
     #[arg(long, env = "NOVACULA_MONITOR_WINDOW", default_value = "30m", value_parser = humantime::parse_duration)]
     pub monitor_window: Duration,
     #[command(flatten)]
+    patience: Waits,
+    #[command(flatten)]
     pub(crate) enrolment: Enrolment,
     #[command(flatten)]
     pub(crate) wishes: Wishes,
@@ -77,6 +81,24 @@ pub struct Run {
     /// What is logged: error, warn, info, debug, trace
     #[arg(long, env = "NOVACULA_LOG_LEVEL", default_value = "info")]
     pub log_level: tracing::Level,
+}
+
+/// For how long a reason against a new version has to last before it counts.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Patience with a new version")]
+struct Waits {
+    /// An image that cannot be pulled
+    #[arg(long, env = "NOVACULA_PATIENCE_PULL", default_value = "15s", value_parser = humantime::parse_duration)]
+    patience_pull: Duration,
+    /// A container that cannot be made or started
+    #[arg(long, env = "NOVACULA_PATIENCE_CONTAINER", default_value = "10s", value_parser = humantime::parse_duration)]
+    patience_container: Duration,
+    /// A pod that no node takes: an autoscaler may be adding one
+    #[arg(long, env = "NOVACULA_PATIENCE_UNSCHEDULABLE", default_value = "90s", value_parser = humantime::parse_duration)]
+    patience_unschedulable: Duration,
+    /// A pod that quota or admission refuses
+    #[arg(long, env = "NOVACULA_PATIENCE_REFUSED", default_value = "20s", value_parser = humantime::parse_duration)]
+    patience_refused: Duration,
 }
 
 /// How it gets its certificate, once.
@@ -143,6 +165,24 @@ pub(crate) struct Registries {
     pub(crate) plain_http_registries: Vec<String>,
 }
 
+// === impl Run ===
+
+impl Run {
+    /// How long each reason against a new version has to last.
+    #[must_use]
+    pub fn patience(&self) -> Patience {
+        let Waits { patience_pull, patience_container, patience_unschedulable, patience_refused } = self.patience;
+        Patience {
+            pull: patience_pull,
+            container: patience_container,
+            unschedulable: patience_unschedulable,
+            refused: patience_refused,
+            window: self.monitor_window,
+            ..Patience::default()
+        }
+    }
+}
+
 /// Where `ready` looks.
 #[derive(Clone, Debug, Args)]
 pub struct Ready {
@@ -156,4 +196,32 @@ const READY_FILE: &str = "/run/novacula/ready";
 /// Outside a pod there is none, and it has to be said.
 fn own_namespace() -> String {
     std::fs::read_to_string(NAMESPACE_FILE).map_or_else(|_| "novacula-system".to_owned(), |name| name.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(words: &[&str]) -> Run {
+        let words = [&["novacula-operator", "run", "--pod", "a"], words].concat();
+        match Arguments::try_parse_from(words).expect("fine").command {
+            Command::Run(run) => *run,
+            Command::Ready(ready) => panic!("{ready:?}"),
+        }
+    }
+
+    #[test]
+    fn who_says_nothing_of_patience_has_the_usual_one() {
+        assert_eq!(run(&[]).patience(), Patience::default());
+    }
+
+    #[test]
+    fn each_word_of_patience_is_for_its_own_reason() {
+        let words =
+            ["pull=1s", "container=2s", "unschedulable=3s", "refused=4s"].map(|word| format!("--patience-{word}"));
+        let words: Vec<&str> = words.iter().map(String::as_str).chain(["--monitor-window=5s"]).collect();
+        let [pull, container, unschedulable, refused, window] = [1, 2, 3, 4, 5].map(Duration::from_secs);
+        let expected = Patience { pull, container, unschedulable, refused, window, ..Patience::default() };
+        assert_eq!(run(&words).patience(), expected);
+    }
 }

@@ -34,6 +34,12 @@ const REFUSED: &[(&str, &str, &[&str])] = &[
     (OPERATOR, "rollout.probationSeconds=0", &["/rollout/probationSeconds", "minimum"]),
     (OPERATOR, "rollout.probationSeconds=null", &["probationSeconds"]),
     (OPERATOR, "rollout.startSeconds=0", &["/rollout/startSeconds"]),
+    (
+        OPERATOR,
+        "rollout.patience.pullSeconds=0,rollout.patience.unschedulableSeconds=7200",
+        &["/rollout/patience/pullSeconds", "minimum", "/rollout/patience/unschedulableSeconds", "maximum"],
+    ),
+    (OPERATOR, "rollout.patience.restarts=9", &["'restarts' not allowed"]),
     (OPERATOR, "replicas=2", &["'replicas' not allowed"]),
     (OPERATOR, "strategy.type=Recreate", &["'strategy' not allowed"]),
     (OPERATOR, "rollout.maxUnavailable=1", &["'maxUnavailable' not allowed"]),

@@ -24,7 +24,6 @@ use crate::keep::Kept;
 use crate::lease::{self, Holder};
 use crate::monitor::Monitor;
 use crate::operator::{Operator, Parts, Registries, Wishes};
-use crate::rollout::Patience;
 use crate::whereabouts;
 
 /// What leading needs.
@@ -55,12 +54,11 @@ pub(super) async fn lead(site: Site<'_>, holder: &mut Holder, end: CancellationT
     let (managed, managed_now) = watch::channel(own.managed.clone());
     let (nodes, nodes_now) = watch::channel(None);
     let changed = Arc::new(Notify::new());
-    let patience = Patience { window: site.arguments.monitor_window, ..Patience::default() };
     let wishes = &site.arguments.wishes;
     let parts = Parts {
         cluster: site.cluster.clone(),
         kept: site.kept.clone(),
-        monitor: Monitor::new(site.cluster.clone(), site.kept.clone(), patience),
+        monitor: Monitor::new(site.cluster.clone(), site.kept.clone(), site.arguments.patience()),
         wishes: Wishes { pin: wishes.pin.clone(), channel: wishes.channel, channel_ceiling: wishes.channel_ceiling },
         image: site.image_of_this_pod().await?,
         managed: managed_now,

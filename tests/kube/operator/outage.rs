@@ -6,6 +6,7 @@ use ::operator::Misbehaviour;
 use anyhow::ensure;
 use harness::{
     daemon::succeeded,
+    fleet::control_plane::As,
     kube::{Cluster, Door, NODE, Program, Registry, Tier, images, operator::NAME},
     parts::{Part, trial},
 };
@@ -103,7 +104,11 @@ fn compact(cluster: &Cluster) -> Result {
     ask("kv/compaction", &json!({ "revision": status["header"]["revision"], "physical": true })).map(drop)
 }
 
-/// A registry of the trial's own, on a node that takes no new pod until it is told to.
+/// What an operator logs that waits for a registry.
+const AGAIN: &str = "asking the registry again until the upgrade's time is over";
+
+/// A registry of the trial's own, on a node that takes no new pod until it is told to. It is away until an upgrade's time is over, and
+/// for a moment of the next one.
 fn registry() -> Result {
     let cluster = Cluster::shared()?;
     let own = Registry::start(cluster.address(), Door::Open)?;
@@ -117,9 +122,20 @@ fn registry() -> Result {
     own.push(&image, "operator:late")?;
     scene.publish_from(&own.reference("operator"), &image)?;
 
+    let pod = scene.leader("")?;
+    let asked = || Ok(scene.namespace.kubectl(&["logs", &pod])?.matches(AGAIN).count());
     own.kill();
+    scene.control().succeed(As::Owner, &["upgrade", "request", &scene.executor, &scene.target, "--ttl", "6s"])?;
+    scene.logged_by(&pod, AGAIN)?;
+    let (attempt, _) = scene.ended()?;
+    ensure!(attempt["outcome"] == "OUTCOME_EXPIRED", "{attempt}");
+    ensure!(
+        scene.deployment()?["metadata"]["annotations"]["novacula.dev/attempt"].is_null() && scene.image()? == before
+    );
+
+    let n_asked = asked()?;
     scene.request()?;
-    scene.logged("asking the registry again until the upgrade's time is over")?;
+    harness::wait::until_at_leisure("the registry to be asked again", LIMIT, asked, |n| *n > n_asked)?;
     let attempt = scene.attempt()?;
     let waits = attempt["outcome"] == "OUTCOME_UNSPECIFIED" && attempt["refused"] != true;
     ensure!(waits && scene.image()? == before, "{attempt}");

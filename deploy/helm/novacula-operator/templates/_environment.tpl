@@ -28,6 +28,10 @@
   (list "NOVACULA_REGISTRY_CA_FILE" (ternary "/etc/novacula/authorities/registry.pem" "" (ne .Values.registry.authority "")))
   (list "NOVACULA_PLAIN_HTTP_REGISTRIES" (join "," .Values.registry.plainHttp))
   (list "NOVACULA_MONITOR_WINDOW" .Values.rollout.monitorWindow)
+  (list "NOVACULA_PATIENCE_PULL" (printf "%ds" (int .Values.rollout.patience.pullSeconds)))
+  (list "NOVACULA_PATIENCE_CONTAINER" (printf "%ds" (int .Values.rollout.patience.containerSeconds)))
+  (list "NOVACULA_PATIENCE_UNSCHEDULABLE" (printf "%ds" (int .Values.rollout.patience.unschedulableSeconds)))
+  (list "NOVACULA_PATIENCE_REFUSED" (printf "%ds" (int .Values.rollout.patience.refusedSeconds)))
   (list "NOVACULA_LOG_LEVEL" .Values.logs.level)
   (list "NOVACULA_LOG_FORMAT" .Values.logs.format)
 -}}
