@@ -1,11 +1,13 @@
 //! A way to somewhere that a trial can turn and cut: to a replica's database, or to replicas as a balancer would lead to them.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -15,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 pub struct Relay {
     address: SocketAddr,
     to: watch::Sender<Option<SocketAddr>>,
+    held: watch::Sender<bool>,
     n_accepted: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
@@ -38,9 +41,10 @@ impl Relay {
         let listener = TcpListener::bind((host, 0)).await?;
         let address = listener.local_addr()?;
         let (to, turned) = watch::channel(None);
+        let (held, holding) = watch::channel(false);
         let n_accepted = Arc::new(AtomicUsize::new(0));
-        let task = tokio::spawn(serve(listener, turned, Arc::clone(&n_accepted)));
-        Ok(Self { address, to, n_accepted, task })
+        let task = tokio::spawn(serve(listener, turned, holding, Arc::clone(&n_accepted)));
+        Ok(Self { address, to, held, n_accepted, task })
     }
 
     /// Where it listens.
@@ -59,6 +63,16 @@ impl Relay {
         self.to.send_replace(None);
     }
 
+    /// Keeps every connection, and lets nothing through: as a network that died without a word.
+    pub fn hold(&self) {
+        self.held.send_replace(true);
+    }
+
+    /// Lets through what came meanwhile, and what comes.
+    pub fn go_on(&self) {
+        self.held.send_replace(false);
+    }
+
     /// How many have come.
     #[must_use]
     pub fn n_accepted(&self) -> usize {
@@ -72,23 +86,43 @@ impl Drop for Relay {
     }
 }
 
-async fn serve(listener: TcpListener, turned: watch::Receiver<Option<SocketAddr>>, n_accepted: Arc<AtomicUsize>) {
+async fn serve(
+    listener: TcpListener,
+    turned: watch::Receiver<Option<SocketAddr>>,
+    held: watch::Receiver<bool>,
+    n_accepted: Arc<AtomicUsize>,
+) {
     let mut connections = JoinSet::new();
     while let Ok((from, _)) = listener.accept().await {
         n_accepted.fetch_add(1, Ordering::SeqCst);
-        connections.spawn(carry(from, turned.clone()));
+        connections.spawn(carry(from, turned.clone(), held.clone()));
         while connections.try_join_next().is_some() {}
     }
 }
 
 /// Carries bytes until an end closes, or it is cut.
-async fn carry(mut from: TcpStream, mut turned: watch::Receiver<Option<SocketAddr>>) {
+async fn carry(mut from: TcpStream, mut turned: watch::Receiver<Option<SocketAddr>>, held: watch::Receiver<bool>) {
     let Some(address) = *turned.borrow_and_update() else { return };
     let Ok(mut to) = TcpStream::connect(address).await else { return };
     let nodelay = from.set_nodelay(true).and(to.set_nodelay(true));
+    let ((from, back), (answer, on)) = (from.split(), to.split());
     tokio::select! {
         // Whoever broke it: the trial sees what its ends make of it.
-        _ = copy_bidirectional(&mut from, &mut to), if nodelay.is_ok() => {}
+        _ = async { tokio::try_join!(one_way(from, on, held.clone()), one_way(answer, back, held)) }, if nodelay.is_ok() => {}
         _ = turned.wait_for(Option::is_none) => {}
+    }
+}
+
+/// Carries bytes one way until there are no more, while they are not held.
+async fn one_way(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut held: watch::Receiver<bool>) -> io::Result<()> {
+    let mut bytes = vec![0; 16 * 1024];
+    loop {
+        let n = from.read(&mut bytes).await?;
+        // Nobody turns it any more: it goes on as it is.
+        let _ = held.wait_for(|held| !held).await;
+        if n == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&bytes[..n]).await?;
     }
 }

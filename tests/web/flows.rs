@@ -19,6 +19,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("flows::two_majors_at_once_are_refused_with_the_way_there", told::major_hop),
         trial("flows::a_request_that_nobody_picks_up_expires_before_one_s_eyes", told::expires),
         trial("flows::a_page_comes_back_with_the_network", told::network),
+        trial("flows::a_page_notices_a_network_that_died_without_a_word", told::silence),
+        trial("flows::nodes_of_an_operator_out_of_support_are_refused_in_words", told::nodes),
         trial("flows::two_tabs_show_one_truth", told::two_tabs),
         trial("flows::an_upgrade_needs_no_script", told::without_scripts),
         trial("flows::a_keyboard_is_enough_to_ask_and_to_think_again", told::keyboard),

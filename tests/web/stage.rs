@@ -54,12 +54,16 @@ impl Stage {
         Ok(Self { plane, online: JoinSet::new(), shown: Shown::default() })
     }
 
+    /// The same, of this version.
+    pub(crate) async fn of_version(version: &str) -> Result<Self> {
+        let version = version.parse()?;
+        let plane = ControlPlane::start_with(|config| config.settings.server_version = version).await?;
+        Ok(Self { plane, online: JoinSet::new(), shown: Shown::default() })
+    }
+
     /// Forty executors of both kinds, a catalog, and three days of history.
     pub(crate) async fn full() -> Result<Self> {
-        let start = ControlPlane::start_with(|config| {
-            config.settings.server_version = SERVER.parse().expect("a version");
-        });
-        let mut stage = Self { plane: start.await?, online: JoinSet::new(), shown: Shown::default() };
+        let mut stage = Self::of_version(SERVER).await?;
         catalog::publish(&stage.plane).await?;
         let fleet = fleet::enrol(&stage.plane).await?;
         history::play(&mut stage, fleet).await?;

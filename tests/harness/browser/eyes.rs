@@ -84,6 +84,14 @@ impl Browser {
         self.driver.tool("Emulation.setScriptExecutionDisabled", json!({ "value": without })).await.map(drop)
     }
 
+    /// Runs this before the scripts of each page that is opened from now on: it may take the place of what a browser gives them.
+    ///
+    /// # Errors
+    /// The browser is gone.
+    pub async fn before_each_page(&self, script: &str) -> Result<()> {
+        self.driver.tool("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await.map(drop)
+    }
+
     /// Writes the whole page as a picture, to at most three screens' height.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use harness::browser::{Browser, Key};
 use harness::catalog::Draft;
-use harness::fake_executor::{FakeExecutor, Stream};
+use harness::fake_executor::{FakeExecutor, Hello, Stream};
 use harness::relay::Relay;
 use proto::v1;
 use proto::v1::Role;
@@ -57,10 +57,38 @@ impl Scene {
         };
         self.stream.say(Say::Progress(progress)).await
     }
+
+    /// The same, until the control plane has written it: it writes every two seconds at most, so that it is said again, as agents do.
+    async fn hears_of(&self, name: &str, desired: &v1::Desired, bytes_done: u64) -> Result {
+        let end = tokio::time::Instant::now() + harness::browser::SOON;
+        while attempt(&self.stage.plane, name).await?.bytes_done != bytes_done {
+            ensure!(tokio::time::Instant::now() < end, "the control plane does not hear of bytes");
+            self.downloads(desired, bytes_done).await?;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        Ok(())
+    }
 }
+
+/// A clock that can be put forward, an interval that is looked at at once, and a count of both and of dials.
+const CLOCK: &str = "
+    let ahead = 0;
+    const now = Date.now.bind(Date), every = setInterval.bind(window), Source = EventSource;
+    window.dials = 0;
+    window.looks = 0;
+    window.passes = (ms) => { ahead += ms; window.looks = 0; };
+    Date.now = () => now() + ahead;
+    window.setInterval = (work, ms) => every(() => { work(); window.looks += 1; }, Math.min(ms, 50));
+    window.EventSource = class extends Source { constructor(url) { super(url); window.dials += 1; } };";
 
 async fn mark(browser: &Browser) -> Result {
     browser.script("window.unbroken = true", json!([])).await.map(drop)
+}
+
+/// What the page's clock has counted.
+async fn count(browser: &Browser, what: &str) -> Result<u64> {
+    let counted = browser.script(&format!("return window.{what}"), json!([])).await?;
+    Ok(counted.as_u64().unwrap_or_default())
 }
 
 async fn expect_unbroken(browser: &Browser) -> Result {
@@ -182,13 +210,7 @@ pub(super) async fn network() -> Result {
     mark(&browser).await?;
     relay.cut();
     browser.see("connection lost, dialling again").await?;
-    // What is said of bytes is written every two seconds at most, so that it is said again, as agents do.
-    let end = tokio::time::Instant::now() + harness::browser::SOON;
-    while attempt(&scene.stage.plane, &name).await?.bytes_done != 3 << 20 {
-        ensure!(tokio::time::Instant::now() < end, "the control plane does not hear of bytes");
-        scene.downloads(&desired, 3 << 20).await?;
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
+    scene.hears_of(&name, &desired, 3 << 20).await?;
     relay.turn_to(scene.stage.plane.api_addr());
     // The whole part comes first, so that nothing is missed.
     browser.see("3.0 MiB of 4.0 MiB").await?;
@@ -197,6 +219,68 @@ pub(super) async fn network() -> Result {
     scene.stream.report(success(&desired, "1.1.0")).await?;
     browser.see("1.1.0 runs and is confirmed").await?;
     expect_unbroken(&browser).await
+}
+
+/// Nothing is cut, and nothing comes: a network that died without a word.
+pub(super) async fn silence() -> Result {
+    let mut scene = Scene::new().await?;
+    let name = scene.ask("1.1.0").await?;
+    let desired = scene.stream.desired().await?;
+    scene.downloads(&desired, 1 << 20).await?;
+    let relay = Relay::new().await?;
+    relay.turn_to(scene.stage.plane.api_addr());
+    let mut browser = scene.stage.browser().await?;
+    browser.turn_to(relay.address());
+    browser.before_each_page(CLOCK).await?;
+    browser.sign_in(scene.stage.plane.secret(Role::Member)).await?;
+    browser.go(&format!("/{name}")).await?;
+    browser.see("1.0 MiB of 4.0 MiB").await?;
+    browser.see("live").await?;
+    mark(&browser).await?;
+    relay.hold();
+    let lamp = "return document.querySelector('[data-lamp]').textContent";
+    // The server says something every 15 s.
+    browser.script("window.passes(20_000)", json!([])).await?;
+    browser.until("looks at the silence", || count(&browser, "looks"), |looks| *looks > 2).await?;
+    let said = browser.script(lamp, json!([])).await?;
+    ensure!(said == "live" && count(&browser, "dials").await? == 1, "{said} after 20 s");
+    browser.script("window.passes(25_000)", json!([])).await?;
+    browser.see("connection lost, dialling again").await?;
+    ensure!(count(&browser, "dials").await? == 2, "it dials anew");
+    scene.hears_of(&name, &desired, 3 << 20).await?;
+    relay.go_on();
+    browser.see("3.0 MiB of 4.0 MiB").await?;
+    browser.gone("connection lost").await?;
+    scene.stream.ask_leave(&desired).await?;
+    scene.stream.report(success(&desired, "1.1.0")).await?;
+    browser.see("1.1.0 runs and is confirmed").await?;
+    expect_unbroken(&browser).await
+}
+
+/// What an old operator says of its nodes is not understood: the page says so, and what to do. All else goes on.
+pub(super) async fn nodes() -> Result {
+    let stage = Stage::of_version("4.0.0").await?;
+    let executor = FakeExecutor::enrol(&stage.plane, "east", "1.0.0").await?;
+    let operator = Hello {
+        kind: v1::Kind::Operator.into(),
+        platform: String::new(),
+        binary_sha256: String::new(),
+        ..executor.hello()
+    };
+    let _stream = executor.connect_with(operator).await?;
+    let browser = stage.signed_in(Role::Admin).await?;
+    let east = "/organizations/acme/executors/east";
+    browser.go(east).await?;
+    browser.see("out of support").await?;
+    browser.go(&format!("{east}/nodes")).await?;
+    for said in ["Its nodes cannot be shown:", "upgrade it to 3.x or later, hop by hop", "OUT_OF_SUPPORT"] {
+        browser.see(said).await?;
+    }
+    let code = browser.script("return performance.getEntriesByType('navigation')[0].responseStatus", json!([])).await?;
+    ensure!(code == 409, "{code}");
+    browser.press("its page").await?;
+    browser.at(east).await?;
+    browser.see("live").await
 }
 
 pub(super) async fn two_tabs() -> Result {
