@@ -38,6 +38,7 @@ async fn who_asked_is_called_by_name_and_a_revoked_token_keeps_its() -> Result<(
     let (web, _stream) = FakeExecutor::online(&plane, "web-1", "1.0.0").await?;
     let (kim, secret) = token(&plane.owner(), parent(), Role::Admin, KIM).await?;
     let asked = request(&plane.client(&secret), ask(web.name(), "1.1.0")).await?;
+    assert_eq!(asked.requested_by_display_name, KIM, "in the answer to whoever asks");
     plane.owner().organizations().revoke_token(v1::RevokeTokenRequest { name: kim.clone() }).await?;
 
     let member = plane.member();
@@ -64,6 +65,29 @@ async fn who_asked_is_called_by_name_and_a_revoked_token_keeps_its() -> Result<(
     feed.says(200, shown);
     feed.says(200, "executor web-1");
     feed.says(200, "token of Kim");
+    plane.stop().await
+}
+
+#[tokio::test]
+async fn answers_to_batches_and_cancellations_say_who_asked() -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    plane.release(&Draft::new("1.1.0", 1)).await?;
+    let (web, _stream) = FakeExecutor::online(&plane, "web-1", "1.0.0").await?;
+    let (_, secret) = token(&plane.owner(), parent(), Role::Admin, KIM).await?;
+    let missing = ask(&format!("{}/executors/nobody", parent()), "1.1.0");
+    let batch = v1::BatchRequestUpgradeRequest { parent: parent(), requests: vec![missing, ask(web.name(), "1.1.0")] };
+    let results = plane.client(&secret).upgrades().batch_request_upgrade(batch).await?.into_inner().results;
+    let Some(v1::batch_request_upgrade_response::result::Result::Attempt(asked)) = &results[1].result else {
+        anyhow::bail!("{results:?}");
+    };
+    assert_eq!(asked.requested_by_display_name, KIM);
+    // By somebody else: it is still who asked.
+    let cancel = v1::CancelUpgradeRequest { name: asked.name.clone(), ..v1::CancelUpgradeRequest::default() };
+    let cancelled = plane.owner().upgrades().cancel_upgrade(cancel).await?.into_inner();
+    assert_eq!(cancelled.requested_by_display_name, KIM);
+    let repeated =
+        plane.client(&secret).upgrades().get_attempt(v1::GetAttemptRequest { name: asked.name.clone() }).await?;
+    assert_eq!(repeated.into_inner(), cancelled, "one truth");
     plane.stop().await
 }
 

@@ -45,7 +45,8 @@ impl UpgradeService for Service {
         let caller = access::caller(&request)?;
         let ask = field(ask(request.into_inner()))?;
         let answer = done(self.app.upgrade_request(&caller, &ask).await)?;
-        Ok(Response::new(requested(&answer, LogTail::Without)))
+        let names = self.names_if_known(&caller, &ask.name.organization, [&answer.attempt]).await;
+        Ok(Response::new(named(&names, &answer.attempt, requested(&answer, LogTail::Without))))
     }
 
     async fn batch_request_upgrade(
@@ -67,7 +68,10 @@ impl UpgradeService for Service {
             .map(|(index, one)| field(ask(one).map_err(|wrong| wrong.within(&format!("requests[{index}]")))));
         let asks = asked.collect::<Result<Vec<Ask>, Status>>()?;
         let outcomes = done(self.app.upgrade_request_batch(&caller, &parent, asks).await)?;
-        let results = outcomes.into_iter().map(result).collect();
+        let made = outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok());
+        let made: Vec<&Attempt> = made.map(|answer| &answer.attempt).collect();
+        let names = self.names_if_known(&caller, &parent, made).await;
+        let results = outcomes.into_iter().map(|outcome| result(outcome, &names)).collect();
         Ok(Response::new(v1::BatchRequestUpgradeResponse { results }))
     }
 
@@ -81,7 +85,8 @@ impl UpgradeService for Service {
         // Cancelling twice is cancelling: the id has nothing to protect, and is only judged.
         field(request_id(&request.request_id))?;
         let cancelled = done(self.app.upgrade_cancel(&caller, &name).await)?;
-        Ok(Response::new(attempt(&cancelled, LogTail::Without)))
+        let names = self.names_if_known(&caller, &name.executor.organization, [&cancelled]).await;
+        Ok(Response::new(named(&names, &cancelled, attempt(&cancelled, LogTail::Without))))
     }
 
     async fn get_attempt(&self, request: Request<v1::GetAttemptRequest>) -> Result<Response<v1::Attempt>, Status> {
@@ -145,6 +150,16 @@ impl Service {
         let actors = attempts.into_iter().map(|attempt| attempt.requested_by.clone());
         done(self.app.names(caller, Some(organization), actors).await)
     }
+
+    /// The same after a write, whose answer fails for no name.
+    async fn names_if_known(
+        &self,
+        caller: &Caller,
+        organization: &OrganizationId,
+        attempts: impl IntoIterator<Item = &Attempt>,
+    ) -> Names {
+        self.names(caller, organization, attempts).await.unwrap_or_default()
+    }
 }
 
 /// An attempt with what whoever asked for it is called.
@@ -203,10 +218,10 @@ fn target(row: Row) -> v1::UpgradeTarget {
 }
 
 /// A refusal says in a result what it would say as a status.
-fn result(outcome: Outcome) -> v1::batch_request_upgrade_response::Result {
+fn result(outcome: Outcome, names: &Names) -> v1::batch_request_upgrade_response::Result {
     use v1::batch_request_upgrade_response::{Failure, result};
     let result = match outcome.result {
-        Ok(answer) => result::Result::Attempt(requested(&answer, LogTail::Without)),
+        Ok(answer) => result::Result::Attempt(named(names, &answer.attempt, requested(&answer, LogTail::Without))),
         Err(failed) => {
             let status = error::status(&failed);
             let info = status.get_details_error_info();
