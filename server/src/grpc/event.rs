@@ -1,5 +1,6 @@
 //! `EventService`.
 
+use domain::Actor;
 use proto::convert::field::to_timestamp;
 use proto::v1;
 use proto::v1::event_service_server::EventService;
@@ -28,14 +29,16 @@ impl EventService for Service {
         let order = if request.newest_first { Order::NewestFirst } else { Order::OldestFirst };
         let page = page(request.page_size, &request.page_token);
         let page = done(self.app.event_list(&caller, &filter, order, &page).await)?;
-        let actors = page.listed.rows.iter().filter_map(|row| names::actor(&row.actor));
-        let names = done(self.app.names(&caller, filter.organization.as_ref(), actors).await)?;
-        let event = |row: EventRow| v1::Event {
-            actor_display_name: names::actor(&row.actor).map(|actor| names.of(&actor)).unwrap_or_default(),
+        let rows = page.listed.rows;
+        let actors: Vec<Option<Actor>> = rows.iter().map(|row| names::actor(&row.actor)).collect();
+        let asked = actors.iter().flatten().cloned();
+        let names = done(self.app.names(&caller, filter.organization.as_ref(), asked).await)?;
+        let event = |(row, actor): (EventRow, Option<Actor>)| v1::Event {
+            actor_display_name: actor.map(|actor| names.of(&actor)).unwrap_or_default(),
             ..event(row)
         };
         Ok(Response::new(v1::ListEventsResponse {
-            events: page.listed.rows.into_iter().map(event).collect(),
+            events: rows.into_iter().zip(actors).map(event).collect(),
             next_page_token: page.listed.next_page_token,
             watch_after_sequence: page.watch_after.unwrap_or_default(),
         }))

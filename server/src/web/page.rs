@@ -71,7 +71,7 @@ pub struct Link {
 }
 
 /// What surrounds a page's own content.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Frame {
     /// Who reads.
     pub reader: Reader,

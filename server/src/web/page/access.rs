@@ -16,9 +16,11 @@ pub mod view;
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use domain::role::Demand;
 use domain::{OrganizationId, Reason, TokenId};
+use http::StatusCode;
 use proto::convert::field::to_timestamp;
 use proto::v1;
 use serde::Deserialize;
@@ -166,7 +168,7 @@ async fn tokens(
     Ok(Tokens { path, live, browsers, ended, n_ended, next: listed.next_page_token })
 }
 
-/// What a request that made something before says: the form was sent again.
+/// What a form says that is sent again after it made something.
 #[derive(Template)]
 #[template(path = "access/shown_once.html")]
 struct ShownOncePage {
@@ -181,11 +183,19 @@ struct ShownOncePage {
     name: String,
 }
 
-/// The resource name of what the same form made before; none: that is not why it was refused.
-fn made_before(status: &tonic::Status) -> Option<String> {
+/// The page of a form that was sent again, where `status` says that what it makes was made before; `prefix` is the place's,
+/// `/organizations/acme/`, and `path` what the form makes, below it. None: that is not why it was refused.
+fn made_before(
+    status: &tonic::Status,
+    frame: &Frame,
+    (noun, prefix, path): (&'static str, &str, &str),
+) -> Option<Response> {
     let details = status.get_error_details();
     let info = details.error_info().filter(|info| Reason::parse(&info.reason) == Some(Reason::RequestIdReused))?;
-    info.metadata.get("name").cloned()
+    let name = info.metadata.get("name").cloned()?;
+    let (access, again) = (format!("{prefix}access"), format!("{prefix}{path}/new"));
+    let page = ShownOncePage { frame: frame.clone(), noun, access, again, name };
+    Some((StatusCode::CONFLICT, html(&page)).into_response())
 }
 
 /// A request id for a form that makes a secret, so that sending it again makes no second one.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::web::Web;
 use crate::web::client::Api;
 use crate::web::error::{PageError, Said};
-use crate::web::page::access::{ShownOncePage, lines, made_before, request_id};
+use crate::web::page::access::{lines, made_before, request_id};
 use crate::web::page::form::{demanded, life, mistyped, organization, refused};
 use crate::web::page::{Frame, Page, Place, html};
 use crate::web::session::{Posted, SignedIn};
@@ -97,11 +97,10 @@ async fn create(Path(id): Path<String>, Posted { by, form }: Posted<NewJoinToken
     let made = match request(&organization, &form) {
         Ok(request) => {
             let made = by.api.organizations().create_join_token(request).await;
-            if let Some(name) = made.as_ref().err().and_then(made_before) {
-                let access = format!("/organizations/{organization}/access");
-                let again = format!("/organizations/{organization}/joinTokens/new");
-                let page = ShownOncePage { frame, noun: "Join token", access, again, name };
-                return Ok((http::StatusCode::CONFLICT, html(&page)).into_response());
+            let place = format!("/organizations/{organization}/");
+            let twice = |status| made_before(status, &frame, ("Join token", &place, "joinTokens"));
+            if let Some(page) = made.as_ref().err().and_then(twice) {
+                return Ok(page);
             }
             made.map_err(refused)
         }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::web::Web;
 use crate::web::error::{PageError, Said};
-use crate::web::page::access::{ShownOncePage, lines, made_before, request_id, view};
+use crate::web::page::access::{lines, made_before, request_id, view};
 use crate::web::page::form::{demanded, life, organization, refused};
 use crate::web::page::{Frame, Page, Place, html};
 use crate::web::session::{Posted, Reader, SignedIn};
@@ -168,10 +168,9 @@ async fn create(Posted { by, form }: Posted<NewToken>, host: &str, scope: Scope)
                 request_id: form.request_id.clone(),
             };
             let made = by.api.organizations().create_token(request).await;
-            if let Some(name) = made.as_ref().err().and_then(made_before) {
-                let (access, again) = (format!("{}access", scope.prefix()), format!("{}tokens/new", scope.prefix()));
-                let page = ShownOncePage { frame, noun: "Token", access, again, name };
-                return Ok((http::StatusCode::CONFLICT, html(&page)).into_response());
+            let twice = |status| made_before(status, &frame, ("Token", &scope.prefix(), "tokens"));
+            if let Some(page) = made.as_ref().err().and_then(twice) {
+                return Ok(page);
             }
             made.map_err(refused)
         }
