@@ -1,4 +1,5 @@
-//! `/upload/<sha256>`: an agent's binary into a draft, over plain HTTP, from where it was cut. For curl and the release page.
+//! `/upload/<sha256>`: an agent's binary into a draft, over plain HTTP, from where it was cut; an operator's image by its name. For curl and
+//! the release page.
 //!
 //! A partial PUT (RFC 9110, 14.5) with the two answers of draft-ietf-httpbis-resumable-upload that say how far it is, and no more
 //! of that draft. `curl -T FILE -C OFFSET` speaks it. `<sha256>` is 64 lower-case hexadecimal digits.
@@ -19,7 +20,7 @@
 //!   202   upload-offset: 8192      upload-complete: ?0     these are here, and the end is to come
 //!   409   upload-offset: 4096      upload-complete: ?0     it goes on at another byte than the request: send from there
 //!   409   DIGEST_MISMATCH                                  other bytes: they are gone, begin again (or with the right name)
-//!   409   ALREADY_EXISTS, RELEASE_YANKED, KIND_MISMATCH    the release is no draft for agents
+//!   409   ALREADY_EXISTS, RELEASE_YANKED, KIND_MISMATCH    the release is no draft, or of the other kind
 //!   400   a field that may not be so (size, file, platform, release, content-range), by its name
 //!   401   TOKEN_INVALID                                    no token, or none that is valid; sign in again
 //!   403   ROLE_REQUIRED, or a forged request               not a publisher; no forgery token of this session
@@ -27,6 +28,10 @@
 //!   429   RATE_LIMITED                                     with retry-after in seconds
 //!   503   UNAVAILABLE                                      no room, somebody else sends the same, or the store is away: later
 //!   504                                                    no byte came for 30 s; what came stays
+//!
+//! PUT /upload/<sha256>?release=releases/operator-1.2.0&image=registry.example/novacula/operator
+//!                                                          no body: the image with this digest stays in its registry
+//!   200   the release as JSON                              the draft has the image. Refused as above
 //! ```
 //!
 //! What is refused is told as by every door: `{"code": …, "message": …, "details": […]}` ([`crate::json`]). A request that is cut leaves

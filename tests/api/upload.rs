@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use domain::Sha256;
+use domain::manifest::Subject;
+use domain::{Channel, Manifest, Sha256};
 use harness::catalog::Draft;
 use harness::control_plane::ControlPlane;
 use harness::signing::{FILE, PLATFORM, manifest, sha256};
@@ -332,4 +333,41 @@ async fn a_browsers_session_sends_with_its_forgery_token_and_not_without() -> Re
 fn session(headers: &HeaderMap) -> String {
     let set = headers.get("set-cookie").and_then(|value| value.to_str().ok()).unwrap_or_default();
     set.split(';').next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_release_of_an_image_is_made_signed_and_published_without_grpc() -> Result<()> {
+    const IMAGE: &str = "registry.example:5000/novacula/operator";
+    let plane = ControlPlane::start().await?;
+    for (http, (version, sequence)) in pair(&plane, Role::Publisher).await?.iter().zip([("1.1.0", 1), ("1.2.0", 2)]) {
+        let index = format!("the index of {version}").into_bytes();
+        let digest = sha256(&index);
+        let name = format!("releases/operator-{version}");
+        let made = json!({ "kind": "KIND_OPERATOR", "version": version });
+        assert_eq!(http.call("ReleaseService/CreateRelease", &made).await?.code, StatusCode::OK);
+        let path = format!("/upload/{digest}?release={name}&image={IMAGE}");
+        for (path, body, named) in [
+            (format!("{path}&platform={PLATFORM}"), "", "image"),
+            (path.replace("5000/", "5000//"), "", "artifact.operator.image"),
+            (path.clone(), "bytes", "content-length"),
+        ] {
+            let refused = Answer::of(http.ask(Method::PUT, &path).body(body).send().await?).await?;
+            assert_eq!(refused.code, StatusCode::BAD_REQUEST, "{path} {refused:?}");
+            assert!(refused.body.to_string().contains(&format!("\"{named}\"")), "{named} is not named: {refused:?}");
+        }
+        let other = Answer::of(http.ask(Method::PUT, &target(&digest, &name)).body("x").send().await?).await?;
+        assert_eq!(other.reason(), "KIND_MISMATCH", "{other:?}");
+        let answer = Answer::of(http.ask(Method::PUT, &path).send().await?).await?;
+        assert_eq!((answer.code, answer.header("upload-complete")), (StatusCode::OK, ""), "{answer:?}");
+        let said = &answer.body["artifacts"][0]["operator"];
+        assert_eq!((&said["image"], &said["digest"]), (&json!(IMAGE), &json!(format!("sha256:{digest}"))));
+        let subject = Subject::Operator { image: IMAGE.to_owned(), digest };
+        let manifest = Manifest { subject, ..manifest(version, Channel::Stable, sequence, "1.0.0", &index) };
+        let sign = json!({ "name": name, "minisignSignature": plane.signer().sign_manifest(&index, &manifest)? });
+        let signed = http.call("ReleaseService/AddReleaseSignature", &sign).await?;
+        assert_eq!(signed.code, StatusCode::OK, "{signed:?}");
+        let published = http.call("ReleaseService/PublishRelease", &json!({ "name": name })).await?;
+        assert_eq!(published.body["release"]["status"], "STATUS_PUBLISHED", "{published:?}");
+    }
+    plane.stop().await
 }

@@ -17,7 +17,7 @@ pub const PATH: &str = "/openapi.json";
 /// What a reader has to know before the first call.
 const DESCRIPTION: &str = "The unary calls of Novacula's API in JSON, as the unary Connect protocol has them. Watches and \
      UploadArtifact are streams and are offered over gRPC (watches over gRPC-Web, too); the bytes of artifacts are sent to \
-     `/upload/{sha256}`. A field that a message does not have is refused by its name. Answers hold every field, also those with \
+     `/upload/{sha256}`, and images are named there. A field that a message does not have is refused by its name. Answers hold every field, also those with \
      their default value; new fields may come with any release.";
 
 /// What every refusal is, by its HTTP status.

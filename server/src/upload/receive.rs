@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::routing::put;
@@ -40,6 +40,9 @@ struct Target {
     platform: String,
     #[serde(default)]
     file: String,
+    /// In place of the two before it.
+    #[serde(default)]
+    image: String,
 }
 
 /// The route, for a layer that authenticates.
@@ -61,12 +64,16 @@ async fn receive(
     let Some(caller) = request.extensions().get::<Caller>().cloned() else {
         return error::no_token().into_http();
     };
+    let has_bytes = target.as_ref().map_or(true, |Query(target)| target.image.is_empty());
     let answer = if request.method() == Method::HEAD {
         Ok(told(StatusCode::OK, JSON, Body::empty()))
     } else {
         store(&app, &caller, sha256, target, request).await
     };
     let mut answer = answer.unwrap_or_else(Status::into_http);
+    if !has_bytes {
+        return answer;
+    }
     // Looked at after the fact: a part that was found wrong is gone by then.
     match app.upload_progress(&caller, &sha256).await {
         Ok(progress) => tell(&mut answer, progress),
@@ -83,31 +90,56 @@ async fn store(
     request: Request,
 ) -> Result<Response<Body>, Status> {
     let Query(target) = target.map_err(|wrong| error::field("query", wrong.body_text()))?;
-    let range = Range::of(request.headers())?;
     let release = field(convert::release::name("release", &target.release))?;
-    let artifact = artifact(&target, sha256, range.total)?;
+    if !target.image.is_empty() {
+        let incoming = done(app.artifact_begin(caller, &release, image(&target, sha256, request.body())?).await)?;
+        return in_words(done(app.artifact_finish(caller, incoming).await)?.into());
+    }
+    let range = Range::of(request.headers())?;
+    let artifact = binary(&target, sha256, range.total)?;
     let mut incoming = done(app.artifact_begin(caller, &release, artifact).await)?;
     done(incoming.resume(app, range.offset).await)?;
     let received = take(app, &mut incoming, request.into_body(), range.length).await?;
     if range.offset + received < range.total {
         return Ok(told(StatusCode::ACCEPTED, JSON, Body::from("{}")));
     }
-    let release: v1::Release = done(app.artifact_finish(caller, incoming).await)?.into();
+    in_words(done(app.artifact_finish(caller, incoming).await)?.into())
+}
+
+/// The release, as JSON.
+fn in_words(release: v1::Release) -> Result<Response<Body>, Status> {
     let kind = schema::message("novacula.v1.Release").ok_or_else(error::internal)?;
     let text = codec::json(kind, &release.encode_to_vec()).ok_or_else(error::internal)?;
     Ok(told(StatusCode::OK, JSON, Body::from(text)))
 }
 
 /// An agent's binary, without a signature yet.
-fn artifact(target: &Target, sha256: Sha256, size: u64) -> Result<Artifact, Status> {
-    let agent = v1::AgentArtifact {
+fn binary(target: &Target, sha256: Sha256, size: u64) -> Result<Artifact, Status> {
+    unsigned(v1::artifact::Artifact::Agent(v1::AgentArtifact {
         platform: target.platform.clone(),
         file: target.file.clone(),
         size_bytes: size,
         sha256: sha256.to_string(),
         external_url: String::new(),
-    };
-    let artifact = v1::artifact::Artifact::Agent(agent);
+    }))
+}
+
+/// An operator's image, of which there are no bytes here.
+fn image(target: &Target, sha256: Sha256, body: &Body) -> Result<Artifact, Status> {
+    if !target.platform.is_empty() || !target.file.is_empty() {
+        return Err(error::field(
+            "image",
+            "is an operator's, platform and file are an agent's: say the one or the others",
+        ));
+    }
+    if !body.is_end_stream() {
+        return Err(error::field("content-length", "is more than 0, and an image's bytes stay in its registry"));
+    }
+    let digest = format!("sha256:{sha256}");
+    unsigned(v1::artifact::Artifact::Operator(v1::OperatorArtifact { image: target.image.clone(), digest }))
+}
+
+fn unsigned(artifact: v1::artifact::Artifact) -> Result<Artifact, Status> {
     field(v1::Artifact { artifact: Some(artifact), minisign_signatures: Vec::new() }.try_into())
 }
 
