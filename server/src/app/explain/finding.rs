@@ -84,7 +84,7 @@ pub(super) fn of_executor(facts: &Facts) -> Vec<Finding> {
     if executor.kind.is_none() || executor.version.is_none() {
         findings.push(
             Finding::blocking(Reason::ExecutorNeverSynced, "it was enrolled and has never synced")
-                .remedy("on the host: `systemctl status novacula-agent`, then `novacula-agent doctor`")
+                .remedy("on the host: `systemctl status novacula-agent`, then `novacula-agent doctor`; in a cluster `kubectl logs deployment/novacula-operator`")
                 .since(Some(executor.create_time)),
         );
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::attempt::{Ending, ErrorCode, Outcome, Phase, Report};
-use domain::{Attempt, Reason};
+use domain::{Attempt, Kind, Reason};
 
 use super::Facts;
 use super::finding::{Finding, Severity, words};
@@ -17,7 +17,7 @@ pub(super) fn of_attempt(facts: &Facts) -> Vec<Finding> {
         return Vec::new();
     };
     let mut findings = match (&attempt.ending, &attempt.refused) {
-        (Some(ending), _) => vec![ended(attempt, ending)],
+        (Some(ending), _) => vec![ended(facts, attempt, ending)],
         (None, Some(report)) => vec![refused(facts, attempt, report)],
         (None, None) => vec![open(facts, attempt)],
     };
@@ -46,7 +46,10 @@ fn open(facts: &Facts, attempt: &Attempt) -> Finding {
         }
         Phase::Requested => unacknowledged(facts, attempt, &left),
         Phase::Delivered => Finding::new(Severity::Notice, format!("the executor knows of the upgrade to {target} and has not begun to download; {left} are left"))
-            .remedy("it may be confirming an earlier one, or checking disk and manifest; its own log says which: `journalctl -u novacula-agent -n 20`")
+            .remedy(match facts.executor.kind {
+                Some(Kind::Operator) => "it may be confirming an earlier one, or its registry or the cluster's API is away: it asks them until the time is over. Its own log says which: `kubectl logs deployment/novacula-operator --tail 20`, in its namespace",
+                Some(Kind::Agent) | None => "it may be confirming an earlier one, or checking disk and manifest; its own log says which: `journalctl -u novacula-agent -n 20`",
+            })
             .since(attempt.deliver_time),
         Phase::Downloading => Finding::new(Severity::Ok, format!("it is downloading {target}: {}", bytes(attempt)))
             .remedy(format!("without a new byte for {} it ends as failed", words(facts.policy.progress_deadline.as_secs())))
@@ -87,7 +90,13 @@ fn unacknowledged(facts: &Facts, attempt: &Attempt, left: &str) -> Finding {
         Severity::Blocking,
         format!("the upgrade to {target} was sent {} ago and is not acknowledged, though the stream is open", words(waited.as_secs())),
     )
-    .remedy("the executor's process hangs, or its network swallows data: on the host `systemctl restart novacula-agent`; nothing is lost by it, the upgrade is sent again")
+    .remedy(format!(
+        "the executor's process hangs, or its network swallows data: {}; nothing is lost by it, the upgrade is sent again",
+        match facts.executor.kind {
+            Some(Kind::Operator) => "in the operator's namespace `kubectl delete pod --selector app.kubernetes.io/name=novacula-operator`",
+            Some(Kind::Agent) | None => "on the host `systemctl restart novacula-agent`",
+        }
+    ))
     .since(since)
 }
 
@@ -99,10 +108,10 @@ fn refused(facts: &Facts, attempt: &Attempt, report: &Report) -> Finding {
         report.message,
         words(attempt.expire_time.since(facts.now).as_secs())
     );
-    Finding::new(Severity::Blocking, message).remedy(remedy(report.error_code)).since(attempt.progress_time)
+    Finding::new(Severity::Blocking, message).remedy(remedy(facts, report.error_code)).since(attempt.progress_time)
 }
 
-fn ended(attempt: &Attempt, ending: &Ending) -> Finding {
+fn ended(facts: &Facts, attempt: &Attempt, ending: &Ending) -> Finding {
     let target = attempt.target_version();
     let code = ending.error_code.map(|code| format!(" ({})", code.as_str())).unwrap_or_default();
     let (severity, message) = match ending.outcome {
@@ -116,6 +125,10 @@ fn ended(attempt: &Attempt, ending: &Ending) -> Finding {
         Outcome::Failed => {
             (Severity::Notice, format!("the last upgrade, to {target}, failed{code}: {}", ending.message))
         }
+        Outcome::Expired if attempt.deliver_time.is_some() => (
+            Severity::Notice,
+            format!("the last upgrade, to {target}, expired: the executor knew of it and did not begin to download"),
+        ),
         Outcome::Expired => {
             (Severity::Notice, format!("the last upgrade, to {target}, expired before it was picked up"))
         }
@@ -134,15 +147,35 @@ fn ended(attempt: &Attempt, ending: &Ending) -> Finding {
         (_, false) => finding.remedy(
             "the failing version's last lines are in this answer's attempt; fix what they say, publish, ask again",
         ),
-        (_, true) => finding.remedy(remedy(ending.error_code)),
+        (_, true) if ending.outcome == Outcome::Expired && attempt.deliver_time.is_some() => {
+            finding.remedy(waited(facts))
+        }
+        (_, true) => finding.remedy(remedy(facts, ending.error_code)),
+    }
+}
+
+/// What a person does about an executor that knew and did not begin.
+fn waited(facts: &Facts) -> &'static str {
+    match facts.executor.kind {
+        Some(Kind::Operator) => {
+            "its registry or the cluster's API may have been away: `kubectl logs deployment/novacula-operator`, in its namespace, says which; ask again when it is back"
+        }
+        Some(Kind::Agent) | None => {
+            "its own log says what it waited for: `journalctl -u novacula-agent -n 50`; ask again when its cause is gone"
+        }
     }
 }
 
 /// What a person does about a typed error.
-fn remedy(code: Option<ErrorCode>) -> &'static str {
+fn remedy(facts: &Facts, code: Option<ErrorCode>) -> &'static str {
     let Some(code) = code else {
         return "ask again when its cause is gone";
     };
+    if facts.executor.kind == Some(Kind::Operator)
+        && let Some(remedy) = remedy_of_operator(code)
+    {
+        return remedy;
+    }
     match code {
         ErrorCode::CrashLoop
         | ErrorCode::StartTimeout
@@ -212,7 +245,20 @@ fn remedy(code: Option<ErrorCode>) -> &'static str {
     }
 }
 
-/// The same, where the executor is an operator.
+/// The same, for what agents say, too, where it is something else in a cluster.
+const fn remedy_of_operator(code: ErrorCode) -> Option<&'static str> {
+    match code {
+        ErrorCode::Pinned => {
+            Some("set the image where the pin says; `novacula upgrade request` names the value, and upgrades nothing")
+        }
+        ErrorCode::NotPermitted | ErrorCode::Other => {
+            Some("the message says what is under way in the cluster: ask again when it is over")
+        }
+        _ => None,
+    }
+}
+
+/// The same, for what operators alone say.
 fn remedy_in_cluster(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::ImageNotFound => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::attempt::{ErrorCode, Outcome, Phase, Policy, Report, Stage};
+use domain::attempt::{Ending, ErrorCode, Outcome, OutcomeSource, Phase, Policy, Report, Stage};
 use domain::executor::State;
 use domain::target::{Direction, Target};
 use domain::warning::{Code, Warning};
@@ -54,6 +54,18 @@ fn attempt(phase: Phase) -> Attempt {
         expire_time: NOW.plus(Duration::from_secs(600)),
         requested_by: Actor::Token(TokenId::new("t").expect("a label")),
         request_id: None,
+    }
+}
+
+fn report(code: ErrorCode) -> Report {
+    Report {
+        outcome: Outcome::Refused,
+        stage: Some(Stage::Verify),
+        error_code: Some(code),
+        message: "why".to_owned(),
+        running_version: "1.0.0".parse().expect("a version"),
+        rolled_back_to: None,
+        log_tail: Vec::new(),
     }
 }
 
@@ -116,10 +128,35 @@ fn an_operator_is_looked_for_in_its_cluster() {
     let operator = Executor { kind: Some(Kind::Operator), platform: None, ..executor() };
     let presence = Presence { online: false, connected: false, last_seen: None };
     let away = Facts { presence, ..facts(operator.clone(), None) };
-    let pinned = facts(Executor { pinned: Some("argocd owns it".to_owned()), ..operator }, None);
-    for (facts, word) in [(away, "kubectl logs"), (pinned, "set the image")] {
+    let pinned = facts(Executor { pinned: Some("argocd owns it".to_owned()), ..operator.clone() }, None);
+    let on_its_road = |attempt| facts(operator.clone(), Some(attempt));
+    let refused = |code| on_its_road(Attempt { refused: Some(report(code)), ..attempt(Phase::Delivered) });
+    let expired = Ending {
+        outcome: Outcome::Expired,
+        source: OutcomeSource::Inferred,
+        reason: Some(Reason::TtlExpired),
+        stage: None,
+        error_code: None,
+        message: "nobody began".to_owned(),
+        rolled_back_to: None,
+        log_tail: Vec::new(),
+        time: NOW,
+    };
+    let expired = Attempt { ending: Some(expired), deliver_time: Some(NOW), ..attempt(Phase::Delivered) };
+    for (facts, word) in [
+        (away, "kubectl logs"),
+        (pinned, "set the image"),
+        (on_its_road(attempt(Phase::Requested)), "kubectl delete pod"),
+        (on_its_road(attempt(Phase::Delivered)), "its registry"),
+        (on_its_road(expired), "its registry"),
+        (refused(ErrorCode::Pinned), "set the image"),
+        (refused(ErrorCode::NotPermitted), "under way in the cluster"),
+    ] {
         let remedy = &judge(&facts).findings[0].remedy;
-        assert!(remedy.contains(word) && !remedy.contains("systemctl") && !remedy.contains("unpin"), "{remedy}");
+        assert!(remedy.contains(word), "{word:?} in {remedy:?}");
+        for of_a_host in ["systemctl", "journalctl", "novacula-agent"] {
+            assert!(!remedy.contains(of_a_host), "{remedy}");
+        }
     }
 }
 
@@ -185,16 +222,7 @@ fn a_spec_that_nobody_picked_up_is_expired() {
 #[test]
 fn every_typed_error_has_a_remedy() {
     for code in ErrorCode::ALL {
-        let report = Report {
-            outcome: Outcome::Refused,
-            stage: Some(Stage::Verify),
-            error_code: Some(*code),
-            message: "why".to_owned(),
-            running_version: "1.0.0".parse().expect("a version"),
-            rolled_back_to: None,
-            log_tail: Vec::new(),
-        };
-        let refused = Attempt { refused: Some(report), ..attempt(Phase::Verifying) };
+        let refused = Attempt { refused: Some(report(*code)), ..attempt(Phase::Verifying) };
         check(&facts(executor(), Some(refused)), Severity::Blocking, None, code.as_str());
     }
 }

@@ -158,7 +158,7 @@ pub(super) fn remedy(reason: &str) -> &'static str {
         Some(Reason::ChannelNotVisible) => "Widen the executor's channel, unless its host sets a ceiling.",
         Some(Reason::ReleaseYanked) => "Choose another release.",
         Some(Reason::ExecutorPinned) => {
-            "Unpin it on its host (`novacula-agent unpin`), or upgrade it the way the message says."
+            "Unpin it where it was pinned (on a host `novacula-agent unpin`), or upgrade it the way the message says."
         }
         Some(Reason::ExecutorDeactivated) => "Activate it first, if it is to come back.",
         Some(Reason::DuplicateIdentity) => "Find the clone, enrol it anew, then activate this one.",
