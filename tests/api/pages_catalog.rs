@@ -2,10 +2,11 @@
 //! secrets are seen.
 
 use anyhow::{Context as _, Result};
-use domain::Channel;
+use domain::manifest::Subject;
+use domain::{Channel, Manifest};
 use harness::client::Client;
 use harness::control_plane::ControlPlane;
-use harness::signing::manifest;
+use harness::signing::{manifest, sha256};
 use proto::v1;
 use proto::v1::Role;
 use proto::v1::release::Status;
@@ -66,6 +67,36 @@ async fn a_publisher_makes_uploads_publishes_and_yanks_by_forms_alone() -> Resul
     publisher.post(yank, yank, &[("reason", "it eats disks")]).await?.leads_to("/releases/agent-1.2.0");
     publisher.get("/releases/agent-1.2.0").await?.says(200, "it eats disks");
     assert_eq!(release(&plane.publisher()).await?.status(), Status::Yanked);
+    plane.stop().await
+}
+
+#[tokio::test]
+async fn a_release_of_an_image_is_made_by_forms_alone() -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    let publisher = Visitor::sign_in(&plane, Role::Publisher).await?;
+    let operator = [("kind", "operator"), ("version", VERSION), ("channel", "stable"), ("release_notes", "")];
+    let page = "/releases/operator-1.2.0";
+    publisher.post("/releases/new", "/releases", &operator).await?.leads_to(page);
+    let upload = format!("{page}/upload");
+    publisher.get(&upload).await?.says(200, "the image itself stays in its registry");
+
+    let index = b"an index".as_slice();
+    let token = publisher.forgery_token(&upload).await?;
+    let of_a_binary = signature(&plane, index)?;
+    let parts = [Part::Text("forgery_token", &token), Part::File("signature", of_a_binary.as_bytes())];
+    publisher.post_parts(&upload, &parts).await?.says(409, "KIND_MISMATCH");
+    let (image, digest) = ("registry.example/novacula/operator".to_owned(), sha256(index));
+    let subject = Subject::Operator { image: image.clone(), digest };
+    let signed = Manifest { subject, ..manifest(VERSION, Channel::Stable, 1, "0.0.1", index) };
+    let signature = plane.signer().sign_manifest(index, &signed)?;
+    let parts = [Part::Text("forgery_token", &token), Part::File("signature", signature.as_bytes())];
+    publisher.post_parts(&upload, &parts).await?.leads_to(page);
+    for said in [image, digest.to_string(), plane.signer().key_id()] {
+        publisher.get(page).await?.says(200, &said);
+    }
+    let publish = format!("{page}/publish");
+    publisher.post(&publish, &publish, &[]).await?.leads_to(page);
+    publisher.get(page).await?.says(200, "ublished");
     plane.stop().await
 }
 
