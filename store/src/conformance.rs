@@ -84,6 +84,7 @@ cases! {
         every_role_reads_back,
         a_taken_id_exists_and_an_unknown_organization_is_missing,
         tokens_are_found_together,
+        a_session_comes_with_the_token_it_stems_from,
         lists_keep_organizations_apart,
         the_first_revocation_stays,
         a_session_is_extended_while_it_counts,

@@ -71,7 +71,7 @@ pub use organization::{Organization, OrganizationStore};
 pub use page::Page;
 pub use release::ReleaseStore;
 pub use session::{Presence, ReplicaId, SessionOpened, SessionRow, SessionStore};
-pub use token::{JoinTokenRecord, JoinTokenStore, TokenRecord, TokenStore};
+pub use token::{JoinTokenRecord, JoinTokenStore, TokenRecord, TokenStore, TokenWithOrigin};
 
 /// Everything a backend is.
 pub trait Store:

@@ -29,6 +29,15 @@ pub struct TokenRecord {
     pub signed_in_by: Option<SignIn>,
 }
 
+/// A bearer token's row with that of the token it stems from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenWithOrigin {
+    /// Itself.
+    pub token: TokenRecord,
+    /// What was shown for it, where it is a session of a token that is still known.
+    pub origin: Option<TokenRecord>,
+}
+
 /// A join token's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinTokenRecord {
@@ -54,6 +63,16 @@ pub struct JoinTokenRecord {
     pub revoke_time: Option<Timestamp>,
 }
 
+// === impl TokenWithOrigin ===
+
+impl TokenWithOrigin {
+    /// The token called `id`, of rows that are it and its origin in any order.
+    pub(crate) fn of(id: &TokenId, rows: Vec<TokenRecord>) -> Option<Self> {
+        let (own, mut others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.id == *id);
+        own.into_iter().next().map(|token| Self { token, origin: others.pop() })
+    }
+}
+
 /// Bearer tokens on disk.
 #[async_trait]
 pub trait TokenStore: Send + Sync {
@@ -62,6 +81,9 @@ pub trait TokenStore: Send + Sync {
 
     /// One token, by id.
     async fn token_get(&self, id: &TokenId) -> Result<Option<TokenRecord>, Error>;
+
+    /// The same with what it stems from, in one query: every call of a session asks for both.
+    async fn token_get_with_origin(&self, id: &TokenId) -> Result<Option<TokenWithOrigin>, Error>;
 
     /// Tokens by id, revoked and expired ones too, in any order; unknown ones are left out. One query for any number.
     async fn token_list_by_id(&self, ids: &[TokenId]) -> Result<Vec<TokenRecord>, Error>;

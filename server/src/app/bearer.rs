@@ -2,14 +2,25 @@
 
 use domain::audit::EventKind;
 use domain::role::Demand;
-use domain::{BearerToken, Event, Sha256};
-use store::TokenRecord;
+use domain::sign_in::SignIn;
+use domain::{BearerToken, Event, Sha256, Timestamp};
+use store::{TokenRecord, TokenWithOrigin};
 use subtle::ConstantTimeEq as _;
 
 use crate::app::App;
 use crate::app::caller::Caller;
 use crate::app::error::Error;
 use crate::tls::authority::sha256;
+
+/// Whether a token counts now, and what it stems from where it is a session of a token.
+pub(crate) fn counts(found: &TokenWithOrigin, now: Timestamp) -> bool {
+    let alone = |record: &TokenRecord| record.revoke_time.is_none() && now < record.expire_time;
+    let stems = match &found.token.signed_in_by {
+        Some(SignIn::Token(_)) => found.origin.as_ref().is_some_and(alone),
+        Some(SignIn::Identity(_)) | None => true,
+    };
+    alone(&found.token) && stems
+}
 
 impl App {
     /// The caller behind a bearer token; none when it is unknown, expired or revoked: which of them is nobody's business.
@@ -18,18 +29,17 @@ impl App {
     /// The store.
     pub async fn bearer(&self, token: &BearerToken, demand: Demand) -> Result<Option<Caller>, Error> {
         let presented = sha256(token.secret.as_bytes());
-        let record = self.store.token_get(&token.token).await?;
+        let found = self.store.token_get_with_origin(&token.token).await?;
         // Compared all the same when there is no such token.
-        let stored = record.as_ref().map_or(Sha256::new([0; 32]), |record| record.secret_sha256);
+        let stored = found.as_ref().map_or(Sha256::new([0; 32]), |found| found.token.secret_sha256);
         let same = bool::from(presented.as_bytes().ct_eq(stored.as_bytes()));
-        let Some(record) = record.filter(|_| same) else {
+        let Some(found) = found.filter(|_| same) else {
             return Ok(None);
         };
-        let now = self.now().await?;
-        if !self.counts(&record, now).await? {
+        if !counts(&found, self.now().await?) {
             return Ok(None);
         }
-        let TokenRecord { id, role, .. } = record;
+        let TokenRecord { id, role, .. } = found.token;
         Ok(Some(Caller { token: id, role, demand }))
     }
 

@@ -101,17 +101,6 @@ impl App {
         }
     }
 
-    /// Whether a token counts now, and what it stems from where it is a session.
-    pub(crate) async fn counts(&self, record: &TokenRecord, now: Timestamp) -> Result<bool, Error> {
-        let alone = |record: &TokenRecord| record.revoke_time.is_none() && now < record.expire_time;
-        match &record.signed_in_by {
-            Some(SignIn::Token(shown)) if alone(record) => {
-                Ok(self.store.token_get(shown).await?.is_some_and(|shown| alone(&shown)))
-            }
-            _ => Ok(alone(record)),
-        }
-    }
-
     async fn session(&self, by: SignIn, role: Role, display_name: String) -> Result<BearerToken, Error> {
         let actor = match &by {
             SignIn::Token(shown) => Actor::Token(shown.clone()),

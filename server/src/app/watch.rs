@@ -18,9 +18,11 @@ pub mod executor;
 use std::time::Duration;
 
 use domain::{Reason, Refusal};
+use store::TokenWithOrigin;
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::app::bearer::counts;
 use crate::app::caller::Caller;
 use crate::app::error::Error;
 
@@ -47,12 +49,9 @@ impl Guard {
             return Ok(());
         }
         let now = app.now().await?;
-        let token = app.store.token_get(&self.caller.token).await?;
-        let valid = match token.filter(|token| token.role == self.caller.role) {
-            Some(token) => app.counts(&token, now).await?,
-            None => false,
-        };
-        if !valid {
+        let found = app.store.token_get_with_origin(&self.caller.token).await?;
+        let valid = |found: TokenWithOrigin| found.token.role == self.caller.role && counts(&found, now);
+        if !found.is_some_and(valid) {
             let message = "the bearer token was revoked or ended while it watched";
             return Err(Refusal::new(Reason::TokenInvalid, message).into());
         }

@@ -75,6 +75,33 @@ pub(super) async fn tokens_are_found_together(subject: &dyn Subject) {
     assert_eq!(found(&[]).await, []);
 }
 
+pub(super) async fn a_session_comes_with_the_token_it_stems_from(subject: &dyn Subject) {
+    let world = World::new(subject).await;
+    let by_token = |id_of: &str| SignIn::Token(id(id_of));
+    let identity = SignIn::Identity(Identity::new("https://id.example", "kim").expect("somebody"));
+    let rows = [
+        token("a", Role::Publisher),
+        session("b", &by_token("a")),
+        session("c", &by_token("gone")),
+        session("d", &identity),
+        session("e", &by_token("b")),
+    ];
+    for row in &rows {
+        world.store.token_insert(row, &[]).await.expect("a new token");
+    }
+    let shown = world.store.token_revoke(&id("a"), at(6), &[]).await.expect("a revocation");
+    let found = async |text: &str| {
+        let found = world.store.token_get_with_origin(&id(text)).await.expect("a read");
+        found.map(|found| (found.token.id.as_str().to_owned(), found.origin))
+    };
+    assert_eq!(found("b").await, Some(("b".to_owned(), Some(shown))), "revoked ones too");
+    for alone in ["a", "c", "d"] {
+        assert_eq!(found(alone).await, Some((alone.to_owned(), None)));
+    }
+    assert_eq!(found("e").await, Some(("e".to_owned(), Some(rows[1].clone()))), "one step");
+    assert_eq!(found("nobody").await, None);
+}
+
 pub(super) async fn lists_keep_organizations_apart(subject: &dyn Subject) {
     let world = World::new(subject).await;
     world.organization("other").await;

@@ -18,7 +18,7 @@ use crate::{
     ChangeFeed, ChangeNumber, Committed, Enrolled, EnrolmentCommit, Error, EventQuery, EventRow, EventStore,
     ExecutorCommit, ExecutorCount, ExecutorQuery, ExecutorStore, JoinTokenRecord, JoinTokenStore, NodeChange,
     NodeRecord, NodeStore, Organization, OrganizationStore, Page, Presence, ReleaseStore, ReplicaId, Restore,
-    SessionOpened, SessionRow, SessionStore, StoreClock, TokenRecord, TokenStore,
+    SessionOpened, SessionRow, SessionStore, StoreClock, TokenRecord, TokenStore, TokenWithOrigin,
 };
 
 macro_rules! delegate {
@@ -46,6 +46,7 @@ delegate!(OrganizationStore {
 delegate!(TokenStore {
     Write token_insert(token: &TokenRecord, events: &[Event]) -> ();
     Read token_get(id: &TokenId) -> Option<TokenRecord>;
+    Read token_get_with_origin(id: &TokenId) -> Option<TokenWithOrigin>;
     Read token_list_by_id(ids: &[TokenId]) -> Vec<TokenRecord>;
     Read token_list(organization: Option<&OrganizationId>, page: Page<TokenId>) -> Vec<TokenRecord>;
     Write token_revoke(id: &TokenId, time: Timestamp, events: &[Event]) -> TokenRecord;

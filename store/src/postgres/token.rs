@@ -14,7 +14,7 @@ use crate::column::limit;
 use crate::error::Error;
 use crate::mapping;
 use crate::page::Page;
-use crate::token::{TokenRecord, TokenStore};
+use crate::token::{TokenRecord, TokenStore, TokenWithOrigin};
 
 const INSERT: &str = "
 INSERT INTO novacula.tokens (id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by)
@@ -25,6 +25,12 @@ const GET: &str = "
 SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by
 FROM novacula.tokens
 WHERE id = :id";
+
+// A session of a token says so as `token:<id>`.
+const GET_WITH_ORIGIN: &str = "
+SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by
+FROM novacula.tokens
+WHERE id IN (:id, (SELECT substr(signed_in_by, 7) FROM novacula.tokens WHERE id = :id AND substr(signed_in_by, 1, 5) = 'token'))";
 
 const LIST_BY_ID: &str = "
 SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by
@@ -128,6 +134,12 @@ impl TokenStore for PostgresStore {
 
     async fn token_get(&self, id: &TokenId) -> Result<Option<TokenRecord>, Error> {
         self.first("token_get", GET, &params! { "id": id.as_str() }, read).await
+    }
+
+    async fn token_get_with_origin(&self, id: &TokenId) -> Result<Option<TokenWithOrigin>, Error> {
+        let params = params! { "id": id.as_str() };
+        let rows = self.all("token_get_with_origin", GET_WITH_ORIGIN, &params, read).await?;
+        Ok(TokenWithOrigin::of(id, rows))
     }
 
     async fn token_list_by_id(&self, ids: &[TokenId]) -> Result<Vec<TokenRecord>, Error> {

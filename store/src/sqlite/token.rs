@@ -13,7 +13,7 @@ use crate::column::limit;
 use crate::error::Error;
 use crate::mapping;
 use crate::page::Page;
-use crate::token::{TokenRecord, TokenStore};
+use crate::token::{TokenRecord, TokenStore, TokenWithOrigin};
 
 const INSERT: &str = "
 INSERT INTO tokens (id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by)
@@ -23,6 +23,12 @@ const GET: &str = "
 SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by
 FROM tokens
 WHERE id = :id";
+
+// A session of a token says so as `token:<id>`.
+const GET_WITH_ORIGIN: &str = "
+SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by
+FROM tokens
+WHERE id IN (:id, (SELECT substr(signed_in_by, 7) FROM tokens WHERE id = :id AND substr(signed_in_by, 1, 5) = 'token'))";
 
 const LIST_BY_ID: &str = "
 SELECT id, secret_sha256, role, organization, display_name, create_time, expire_time, revoke_time, signed_in_by
@@ -113,6 +119,15 @@ impl TokenStore for SqliteStore {
     async fn token_get(&self, id: &TokenId) -> Result<Option<TokenRecord>, Error> {
         let id = id.clone();
         self.read("token_get", move |connection| get(connection, &id)).await
+    }
+
+    async fn token_get_with_origin(&self, id: &TokenId) -> Result<Option<TokenWithOrigin>, Error> {
+        let id = id.clone();
+        self.read("token_get_with_origin", move |connection| {
+            let rows = all(connection, GET_WITH_ORIGIN, named_params! { ":id": id.as_str() }, read)?;
+            Ok(TokenWithOrigin::of(&id, rows))
+        })
+        .await
     }
 
     async fn token_list_by_id(&self, ids: &[TokenId]) -> Result<Vec<TokenRecord>, Error> {

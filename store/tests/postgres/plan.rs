@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{Cluster, Durability};
-use domain::{Channel, Executor, ExecutorId, InstanceId, Kind, RequestId, Timestamp};
+use domain::{Channel, Executor, ExecutorId, InstanceId, Kind, RequestId, Timestamp, TokenId};
 use libtest_mimic::{Failed, Trial};
 use novacula_store::postgres::PostgresStore;
 use novacula_store::{
@@ -102,7 +102,9 @@ fn fill(cluster: &Cluster, schema: &str) -> Result<(), cluster::Error> {
          SELECT gen_random_uuid(), uid, 'acme', name, 1, 'agent-1.0.0', '0.9.0', 1, 'confirming', NULL, false, 'succeeded',
              'reported', '{ENDING}', false, 0, 0, now(), NULL, NULL, NULL, now(), now(), 'console', NULL, NULL
          FROM executors, generate_series(1, 2);
-         INSERT INTO tokens SELECT uid::text, '', 'publisher', NULL, '', now(), now() + interval '1 day', NULL FROM executors;
+         INSERT INTO tokens
+         SELECT uid::text, sha256(uid::text::bytea), 'publisher', NULL, '', now(), now() + interval '1 day', NULL, 'token:' || uid::text
+         FROM executors;
          INSERT INTO join_tokens SELECT uid::text, 'acme', '', NULL, false, 1, 0, now(), now() + interval '1 day', NULL FROM executors;
          INSERT INTO requests SELECT organization, id::text, id FROM attempts;
          INSERT INTO nodes SELECT uid, name, 'linux/amd64', '6.1', 'Debian', '', true, now() FROM executors;
@@ -170,6 +172,9 @@ async fn hot(store: &PostgresStore) -> Result<(), Failed> {
     store.certificate_get(&digest(7)).await?;
     store.certificate_note_used(&[digest(7), digest(8)], now).await?;
     store.certificate_prune(now, 100).await?;
+    // Its id is its executor's number.
+    let token = TokenId::new(&Uuid::from_u128(7).to_string())?;
+    assert!(store.token_get_with_origin(&token).await?.is_some());
     store.token_prune(now, 100).await?;
     store.join_token_prune(now, 100).await?;
     store.executor_prune(now, 100).await?;
