@@ -7,6 +7,8 @@
 //! Readiness never waits for the Lease, and the Lease only for readiness: while the old pod leads, the new one proves itself, is
 //! ready by that, and takes over when the old one lets go. While both are there, the holder watches and patches back: the
 //! version before, or after it died, the new version, which then is its own trial.
+//!
+//! Who has no certificate, or one that has ended, takes the Lease for the time of asking for one. It proves itself with that.
 
 mod enrol;
 
