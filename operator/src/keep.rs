@@ -162,12 +162,36 @@ impl Kept {
         self.cluster.patch_secret(&patch).await.map(drop)
     }
 
-    async fn set_keys(&self, keys: &[(&str, Option<&[u8]>)]) -> Result<(), Error> {
+    /// With the pending key that is theirs taken away. That of another request, whose answer may be on its way, stays.
+    async fn keep_credentials(&self, credentials: &Credentials) -> Result<(), Error> {
+        let text = credentials.print();
         let mut conflicts = Conflicts::default();
         loop {
-            let version = self.cluster.secret().await?.metadata.resource_version.unwrap_or_default();
-            if let Some(done) = conflicts.settle(self.set(&version, keys).await).await {
+            let secret = self.cluster.secret().await?;
+            let mut keys = vec![(CREDENTIALS, Some(text.as_slice()))];
+            if pending(&secret).is_none_or(|key| credentials.holds(&key)) {
+                keys.push((PENDING_KEY, None));
+            }
+            let version = secret.metadata.resource_version.unwrap_or_default();
+            if let Some(done) = conflicts.settle(self.set(&version, &keys).await).await {
                 return done;
+            }
+        }
+    }
+
+    /// The one that is there, or another; the cluster has it when this returns.
+    async fn keep_pending_key(&self) -> Result<PendingKey, credentials::Error> {
+        let mut conflicts = Conflicts::default();
+        loop {
+            let secret = self.cluster.secret().await.map_err(|error| self.credentials_error(error))?;
+            if let Some(key) = pending(&secret) {
+                return Ok(key);
+            }
+            let key = PendingKey::generate()?;
+            let version = secret.metadata.resource_version.unwrap_or_default();
+            let set = self.set(&version, &[(PENDING_KEY, Some(key.pem().as_bytes()))]).await;
+            if let Some(done) = conflicts.settle(set).await {
+                return done.map(|()| key).map_err(|error| self.credentials_error(error));
             }
         }
     }
@@ -216,21 +240,11 @@ impl credentials::Keeper for Kept {
     }
 
     fn save(&self, credentials: &Credentials) -> Result<(), credentials::Error> {
-        let text = credentials.print();
-        let keys = [(CREDENTIALS, Some(text.as_slice())), (PENDING_KEY, None)];
-        self.runtime.block_on(self.set_keys(&keys)).map_err(|error| self.credentials_error(error))
+        self.runtime.block_on(self.keep_credentials(credentials)).map_err(|error| self.credentials_error(error))
     }
 
     fn pending_key(&self) -> Result<PendingKey, credentials::Error> {
-        let secret = self.runtime.block_on(self.cluster.secret()).map_err(|error| self.credentials_error(error))?;
-        let left = bytes(&secret, PENDING_KEY).and_then(|pem| String::from_utf8(pem.to_vec()).ok());
-        if let Some(key) = left.and_then(|pem| PendingKey::parse(Zeroizing::new(pem))) {
-            return Ok(key);
-        }
-        let key = PendingKey::generate()?;
-        let keys = [(PENDING_KEY, Some(key.pem().as_bytes()))];
-        self.runtime.block_on(self.set_keys(&keys)).map_err(|error| self.credentials_error(error))?;
-        Ok(key)
+        self.runtime.block_on(self.keep_pending_key())
     }
 }
 
@@ -245,6 +259,11 @@ impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+fn pending(secret: &Secret) -> Option<PendingKey> {
+    let pem = String::from_utf8(bytes(secret, PENDING_KEY)?.to_vec()).ok()?;
+    PendingKey::parse(Zeroizing::new(pem))
 }
 
 fn bytes<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {

@@ -69,6 +69,11 @@ impl FakeCluster {
         Credentials::parse(&STANDARD.decode(text)?).map(Some).map_err(|why| anyhow!(why))
     }
 
+    /// Whether the Secret has this key.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.objects().data.contains_key(key)
+    }
+
     /// Takes a key of the Secret away, as a person does.
     pub(crate) fn forget(&self, key: &str) {
         let mut objects = self.objects();

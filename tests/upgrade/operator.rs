@@ -7,15 +7,16 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use domain::JoinSecret;
 use domain::join::Endpoint;
-use executor_sdk::credentials::Credentials;
+use executor_sdk::credentials::{Credentials, Keeper as _};
 use harness::relay::Relay;
 use libtest_mimic::Trial;
 use operator::args::{Arguments, Command};
 use operator::cluster::{Cluster, Names};
+use operator::keep::Kept;
 use operator::operator::Registries;
 use store::Clock as _;
 use tempfile::TempDir;
-use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::task::{JoinHandle, LocalSet, spawn_blocking, spawn_local};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{CREDENTIALS, FakeCluster};
@@ -27,6 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("an_operator_enrols_where_its_environment_says", || here(enrols())),
         trial("an_operator_whose_certificate_has_ended_renews_it_before_it_is_ready", || here(renews())),
         trial("an_operator_that_was_deleted_keeps_the_lease_from_nobody", || here(deleted())),
+        trial("what_a_cluster_keeps_of_another_request_stays", || here(keeps_another())),
         trial("an_operator_joins_a_new_control_plane_once_the_old_certificate_is_taken_away", || here(joins_anew())),
     ]
 }
@@ -105,7 +107,32 @@ async fn enrols() -> Result {
     let there: Endpoint = relay.address().to_string().parse()?;
     ensure!(kept.executor.to_string().ends_with("east") && kept.endpoints == [there], "{:?}", kept.endpoints);
     ensure!(kept.uid == plane.executor("east").await?.executor.uid);
+    ensure!(!pod.cluster.has("pending-key.pem"), "what is in the credentials is kept once");
     pod.stop().await
+}
+
+/// Credentials are written for other reasons than a request's answer: that request's key is not theirs to take away.
+async fn keeps_another() -> Result {
+    let plane = Plane::start().await?;
+    let (credentials, _) = plane.enrol("east").await?;
+    let name = || "novacula-operator".to_owned();
+    let names = Names {
+        namespace: "default".to_owned(),
+        deployment: name(),
+        container: name(),
+        secret: name(),
+        lease: name(),
+        pod: "a".to_owned(),
+    };
+    let kept = Kept::new(Cluster::new(Arc::<FakeCluster>::default().client(), names));
+    spawn_blocking(move || {
+        let asked = kept.pending_key()?;
+        kept.save(&credentials)?;
+        ensure!(kept.pending_key()?.pem() == asked.pem(), "the key of a request is gone");
+        ensure!(kept.load()?.print() == credentials.print());
+        Ok(())
+    })
+    .await?
 }
 
 /// A cluster that was off for longer than its certificate is good, while the control plane moved as well.

@@ -1,25 +1,24 @@
 //! A control plane in this process: the embedded store behind `store::fault`, a clock that is moved by hand, the real
 //! executor listener on port 0. People's words go to the use cases directly; their way over TLS is another suite's.
 
+mod people;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use domain::attempt::request::Replace;
 use domain::release::{Artifact, Location, Release, Status};
 use domain::role::Demand;
 use domain::{
-    Attempt, Channel, ExecutorName, JoinSecret, Kind, OrganizationId, Reason, ReleaseId, Revision, Role, Sha256,
-    TokenId, Version,
+    Channel, ExecutorName, JoinSecret, Kind, OrganizationId, Reason, ReleaseId, Revision, Role, Sha256, TokenId,
+    Version,
 };
 use executor_sdk::credentials::{CredentialStore, Credentials};
 use server::app::caller::Caller;
 use server::app::enrolment::Enrolment;
-use server::app::executor::View;
 use server::app::join_token::{NewJoinToken, TakeOver};
-use server::app::upgrade::{Ask, Mode};
 use server::app::{self, App, Parts, Settings, SystemEntropy};
 use server::artifacts::ArtifactStorage;
 use server::background;
@@ -35,7 +34,7 @@ use server::tls::gate::Gate;
 use server::tls::listener::{self, Limits, Listener};
 use store::fault::{FaultStore, Faults};
 use store::sqlite::SqliteStore;
-use store::{Clock, EventQuery, EventRow, ManualClock, Page, Store, SystemClock};
+use store::{Clock, EventQuery, EventRow, ManualClock, Store, SystemClock};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -194,74 +193,6 @@ impl Plane {
         let name = name.parse()?;
         let store = CredentialStore::new(folder.path());
         Ok((executor_sdk::enrol::enrol(&secret, Some(&name), &store).await?, folder))
-    }
-
-    /// A person asks for an upgrade.
-    pub(crate) async fn request(&self, name: &str, target: &str) -> Result<Attempt> {
-        self.request_with(name, target, Replace::No, None).await
-    }
-
-    pub(crate) async fn request_with(
-        &self,
-        name: &str,
-        target: &str,
-        replace: Replace,
-        ttl: Option<Duration>,
-    ) -> Result<Attempt> {
-        let ask = Ask {
-            name: executor_name(name)?,
-            target_version: target.parse()?,
-            expected_version: None,
-            ttl,
-            replace,
-            request_id: None,
-            mode: Mode::Write,
-        };
-        Ok(self.app.upgrade_request(&owner(Demand::Deploy), &ask).await?.attempt)
-    }
-
-    pub(crate) async fn cancel(&self, attempt: &Attempt) -> std::result::Result<Attempt, server::app::error::Error> {
-        self.app.upgrade_cancel(&owner(Demand::Deploy), &attempt.name()).await
-    }
-
-    pub(crate) async fn attempt(&self, attempt: &Attempt) -> Result<Attempt> {
-        Ok(self.app.attempt_get(&owner(Demand::Look), &attempt.name()).await?.attempt)
-    }
-
-    pub(crate) async fn attempts(&self, name: &str) -> Result<Vec<Attempt>> {
-        let uid = self.executor(name).await?.executor.uid;
-        Ok(self.store.attempt_list(uid, Page { after: None, limit: 100 }).await?)
-    }
-
-    pub(crate) async fn nodes(&self, name: &str) -> Result<Vec<String>> {
-        let uid = self.executor(name).await?.executor.uid;
-        let nodes = self.store.node_list(uid, Page { after: None, limit: 100 }).await?;
-        Ok(nodes.into_iter().map(|node| node.name).collect())
-    }
-
-    pub(crate) async fn executor(&self, name: &str) -> Result<View> {
-        Ok(self.app.executor_get(&owner(Demand::Look), &executor_name(name)?).await?)
-    }
-
-    pub(crate) async fn deactivate(&self, name: &str) -> Result {
-        self.app.executor_deactivate(&owner(Demand::Deploy), &executor_name(name)?).await?;
-        Ok(())
-    }
-
-    pub(crate) async fn activate(&self, name: &str) -> Result {
-        self.app.executor_activate(&owner(Demand::Deploy), &executor_name(name)?).await?;
-        Ok(())
-    }
-
-    pub(crate) async fn delete(&self, name: &str) -> Result {
-        self.app.executor_delete(&owner(Demand::Deploy), &executor_name(name)?).await?;
-        Ok(())
-    }
-
-    pub(crate) async fn yank(&self, version: &str) -> Result {
-        let caller = Caller { token: TokenId::new("publisher")?, role: Role::Publisher, demand: Demand::Publish };
-        self.app.release_yank(&caller, &release_id(version)?, "by a test").await?;
-        Ok(())
     }
 
     /// Writes the yank of a release and nothing else: as if the sweep over its attempts had not come by yet.

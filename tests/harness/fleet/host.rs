@@ -1,19 +1,25 @@
 //! A host with an agent: a lab with the units that `novacula-agent install` writes, or a folder with `run --supervise`.
 
+mod folder;
+
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use super::NAME;
-use super::process::{Process, last_lines};
+use super::process::last_lines;
 use crate::lab::{Builder, Lab};
 use crate::parts::workspace;
 use crate::wait;
+
+use folder::Disk;
+
+pub use folder::Folder;
 
 /// Where the packaged layout keeps the binary.
 const BINARY: &str = "/opt/novacula/bin/novacula-agent";
@@ -37,10 +43,6 @@ const TIMER: &str =
 /// A start that is given up sooner than a person would set it.
 const IMPATIENT: &str = "[Service]\nTimeoutStartSec=3\n";
 
-/// Puts the folder `$1` on a disk of its own, and goes on as the rest.
-const ON_A_SMALL_DISK: &str = "mkdir -p \"$1.small\" && mount -t tmpfs -o size=1m,mode=755 small \"$1.small\" && \
-                               cp -a \"$1/.\" \"$1.small\" && mount --move \"$1.small\" \"$1\" && shift && exec \"$@\"";
-
 /// A host with an agent.
 #[derive(Debug)]
 pub enum Host {
@@ -48,24 +50,6 @@ pub enum Host {
     Machine(Box<Lab>),
     /// Under `run --supervise`.
     Folder(Folder),
-}
-
-/// A folder that looks like a host.
-#[derive(Debug)]
-pub struct Folder {
-    path: PathBuf,
-    environment: Vec<(String, OsString)>,
-    parent: Option<Process>,
-    disk: Disk,
-}
-
-/// Where a supervised agent's state is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Disk {
-    /// On the disk of the tests, like everything else.
-    Shared,
-    /// On one of its own, which begins as a copy, is seen by agent and parent alone, and goes with them.
-    Small,
 }
 
 /// A lab for an agent.
@@ -317,72 +301,6 @@ impl Host {
                 format!("{}\n{output}", last_lines(&folder.log()))
             }
         }
-    }
-}
-
-// === impl Folder ===
-
-impl Folder {
-    fn start(&mut self) -> Result<()> {
-        let set_up = |command: &mut Command| {
-            command
-                .args(self.paths())
-                .args(["run", "--supervise"])
-                .env_remove("NOTIFY_SOCKET")
-                .env_remove("INVOCATION_ID")
-                .envs(self.environment.iter().cloned());
-        };
-        let started = match self.disk {
-            Disk::Shared => Process::start(&self.binary(), set_up, &self.log()),
-            Disk::Small => {
-                let small = |command: &mut Command| {
-                    command.args(["--mount", "--propagation", "private", "sh", "-c", ON_A_SMALL_DISK, "sh"]);
-                    set_up(command.arg(self.state()).arg(self.binary()));
-                };
-                Process::start(Path::new("unshare"), small, &self.log())
-            }
-        };
-        self.parent = Some(started?);
-        Ok(())
-    }
-
-    fn state(&self) -> PathBuf {
-        self.path.join("state")
-    }
-
-    fn state_seen(&self) -> PathBuf {
-        let (state, parent) = (self.state(), self.parent.as_ref());
-        match (self.disk, parent) {
-            (Disk::Small, Some(parent)) => {
-                let seen = Path::new("/proc").join(parent.id().to_string()).join("root");
-                seen.join(state.strip_prefix("/").unwrap_or(&state))
-            }
-            (Disk::Shared | Disk::Small, _) => state,
-        }
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(self.binary());
-        command.args(self.paths()).stdin(Stdio::null());
-        command
-    }
-
-    fn paths(&self) -> Vec<PathBuf> {
-        let flag = |name: &str, path: PathBuf| [PathBuf::from(name), path];
-        [
-            flag("--binary", self.binary()),
-            flag("--state-dir", self.state()),
-            flag("--config", self.path.join("agent.toml")),
-        ]
-        .concat()
-    }
-
-    fn binary(&self) -> PathBuf {
-        self.path.join("bin/novacula-agent")
-    }
-
-    fn log(&self) -> PathBuf {
-        self.path.join("supervise.log")
     }
 }
 

@@ -58,7 +58,7 @@ fn api_server() -> Result {
     let cluster = Cluster::start(Tier::Node)?;
     // The Deployment gives up after the API server was away and frozen, also where both take long: a watch waits up to half a minute
     // before it asks again, and nobody watches once the verdict is spoken.
-    let values = ["--set", "logs.level=debug", "--set", "rollout.startSeconds=120"];
+    let values = ["--set", "logs.level=debug", "--set", "rollout.startSeconds=90"];
     let scene = Scene::start_in(&cluster, "api-server", &values)?;
     let before = scene.image()?;
     let pod = scene.leader("")?;
