@@ -17,13 +17,15 @@ pub(crate) fn trials() -> Vec<Trial> {
         .into_iter()
         .map(|point| trial(format!("a_rollback_survives_a_death_at_{}", named(point)), NODE, move || rollback(point)))
         .collect();
+    trials.push(trial("an_upgrade_survives_the_old_pods_death_before_the_change", NODE, || {
+        upgrade(Some(Point::BeforeChange), None)
+    }));
     trials.push(trial("an_upgrade_survives_the_old_pods_death_once_changed", NODE, || {
         upgrade(Some(Point::Changed), None)
     }));
     trials.push(trial("an_upgrade_survives_the_new_pods_death_at_outcome_kept", NODE, || {
         upgrade(None, Some(Point::OutcomeKept))
     }));
-    trials.push(trial("a_death_before_the_change_changes_nothing", NODE, nothing_changed));
     trials.push(trial("a_pod_that_is_taken_away_while_it_watches_is_followed_by_one_that_goes_on", NODE, pod_gone));
     trials
 }
@@ -59,20 +61,6 @@ fn upgrade(old: Option<Point>, new: Option<Point>) -> Result {
     if new.is_some() {
         died(&scene)?;
     }
-    Ok(())
-}
-
-/// Leave was given and nothing came of it: the control plane concludes that later, by its deadline.
-fn nothing_changed() -> Result {
-    let scene = Scene::start_as("dies-before", &[], Some(Misbehaviour::DieAt(Point::BeforeChange)))?;
-    let before = scene.image()?;
-    scene.release(None)?;
-    scene.request()?;
-    died(&scene)?;
-    scene.online(FIRST)?;
-    ensure!(scene.image()? == before, "nothing was changed");
-    let attempt = scene.attempt()?;
-    ensure!(attempt["phase"] == "PHASE_APPLYING" && attempt["outcome"] == "OUTCOME_UNSPECIFIED", "{attempt}");
     Ok(())
 }
 
