@@ -6,10 +6,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use harness::fleet::control_plane::{As, ControlPlane};
 use harness::fleet::{Fleet, Manager, Pace, Programs};
 use harness::resident::{kib, of_files_kib};
+use harness::sleeps::Sleeps;
 
 use crate::held::Beside;
 
@@ -57,9 +58,9 @@ pub(crate) async fn run(folder: &Path, executors: usize) -> anyhow::Result<()> {
     eprintln!("a control plane, and an agent that is watched for {QUIET:?} ...");
     let mut fleet = Fleet::start(&programs, Manager::Supervise, pace)?;
     let (server, agent, parent) = (fleet.control.pid()?, fleet.host.pid()?, fleet.host.parent_pid()?);
-    let before = (wakes(agent)?, wakes(parent)?);
+    let before = (Sleeps::of(agent)?, Sleeps::of(parent)?);
     tokio::time::sleep(QUIET).await;
-    let woken = (wakes(agent)? - before.0, wakes(parent)? - before.1);
+    let woken = (before.0.woken_since()?, before.1.woken_since()?);
     let (alone, agent, parent) = (Held::of(server)?, Held::of(agent)?, Held::of(parent)?);
 
     eprintln!("{executors} executors enrol beside, and the control plane starts anew ...");
@@ -97,17 +98,4 @@ fn join_words(control: &ControlPlane, executors: usize) -> anyhow::Result<Vec<St
             Ok(word.trim().to_owned())
         })
         .collect()
-}
-
-/// How often the threads of a process have gone to sleep (`voluntary_ctxt_switches` of `proc_pid_status(5)`), which is how often they woke.
-fn wakes(process: u32) -> anyhow::Result<u64> {
-    let tasks = format!("/proc/{process}/task");
-    let mut count = 0;
-    for task in std::fs::read_dir(&tasks).with_context(|| format!("read {tasks}"))? {
-        let path = task?.path().join("status");
-        let status = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        count += line.context("voluntary_ctxt_switches")?.trim().parse::<u64>()?;
-    }
-    Ok(count)
 }

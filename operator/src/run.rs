@@ -88,7 +88,9 @@ fn registries(arguments: &Run) -> Result<Registries, Error> {
     Ok(Registries { settings, pull_secrets: given.pull_secrets.clone() })
 }
 
-fn names(arguments: &Run) -> Names {
+/// What its objects are called.
+#[must_use]
+pub fn names(arguments: &Run) -> Names {
     Names {
         namespace: arguments.namespace.clone(),
         deployment: arguments.deployment.clone(),

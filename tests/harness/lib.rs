@@ -20,4 +20,5 @@ pub mod parts;
 pub mod relay;
 pub mod resident;
 pub mod signing;
+pub mod sleeps;
 pub mod wait;

@@ -63,15 +63,7 @@ impl Pod {
         }
         let arguments = <Arguments as clap::Parser>::try_parse_from(words)?;
         let Command::Run(arguments) = arguments.command else { anyhow::bail!("{arguments:?}") };
-        let names = Names {
-            namespace: arguments.namespace.clone(),
-            deployment: arguments.deployment.clone(),
-            container: arguments.container.clone(),
-            secret: arguments.secret.clone(),
-            lease: arguments.lease.clone(),
-            pod: arguments.pod.clone(),
-        };
-        let api = Cluster::new(cluster.client(), names);
+        let api = Cluster::new(cluster.client(), operator::run::names(&arguments));
         let (version, end) = ("1.0.0".parse()?, CancellationToken::new());
         let told = end.clone();
         let serve = async move { operator::run::serve(version, *arguments, Registries::default(), api, &told).await };
