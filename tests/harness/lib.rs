@@ -15,6 +15,7 @@ pub mod fleet;
 pub mod helm;
 pub mod kube;
 pub mod lab;
+pub mod matrix;
 pub mod page;
 pub mod parts;
 pub mod relay;

@@ -15,6 +15,7 @@ use harness::{
         host::{self, UNIT},
     },
     lab::Lab,
+    matrix::Ending,
 };
 use serde_json::Value;
 
@@ -45,15 +46,6 @@ const LIMIT: &str = "100s";
 const BINARIES_MIB: u64 = 224;
 
 const STATE_MIB: u64 = 48;
-
-/// How a row ended, in the page's words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ending {
-    pub(crate) runs: &'static str,
-    pub(crate) outcome: String,
-    pub(crate) stage: String,
-    pub(crate) code: String,
-}
 
 /// A machine with its control plane.
 pub(crate) struct Lane {

@@ -26,13 +26,14 @@ use anyhow::{Result, bail, ensure};
 use harness::{
     fleet::{SOON, edition::Edition},
     lab::Lab,
+    matrix::Ending,
     parts::trial,
     wait,
 };
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use super::lane::{Ending, FAULT, Lane, at_step};
+use super::lane::{FAULT, Lane, at_step};
 use super::row::Phase;
 use super::strace::{PARTS, attach, detach, failed};
 use calls::{Error, Kind, Part};
