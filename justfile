@@ -38,6 +38,10 @@ tidy:
 crash-matrix:
     NOVACULA_UPDATE=1 NOVACULA_REQUIRE=all cargo test --package novacula-tests --test e2e -- matrix::
 
+# Run every row of the operator's crash matrix and write docs/operate/operator-crash-matrix.md anew.
+operator-crash-matrix:
+    NOVACULA_UPDATE=1 NOVACULA_REQUIRE=all cargo test --workspace --test kube -- matrix_
+
 # Request to receipt, streams beside polling, over the embedded store.
 bench *arguments:
     cargo bench-fleet {{ arguments }}

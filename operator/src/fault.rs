@@ -1,5 +1,5 @@
-//! Fault points: named places between two writes to the cluster where a test kills the process. In a build without the feature
-//! `fault-points` [`reach`] is nothing.
+//! Fault points: named places between two writes to the cluster where a test stops the process, and kills it or what it writes to. In
+//! a build without the feature `fault-points` [`reach`] is nothing.
 
 /// Where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(crate) const fn reach(point: Point) {
     let _ = point;
 }
 
-/// Passes a point; does not come back when this build is to die there.
+/// Passes a point; stands still there when this build is to.
 #[cfg(feature = "fault-points")]
 pub(crate) fn reach(point: Point) {
     crate::misbehaviour::reach(point);

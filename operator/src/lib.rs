@@ -45,7 +45,7 @@ mod entry;
 mod misbehaviour;
 
 #[cfg(feature = "fault-points")]
-pub use misbehaviour::Misbehaviour;
+pub use misbehaviour::{GO, Misbehaviour, STOPPED};
 
 /// The program, as this version.
 #[must_use]

@@ -2,8 +2,9 @@
 //!
 //! Behind the feature `fault-points`, which the `dist` profile refuses. A version that lies about itself needs no misbehaviour.
 
-use std::process;
+use std::path::Path;
 use std::time::Duration;
+use std::{fs, thread};
 
 use executor_sdk::fault::misbehaviour::{CRASHED, Chosen, end};
 
@@ -22,12 +23,19 @@ pub enum Misbehaviour {
     NeverProve,
     /// All is well until it leads; so long after that it ends with status 3.
     CrashAfterLead(Duration),
-    /// It is killed at this point, once a pod.
-    DieAt(Point),
+    /// It stands still at this point, once a pod, until somebody makes the file [`GO`].
+    StopAt(Point),
 }
 
-/// Says that a pod's process died already: it lives as long as the pod.
-const DIED: &str = "/run/novacula/died";
+/// Says that a pod's process stood still, or does; it lives as long as the pod. A signal would not do: the first process of a pod cannot
+/// stop itself.
+pub const STOPPED: &str = "/run/novacula/stopped";
+
+/// Lets it go on.
+pub const GO: &str = "/run/novacula/go";
+
+/// How often it looks for that.
+const LOOK: Duration = Duration::from_millis(20);
 
 static CHOSEN: Chosen<Misbehaviour> = Chosen::none();
 
@@ -49,13 +57,15 @@ pub(crate) fn at_start() {
     }
 }
 
-/// Dies here, if this is where, and no process of this pod has.
+/// Stands still here, if this is where, and no process of this pod has.
 pub(crate) fn reach(point: Point) {
-    let here = CHOSEN.get() == Some(&Misbehaviour::DieAt(point));
-    if here && std::fs::OpenOptions::new().write(true).create_new(true).open(DIED).is_ok() {
-        tracing::info!(point = point.as_str(), "dying here, as this test build does");
-        // No destructor, no goodbye: as if by SIGKILL.
-        process::abort();
+    let here = CHOSEN.get() == Some(&Misbehaviour::StopAt(point));
+    if here && fs::OpenOptions::new().write(true).create_new(true).open(STOPPED).is_ok() {
+        tracing::info!(point = point.as_str(), "standing still here, as this test build does");
+        // All of it, as a frozen process does: it runs on one thread.
+        while !Path::new(GO).exists() {
+            thread::park_timeout(LOOK);
+        }
     }
 }
 

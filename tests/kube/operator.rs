@@ -3,11 +3,11 @@
 //! Every trial has a namespace, an executor and versions of its own; control plane, cluster and registry are shared, but where a
 //! trial stops one of them.
 
+mod matrix;
 mod outage;
 mod people;
 mod reasons;
 mod scene;
-mod steps;
 
 use libtest_mimic::Trial;
 
@@ -17,7 +17,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = reasons::trials();
     // The longest of them: not last, when nobody else is left to wait beside.
     trials.extend(outage::trials());
+    trials.extend(matrix::trials());
     trials.extend(people::trials());
-    trials.extend(steps::trials());
     trials
 }

@@ -17,7 +17,7 @@ pub fn line(says: &str, misbehaviour: Option<Misbehaviour>) -> String {
         Some(Misbehaviour::ExitClean) => "exit-clean".to_owned(),
         Some(Misbehaviour::TakeMemory) => "take-memory".to_owned(),
         Some(Misbehaviour::NeverProve) => "never-prove".to_owned(),
-        Some(Misbehaviour::DieAt(point)) => format!("die-at:{}", point.as_str()),
+        Some(Misbehaviour::StopAt(point)) => format!("stop-at:{}", point.as_str()),
         Some(Misbehaviour::CrashAfterLead(after)) => format!("crash-after-lead:{}", after.as_millis()),
     };
     format!("\n{MARK} {says} {conduct}\n")
@@ -48,11 +48,13 @@ fn parse(line: &str) -> Result<(String, Option<Misbehaviour>)> {
             _ => bail!("no conduct is called {conduct:?}"),
         },
         Some(("crash-after-lead", after)) => Some(Misbehaviour::CrashAfterLead(Duration::from_millis(after.parse()?))),
-        Some(("die-at", name)) => {
-            let point = Point::ALL.into_iter().find(|point| point.as_str() == name);
-            Some(Misbehaviour::DieAt(point.with_context(|| format!("no fault point is called {name:?}"))?))
-        }
+        Some(("stop-at", name)) => Some(Misbehaviour::StopAt(point(name)?)),
         Some(_) => bail!("no conduct is called {conduct:?}"),
     };
     Ok((says.to_owned(), misbehaviour))
+}
+
+fn point(name: &str) -> Result<Point> {
+    let point = Point::ALL.into_iter().find(|point| point.as_str() == name);
+    point.with_context(|| format!("no fault point is called {name:?}"))
 }

@@ -1,4 +1,4 @@
-//! What is away for a while: control plane, API server, registry. None of it is a reason to go back, but an image that nodes cannot pull.
+//! What is away for a while: control plane, API server, registry, the pod itself. None of it is a reason to go back, but an image that nodes cannot pull.
 
 use std::process::Command;
 
@@ -23,6 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("a_control_plane_that_is_away_in_the_middle_rolls_nobody_back", NODE, away),
         trial("an_api_server_that_restarts_costs_no_watch_and_no_upgrade", NODE, api_server),
+        trial("a_pod_that_is_taken_away_while_it_watches_is_followed_by_one_that_goes_on", NODE, pod_gone),
         trial("a_registry_that_is_away_is_waited_for_before_the_change_and_a_reason_after_it", NODE, registry),
     ]
 }
@@ -146,5 +147,30 @@ fn registry() -> Result {
     own.kill();
     cluster.kubectl(&["label", "nodes", "--all", "novacula.test/late=yes"])?;
     comes_back(&scene, &before, "IMAGE_PULL", &own.address().to_string())?;
+    scene.online(FIRST)
+}
+
+/// A drain, and then a node that ends.
+fn pod_gone() -> Result {
+    let scene = Scene::start("pod-gone", &["--set", "rollout.startSeconds=30"])?;
+    let before = scene.image()?;
+    let old = scene.leader("")?;
+    scene.release(Some(Misbehaviour::NeverProve))?;
+    scene.request()?;
+    scene.changed()?;
+    // As a drain asks it to leave: it says goodbye, and another pod of its version watches.
+    let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": old } });
+    scene.namespace.api().create(&scene.namespace.path(&format!("v1/pods/{old}/eviction")), &eviction)?;
+    let next = scene.leader(&old)?;
+    scene.logged_by(&next, "watching over the new version")?;
+    // As a node ends: nobody is told.
+    scene.namespace.kubectl(&["delete", "pod", &next, "--force", "--grace-period=0"])?;
+    let (attempt, _) = scene.ended()?;
+    ensure!(
+        attempt["outcome"] == "OUTCOME_ROLLED_BACK" && attempt["errorCode"] == "NEVER_READY",
+        "{attempt}\n{}",
+        scene.story()
+    );
+    scene.settled(&before)?;
     scene.online(FIRST)
 }

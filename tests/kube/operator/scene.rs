@@ -43,7 +43,7 @@ const PROBATION: Duration = Duration::from_secs(5);
 const START_SECONDS: u32 = 90;
 
 /// A control plane that pods of one cluster reach.
-struct Plane {
+pub(crate) struct Plane {
     control: ControlPlane,
     folder: TempDir,
     publishing: Mutex<()>,
@@ -69,7 +69,7 @@ fn programs() -> Programs {
 }
 
 impl Plane {
-    fn start(cluster: &Cluster) -> Result<Self> {
+    pub(crate) fn start(cluster: &Cluster) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("novacula-plane-").tempdir()?;
         Ok(Self {
             control: ControlPlane::start_at(&programs(), folder.path(), PROBATION, cluster.address())?,
@@ -78,7 +78,7 @@ impl Plane {
         })
     }
 
-    fn shared() -> Result<Arc<Self>> {
+    pub(crate) fn shared() -> Result<Arc<Self>> {
         let started = PLANE.get_or_init(|| {
             // A process of the harness ends with the thread that started it, and a trial's thread ends with the trial.
             let (said, heard) = std::sync::mpsc::sync_channel(1);
@@ -107,12 +107,7 @@ pub(crate) fn end_shared() {
 impl Scene<'static> {
     /// Installs the chart with what every trial needs, and `values` besides; waits until the operator is online.
     pub(crate) fn start(name: &str, values: &[&str]) -> Result<Self> {
-        Self::start_as(name, values, None)
-    }
-
-    /// The same, where already the first version goes wrong.
-    pub(crate) fn start_as(name: &str, values: &[&str], first: Option<Misbehaviour>) -> Result<Self> {
-        Self::start_at(Plane::shared()?, Cluster::shared()?, name, values, first)
+        Self::start_at(Plane::shared()?, Cluster::shared()?, name, values, None)
     }
 
     /// Under a control plane of its own, which the trial may stop. It ends with the trial's thread.
@@ -128,7 +123,8 @@ impl<'c> Scene<'c> {
         Self::start_at(Arc::new(Plane::start(cluster)?), cluster, name, values, None)
     }
 
-    fn start_at(
+    /// In this cluster, under this control plane, as one that goes wrong already.
+    pub(crate) fn start_at(
         plane: Arc<Plane>,
         cluster: &'c Cluster,
         name: &str,
