@@ -31,8 +31,8 @@ const EVERY: Duration = Duration::from_secs(2);
 /// Changes come in bursts; one look for all of them.
 const BURST: Duration = Duration::from_millis(100);
 
-/// While the control plane is away, and a pod cannot become ready for that: within this long, by chance, since many ask it then.
-const ASK_AGAIN: Duration = Duration::from_secs(20);
+/// While a pod does not become ready, for which the control plane may be the cause: within this long, by chance, since many ask it then.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Warnings that say what a pod's own status does not.
 const TELLING: [&str; 6] = [
@@ -89,7 +89,8 @@ impl Monitor {
                         Finding::Wait => {}
                         Finding::Failed(fault) => return self.failed(fault).await,
                         Finding::FailedUnlessOutage(fault) => {
-                            if self.reaches_the_control_plane().await {
+                            let answered = self.reaches_the_control_plane().await;
+                            if judge.reached(answered, clock::since_boot()) {
                                 return self.failed(fault).await;
                             }
                             Backoff::between(ASK_AGAIN, ASK_AGAIN).pause().await;

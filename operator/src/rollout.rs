@@ -1,8 +1,8 @@
 //! Whether a new version comes up: what the cluster shows of a rollout goes in, a finding comes out. Pure, but for reading.
 //!
 //! A reason counts when it lasts. How long, [`Patience`] says: a registry may hiccup, an autoscaler may be adding a node. Crashes count by
-//! their number. A pod that runs and is not ready counts only if the control plane can be reached from here: else it is an outage,
-//! which rolls nobody back.
+//! their number. A pod that runs and is not ready counts only if the control plane has been reached from here for a while: else it is an
+//! outage, or one that has just ended, which rolls nobody back.
 
 mod facts;
 
@@ -24,6 +24,8 @@ pub struct Patience {
     pub unschedulable: Duration,
     /// Pods that quota or admission refuses.
     pub refused: Duration,
+    /// A control plane that is reached from here, and a pod that does not become ready: it may have asked last while that was away.
+    pub reached: Duration,
     /// Restarts of one pod.
     pub restarts: i32,
     /// After which a person is asked.
@@ -37,6 +39,8 @@ impl Default for Patience {
             container: Duration::from_secs(10),
             unschedulable: Duration::from_secs(90),
             refused: Duration::from_secs(20),
+            // A candidate asks every ten seconds at the latest, is answered inside ten, and looked at every five.
+            reached: Duration::from_secs(30),
             restarts: 2,
             window: Duration::from_secs(30 * 60),
         }
@@ -61,7 +65,7 @@ pub enum Finding {
     Wait,
     /// It does not come up.
     Failed(Fault),
-    /// It does not come up, unless the control plane itself is away.
+    /// It does not come up, unless the control plane itself is away, or just was: [`Judge::reached`] says.
     FailedUnlessOutage(Fault),
     /// Somebody else changed the image, in these words.
     Superseded(String),
@@ -100,17 +104,36 @@ enum Lasting {
 pub struct Judge {
     patience: Patience,
     since: BTreeMap<Lasting, Duration>,
+    /// Since when, without a break, the control plane has been reached from here while a pod is not ready.
+    reached_since: Option<Duration>,
 }
 
 impl Judge {
     /// That has seen nothing yet.
     #[must_use]
     pub const fn new(patience: Patience) -> Self {
-        Self { patience, since: BTreeMap::new() }
+        Self { patience, since: BTreeMap::new(), reached_since: None }
     }
 
     /// Looks once; `now` is this process's own clock.
     pub fn look(&mut self, rollout: &Rollout, trial: &Trial, now: Duration) -> Finding {
+        let finding = self.find(rollout, trial, now);
+        if !matches!(finding, Finding::FailedUnlessOutage(_)) {
+            self.reached_since = None;
+        }
+        finding
+    }
+
+    /// After [`Finding::FailedUnlessOutage`], and with what the control plane answered to this process: whether that finding counts.
+    pub fn reached(&mut self, answered: bool, now: Duration) -> bool {
+        if !answered {
+            self.reached_since = None;
+            return false;
+        }
+        now.saturating_sub(*self.reached_since.get_or_insert(now)) >= self.patience.reached
+    }
+
+    fn find(&mut self, rollout: &Rollout, trial: &Trial, now: Duration) -> Finding {
         if rollout.image != trial.target_image {
             return Finding::Superseded(changed(&rollout.image, &rollout.image_set_by, &trial.previous_image));
         }

@@ -138,6 +138,26 @@ fn a_persons_image_is_never_fought() {
 }
 
 #[test]
+fn an_outage_that_has_just_ended_is_no_reason() {
+    let hangs = pod(Container { running: true, ..Container::default() });
+    let late = Rollout { deadline_exceeded: Some("timed out".to_owned()), ..rollout(vec![hangs]) };
+    let mut judge = Judge::new(Patience::default());
+    let mut counts = |seen: &Rollout, answered: bool, second: u32| {
+        let now = SECOND * second;
+        matches!(judge.look(seen, &trial(), now), Finding::FailedUnlessOutage(_)) && judge.reached(answered, now)
+    };
+    for (answered, second) in [(true, 0), (true, 29), (false, 30), (false, 90), (true, 91), (true, 120)] {
+        assert!(!counts(&late, answered, second), "at {second}");
+    }
+    assert!(counts(&late, true, 121), "it had the time that it needs to ask, too");
+
+    let up = rollout(vec![pod(Container { ready: true, running: true, ..Container::default() })]);
+    assert!(!counts(&up, true, 122), "it has become ready");
+    assert!(!counts(&late, true, 123), "and what was before that is over");
+    assert!(counts(&late, true, 153));
+}
+
+#[test]
 fn a_window_without_a_verdict_is_not_silence() {
     let mut judge = Judge::new(Patience::default());
     let late = Trial { age: Patience::default().window, ..trial() };

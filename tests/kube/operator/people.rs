@@ -162,7 +162,9 @@ fn moved() -> Result {
     scene.leader(&first)?;
     scene.namespace.rolled_out(NAME, LIMIT)?;
     scene.online(FIRST)?;
-    ensure!(kept()?.contains(&relay.address().to_string()), "it is kept");
+    // What is online may still be the pod before it.
+    let relayed = relay.address().to_string();
+    harness::wait::until_at_leisure("it to be kept", LIMIT, kept, |kept| kept.contains(&relayed))?;
     // And it is what the stream goes through.
     relay.cut();
     let look = || scene.executor();
