@@ -25,7 +25,7 @@ impl Beside {
     pub(crate) async fn enrol(words: &[String]) -> anyhow::Result<Self> {
         let program = env::current_exe().context("find this program")?;
         let mut process = Command::new(program)
-            .args(["--hold", &format!("--executors={}", words.len())])
+            .args(["hold", &words.len().to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -20,8 +20,14 @@ const QUIET: Duration = Duration::from_secs(30);
 /// How often the fleet lets go and dials again: what was given back is not where it is needed.
 const AGAIN: u32 = 3;
 
-/// The bars: a control plane with 1,000 streams, and an idle agent.
-const BARS_MIB: [u64; 2] = [64, 10];
+/// At most for a control plane with [`BAR_STREAMS`], however often they dialled.
+const SERVER_MIB: u64 = 64;
+
+/// At most for an idle agent.
+const AGENT_MIB: u64 = 10;
+
+/// With how many streams a control plane keeps its bar.
+pub(crate) const BAR_STREAMS: usize = 1000;
 
 /// Memory of one process in KiB.
 struct Held {
@@ -32,6 +38,11 @@ struct Held {
 impl Held {
     fn of(process: u32) -> anyhow::Result<Self> {
         Ok(Self { all: kib(process)?, of_files: of_files_kib(process)? })
+    }
+
+    fn hold(&self, what: &str, bar_mib: u64) -> anyhow::Result<()> {
+        ensure!(self.all <= bar_mib * 1024, "{what} holds {} KiB; its bar is {bar_mib} MiB", self.all);
+        Ok(())
     }
 
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
@@ -85,9 +96,12 @@ pub(crate) async fn run(folder: &Path, executors: usize) -> anyhow::Result<()> {
     worn.print(&format!("novacula-server, all {executors} dialled {AGAIN} times more"));
     agent.print("novacula-agent, idle");
     parent.print("its parent (run --supervise)");
-    println!("the bars: {} MiB with 1,000 streams, {} MiB for an idle agent", BARS_MIB[0], BARS_MIB[1]);
     println!("wake-ups in {QUIET:?} of a heartbeat a second: agent {}, parent {}", woken.0, woken.1);
-    Ok(())
+    if executors <= BAR_STREAMS {
+        connected.hold("novacula-server", SERVER_MIB)?;
+        worn.hold("novacula-server, worn in", SERVER_MIB)?;
+    }
+    agent.hold("novacula-agent", AGENT_MIB)
 }
 
 /// One for each executor: a join token is spent by one.

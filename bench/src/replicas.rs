@@ -18,9 +18,10 @@ use server::tls::authority::{Files, Source};
 use store::postgres::Options;
 use tempfile::TempDir;
 
+use crate::disk;
 use crate::figures::{Figures, Histogram};
 use crate::fleet::Fleet;
-use crate::{RECEIPT, disk};
+use crate::push::RECEIPT;
 
 use self::ledger::{Count, Ledger};
 
