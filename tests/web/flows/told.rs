@@ -194,67 +194,77 @@ pub(super) async fn expires() -> Result {
     Ok(())
 }
 
+/// The page of an attempt in the middle of its download, behind a network that can fail.
+struct Remote {
+    scene: Scene,
+    name: String,
+    desired: v1::Desired,
+    relay: Relay,
+    browser: Browser,
+}
+
+impl Remote {
+    /// Every page begins with this script.
+    async fn open(script: &str) -> Result<Self> {
+        let mut scene = Scene::new().await?;
+        let name = scene.ask("1.1.0").await?;
+        let desired = scene.stream.desired().await?;
+        scene.downloads(&desired, 1 << 20).await?;
+        let relay = Relay::new().await?;
+        relay.turn_to(scene.stage.plane.api_addr());
+        let mut browser = scene.stage.browser().await?;
+        browser.turn_to(relay.address());
+        browser.before_each_page(script).await?;
+        browser.sign_in(scene.stage.plane.secret(Role::Member)).await?;
+        browser.go(&format!("/{name}")).await?;
+        browser.see("1.0 MiB of 4.0 MiB").await?;
+        browser.see("live").await?;
+        mark(&browser).await?;
+        Ok(Self { scene, name, desired, relay, browser })
+    }
+
+    /// More is downloaded, of which the page hears nothing yet.
+    async fn goes_on_unseen(&self) -> Result {
+        self.browser.see("connection lost, dialling again").await?;
+        self.scene.hears_of(&self.name, &self.desired, 3 << 20).await
+    }
+
+    /// The network is back.
+    async fn catches_up(mut self) -> Result {
+        // The whole part comes first, so that nothing is missed.
+        self.browser.see("3.0 MiB of 4.0 MiB").await?;
+        self.browser.gone("connection lost").await?;
+        self.scene.stream.ask_leave(&self.desired).await?;
+        self.scene.stream.report(success(&self.desired, "1.1.0")).await?;
+        self.browser.see("1.1.0 runs and is confirmed").await?;
+        expect_unbroken(&self.browser).await
+    }
+}
+
 pub(super) async fn network() -> Result {
-    let mut scene = Scene::new().await?;
-    let name = scene.ask("1.1.0").await?;
-    let desired = scene.stream.desired().await?;
-    scene.downloads(&desired, 1 << 20).await?;
-    let relay = Relay::new().await?;
-    relay.turn_to(scene.stage.plane.api_addr());
-    let mut browser = scene.stage.browser().await?;
-    browser.turn_to(relay.address());
-    browser.sign_in(scene.stage.plane.secret(Role::Member)).await?;
-    browser.go(&format!("/{name}")).await?;
-    browser.see("1.0 MiB of 4.0 MiB").await?;
-    browser.see("live").await?;
-    mark(&browser).await?;
-    relay.cut();
-    browser.see("connection lost, dialling again").await?;
-    scene.hears_of(&name, &desired, 3 << 20).await?;
-    relay.turn_to(scene.stage.plane.api_addr());
-    // The whole part comes first, so that nothing is missed.
-    browser.see("3.0 MiB of 4.0 MiB").await?;
-    browser.gone("connection lost").await?;
-    scene.stream.ask_leave(&desired).await?;
-    scene.stream.report(success(&desired, "1.1.0")).await?;
-    browser.see("1.1.0 runs and is confirmed").await?;
-    expect_unbroken(&browser).await
+    let remote = Remote::open("").await?;
+    remote.relay.cut();
+    remote.goes_on_unseen().await?;
+    remote.relay.turn_to(remote.scene.stage.plane.api_addr());
+    remote.catches_up().await
 }
 
 /// Nothing is cut, and nothing comes: a network that died without a word.
 pub(super) async fn silence() -> Result {
-    let mut scene = Scene::new().await?;
-    let name = scene.ask("1.1.0").await?;
-    let desired = scene.stream.desired().await?;
-    scene.downloads(&desired, 1 << 20).await?;
-    let relay = Relay::new().await?;
-    relay.turn_to(scene.stage.plane.api_addr());
-    let mut browser = scene.stage.browser().await?;
-    browser.turn_to(relay.address());
-    browser.before_each_page(CLOCK).await?;
-    browser.sign_in(scene.stage.plane.secret(Role::Member)).await?;
-    browser.go(&format!("/{name}")).await?;
-    browser.see("1.0 MiB of 4.0 MiB").await?;
-    browser.see("live").await?;
-    mark(&browser).await?;
-    relay.hold();
+    let remote = Remote::open(CLOCK).await?;
+    let browser = &remote.browser;
+    remote.relay.hold();
     let lamp = "return document.querySelector('[data-lamp]').textContent";
     // The server says something every 15 s.
     browser.script("window.passes(20_000)", json!([])).await?;
-    browser.until("looks at the silence", || count(&browser, "looks"), |looks| *looks > 2).await?;
+    browser.until("looks at the silence", || count(browser, "looks"), |looks| *looks > 2).await?;
     let said = browser.script(lamp, json!([])).await?;
-    ensure!(said == "live" && count(&browser, "dials").await? == 1, "{said} after 20 s");
+    ensure!(said == "live" && count(browser, "dials").await? == 1, "{said} after 20 s");
     browser.script("window.passes(25_000)", json!([])).await?;
-    browser.see("connection lost, dialling again").await?;
-    ensure!(count(&browser, "dials").await? == 2, "it dials anew");
-    scene.hears_of(&name, &desired, 3 << 20).await?;
-    relay.go_on();
-    browser.see("3.0 MiB of 4.0 MiB").await?;
-    browser.gone("connection lost").await?;
-    scene.stream.ask_leave(&desired).await?;
-    scene.stream.report(success(&desired, "1.1.0")).await?;
-    browser.see("1.1.0 runs and is confirmed").await?;
-    expect_unbroken(&browser).await
+    remote.goes_on_unseen().await?;
+    ensure!(count(browser, "dials").await? == 2, "it dials anew");
+    remote.relay.go_on();
+    remote.catches_up().await
 }
 
 /// What an old operator says of its nodes is not understood: the page says so, and what to do. All else goes on.
