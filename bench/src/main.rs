@@ -4,8 +4,8 @@
 //! `cargo bench-replicas`: the same on one replica and across two over PostgreSQL, and the statements that PostgreSQL counts for it.
 //!
 //! `cargo bench-memory`: what control plane and agent hold in memory, as people run them. Build them first, with the same profile:
-//! `cargo build --release -p novacula-server -p novacula-cli -p novacula-agent`, or say where others are with `--binaries`. Its bars are
-//! those of what is shipped, the profile `dist`.
+//! `cargo build --release -p novacula-server -p novacula-cli -p novacula-agent`, or say with `--binaries` where those of the profile
+//! `dist` are, which have to keep their bars.
 //!
 //! `cargo bench-pages`: what the web page costs over a fleet of 100,000, beside the API, and what 500 live pages hold in memory.
 //!
@@ -53,12 +53,12 @@ enum Bench {
         #[arg(long, default_value_t = 100_000)]
         executors: usize,
     },
-    /// What the programs of people hold in memory; fails where one is over its bar
+    /// What the programs of people hold in memory
     Memory {
         /// Executors
         #[arg(long, default_value_t = memory::BAR_STREAMS)]
         executors: usize,
-        /// Where the programs are; beside this one unless it is said
+        /// Where the programs are that are shipped: fails where one of them is over its bar. Unless said, those beside this one are measured
         #[arg(long, value_name = "DIR")]
         binaries: Option<PathBuf>,
     },
@@ -101,7 +101,8 @@ async fn run(bench: Bench) -> anyhow::Result<()> {
         Bench::Memory { executors, binaries } => {
             let beside = std::env::current_exe().context("find this program")?;
             let folder = binaries.as_deref().or(beside.parent()).context("a folder of programs")?;
-            memory::run(folder, executors).await
+            let figures = memory::run(folder, executors).await?;
+            if binaries.is_some() { figures.hold() } else { Ok(()) }
         }
         Bench::Hold { executors } => held::hold(executors).await,
     }

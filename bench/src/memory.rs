@@ -40,7 +40,7 @@ impl Held {
         Ok(Self { all: kib(process)?, of_files: of_files_kib(process)? })
     }
 
-    fn hold(&self, what: &str, bar_mib: u64) -> anyhow::Result<()> {
+    fn within(&self, what: &str, bar_mib: u64) -> anyhow::Result<()> {
         ensure!(self.all <= bar_mib * 1024, "{what} holds {} KiB; its bar is {bar_mib} MiB", self.all);
         Ok(())
     }
@@ -53,8 +53,27 @@ impl Held {
     }
 }
 
+/// What there are bars for.
+pub(crate) struct Figures {
+    executors: usize,
+    connected: Held,
+    worn: Held,
+    agent: Held,
+}
+
+impl Figures {
+    /// Fails where a program is over its bar.
+    pub(crate) fn hold(&self) -> anyhow::Result<()> {
+        if self.executors <= BAR_STREAMS {
+            self.connected.within("novacula-server", SERVER_MIB)?;
+            self.worn.within("novacula-server, worn in", SERVER_MIB)?;
+        }
+        self.agent.within("novacula-agent", AGENT_MIB)
+    }
+}
+
 /// Runs the programs in `folder`, and prints what they hold.
-pub(crate) async fn run(folder: &Path, executors: usize) -> anyhow::Result<()> {
+pub(crate) async fn run(folder: &Path, executors: usize) -> anyhow::Result<Figures> {
     let program = |name: &str| {
         let path = folder.join(name);
         ensure!(path.is_file(), "there is no {}: build {name} first, or say --binaries", path.display());
@@ -97,11 +116,7 @@ pub(crate) async fn run(folder: &Path, executors: usize) -> anyhow::Result<()> {
     agent.print("novacula-agent, idle");
     parent.print("its parent (run --supervise)");
     println!("wake-ups in {QUIET:?} of a heartbeat a second: agent {}, parent {}", woken.0, woken.1);
-    if executors <= BAR_STREAMS {
-        connected.hold("novacula-server", SERVER_MIB)?;
-        worn.hold("novacula-server, worn in", SERVER_MIB)?;
-    }
-    agent.hold("novacula-agent", AGENT_MIB)
+    Ok(Figures { executors, connected, worn, agent })
 }
 
 /// One for each executor: a join token is spent by one.
