@@ -7,6 +7,10 @@ use domain::{Kind, Reason, Timestamp};
 
 use super::Facts;
 
+/// How an operator's log is read, whatever its Helm release is called: by the label that the chart gives its pods.
+pub(super) const OPERATOR_LOG: &str =
+    "in the operator's namespace `kubectl logs --selector app.kubernetes.io/name=novacula-operator --tail 50`";
+
 /// How grave a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -84,7 +88,7 @@ pub(super) fn of_executor(facts: &Facts) -> Vec<Finding> {
     if executor.kind.is_none() || executor.version.is_none() {
         findings.push(
             Finding::blocking(Reason::ExecutorNeverSynced, "it was enrolled and has never synced")
-                .remedy("on the host: `systemctl status novacula-agent`, then `novacula-agent doctor`; in a cluster `kubectl logs deployment/novacula-operator`")
+                .remedy(format!("on the host: `systemctl status novacula-agent`, then `novacula-agent doctor`; in a cluster, {OPERATOR_LOG}"))
                 .since(Some(executor.create_time)),
         );
     }
@@ -123,9 +127,9 @@ fn of_presence(facts: &Facts) -> Option<Finding> {
             |ago| format!("it is offline: last seen {} ago", words(ago)),
         );
         let look = if facts.executor.kind == Some(Kind::Operator) {
-            "in the cluster, in the operator's namespace: `kubectl get deployments,pods`, `kubectl logs deployment/novacula-operator`"
+            format!("in the cluster: {OPERATOR_LOG}, and `kubectl get deployments,pods`")
         } else {
-            "on the host: `systemctl status novacula-agent`, `journalctl -u novacula-agent -n 50`, `novacula-agent doctor`"
+            "on the host: `systemctl status novacula-agent`, `journalctl -u novacula-agent -n 50`, `novacula-agent doctor`".to_owned()
         };
         Finding::blocking(Reason::ExecutorOffline, message).remedy(format!(
             "{look}; is the executor listener reachable from there? `novacula event list --target {}` shows when it went",

@@ -6,7 +6,7 @@ use domain::attempt::{Ending, ErrorCode, Outcome, Phase, Report};
 use domain::{Attempt, Kind, Reason};
 
 use super::Facts;
-use super::finding::{Finding, Severity, words};
+use super::finding::{Finding, OPERATOR_LOG, Severity, words};
 
 /// An executor acknowledges within milliseconds; after this long it is not slow, it is stuck.
 const ACKNOWLEDGE: Duration = Duration::from_secs(15);
@@ -47,8 +47,8 @@ fn open(facts: &Facts, attempt: &Attempt) -> Finding {
         Phase::Requested => unacknowledged(facts, attempt, &left),
         Phase::Delivered => Finding::new(Severity::Notice, format!("the executor knows of the upgrade to {target} and has not begun to download; {left} are left"))
             .remedy(match facts.executor.kind {
-                Some(Kind::Operator) => "it may be confirming an earlier one, or its registry or the cluster's API is away: it asks them until the time is over. Its own log says which: `kubectl logs deployment/novacula-operator --tail 20`, in its namespace",
-                Some(Kind::Agent) | None => "it may be confirming an earlier one, or checking disk and manifest; its own log says which: `journalctl -u novacula-agent -n 20`",
+                Some(Kind::Operator) => format!("it may be confirming an earlier one, or its registry or the cluster's API is away: it asks them until the time is over. Its own log says which: {OPERATOR_LOG}"),
+                Some(Kind::Agent) | None => "it may be confirming an earlier one, or checking disk and manifest; its own log says which: `journalctl -u novacula-agent -n 20`".to_owned(),
             })
             .since(attempt.deliver_time),
         Phase::Downloading => Finding::new(Severity::Ok, format!("it is downloading {target}: {}", bytes(attempt)))
@@ -155,13 +155,13 @@ fn ended(facts: &Facts, attempt: &Attempt, ending: &Ending) -> Finding {
 }
 
 /// What a person does about an executor that knew and did not begin.
-fn waited(facts: &Facts) -> &'static str {
+fn waited(facts: &Facts) -> String {
     match facts.executor.kind {
         Some(Kind::Operator) => {
-            "its registry or the cluster's API may have been away: `kubectl logs deployment/novacula-operator`, in its namespace, says which; ask again when it is back"
+            format!("its registry or the cluster's API may have been away, and its log says which: {OPERATOR_LOG}; ask again when it is back")
         }
         Some(Kind::Agent) | None => {
-            "its own log says what it waited for: `journalctl -u novacula-agent -n 50`; ask again when its cause is gone"
+            "its own log says what it waited for: `journalctl -u novacula-agent -n 50`; ask again when its cause is gone".to_owned()
         }
     }
 }

@@ -154,6 +154,7 @@ fn an_operator_is_looked_for_in_its_cluster() {
     ] {
         let remedy = &judge(&facts).findings[0].remedy;
         assert!(remedy.contains(word), "{word:?} in {remedy:?}");
+        assert!(!remedy.contains("deployment/"), "a Deployment is called as its Helm release is: {remedy}");
         for of_a_host in ["systemctl", "journalctl", "novacula-agent"] {
             assert!(!remedy.contains(of_a_host), "{remedy}");
         }
