@@ -13,6 +13,8 @@ pub mod state;
 
 pub mod outcome;
 
+pub mod waiting;
+
 pub mod request;
 
 pub mod next;
@@ -25,3 +27,4 @@ pub use next::{Action, Input, Next, OutcomeWaiting, Policy, next, next_deadline,
 pub use outcome::{Ending, ErrorCode, Outcome, OutcomeSource, Report, Stage};
 pub use request::{Decision, Request, Situation, request};
 pub use state::{Attempt, Phase};
+pub use waiting::{Waiting, WaitingSince};

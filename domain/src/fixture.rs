@@ -91,6 +91,7 @@ pub(crate) fn attempt(from: &str, to: &str) -> Attempt {
         generation: Generation(1),
         phase: Phase::Requested,
         refused: None,
+        waiting: None,
         rollback_requested: false,
         ending: None,
         corrected: false,

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::attempt::{Phase, Report};
+use crate::attempt::{Phase, Report, Waiting};
 use crate::channel::Channel;
 use crate::digest::Sha256;
 use crate::executor::{Kind, Platform};
@@ -102,6 +102,8 @@ pub struct Progress {
     pub bytes_done: u64,
     /// Bytes in all.
     pub bytes_total: u64,
+    /// What it waits out; none: nothing.
+    pub waiting: Option<Waiting>,
 }
 
 /// A report, with what a control plane needs that no longer knows the attempt.

@@ -21,6 +21,8 @@ pub mod report;
 
 pub mod sync;
 
+mod waiting;
+
 pub mod attempt;
 
 pub mod executor;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use domain::attempt::{Ending, ErrorCode, Outcome, OutcomeSource, Report, Stage};
+use domain::attempt::{Ending, ErrorCode, Outcome, OutcomeSource, Report, Stage, Waiting, WaitingSince};
 use domain::executor::State;
 use domain::release::{Location, Status};
 use domain::{Actor, Artifact, Event, Hold, Reason, Sha256, Timestamp, Version};
@@ -178,6 +178,28 @@ impl TryFrom<ReportShape> for Report {
             rolled_back_to: version(shape.rolled_back_to)?,
             log_tail: shape.log_tail,
         })
+    }
+}
+
+/// What an executor waits out, on disk.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct WaitingShape {
+    error_code: String,
+    message: String,
+    since: i64,
+}
+
+impl From<&WaitingSince> for WaitingShape {
+    fn from(kept: &WaitingSince) -> Self {
+        let Waiting { error_code, message } = &kept.waiting;
+        Self { error_code: error_code.as_str().to_owned(), message: message.clone(), since: kept.since.as_micros() }
+    }
+}
+
+impl From<WaitingShape> for WaitingSince {
+    fn from(shape: WaitingShape) -> Self {
+        let waiting = Waiting { error_code: error_code(&shape.error_code), message: shape.message };
+        Self { waiting, since: Timestamp::from_micros(shape.since) }
     }
 }
 

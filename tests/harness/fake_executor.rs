@@ -265,6 +265,7 @@ impl Stream {
                 phase: phase.into(),
                 bytes_done: 1,
                 bytes_total: 2,
+                waiting: None,
             })
         };
         self.say(progress(v1::Phase::Downloading)).await?;

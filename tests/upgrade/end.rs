@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
-use domain::attempt::{ErrorCode, Outcome, OutcomeSource, Phase, Stage};
+use anyhow::{Context as _, bail, ensure};
+use domain::attempt::{ErrorCode, Outcome, OutcomeSource, Phase, Stage, Waiting};
 use domain::sync::{Request, Response};
 use domain::{Attempt, AttemptId, Generation, Reason, Want};
 use libtest_mimic::Trial;
@@ -180,11 +180,18 @@ async fn stalled() -> Result {
     }
     // The same bytes again are no new ones.
     case.stream.progress(id, generation, Phase::Verifying, 1000).await?;
+    let waiting = Waiting { error_code: ErrorCode::Unreachable, message: "connection\u{1b}[31m refused".to_owned() };
+    case.stream.waits_out(id, generation, waiting).await?;
     case.stream.beat(generation).await?;
+    let kept = case.now().await?.waiting.map(|kept| kept.waiting.sentence());
+    ensure!(kept.as_deref() == Some("UNREACHABLE: connection refused"), "{kept:?}");
     case.plane.clock.advance(Duration::from_secs(1));
     case.plane.app.deadline_sweep().await?;
     let end = (Outcome::Failed, OutcomeSource::Inferred, Some(Reason::ProgressStalled));
     ensure!(case.ended().await? == end);
+    let ending = case.now().await?.ending.context("an end")?;
+    ensure!(ending.error_code == Some(ErrorCode::Unreachable), "{ending:?}");
+    ensure!(ending.message.ends_with("; last it waited out UNREACHABLE: connection refused"), "{ending:?}");
     ensure!(case.plane.executor("web-1").await?.executor.pending.is_none(), "the next one may be asked");
     ensure!(case.stream.desired().await?.want == Want::Nothing, "the executor is told");
     Ok(())

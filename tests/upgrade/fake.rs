@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use domain::attempt::{Outcome, Phase, Report};
+use domain::attempt::{Outcome, Phase, Report, Waiting};
 use domain::sync::{AttemptReport, Hello, Progress, Request, Response, Welcome};
 use domain::{AttemptId, Desired, ExecutorUid, Generation, InstanceId, Kind, Want};
 use executor_sdk::connect;
@@ -207,8 +207,15 @@ impl Stream {
         phase: Phase,
         bytes_done: u64,
     ) -> Result {
-        let progress = Progress { attempt, generation, phase, bytes_done, bytes_total: 1000 };
+        let progress = Progress { attempt, generation, phase, bytes_done, bytes_total: 1000, waiting: None };
         self.say(Request::Progress(progress)).await
+    }
+
+    /// Downloads no further, and waits this out.
+    pub(crate) async fn waits_out(&self, attempt: AttemptId, generation: Generation, waiting: Waiting) -> Result {
+        let (phase, waiting) = (Phase::Downloading, Some(waiting));
+        self.say(Request::Progress(Progress { attempt, generation, phase, bytes_done: 0, bytes_total: 1000, waiting }))
+            .await
     }
 
     /// Reports, and waits for the acknowledgement.

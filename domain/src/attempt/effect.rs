@@ -55,6 +55,7 @@ pub fn begin(executor: &Executor, beginning: Beginning, now: Timestamp) -> (Exec
         generation: executor.generation,
         phase: Phase::Requested,
         refused: None,
+        waiting: None,
         rollback_requested: false,
         ending: None,
         corrected: false,

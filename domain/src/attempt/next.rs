@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use crate::attempt::outcome::{Ending, ErrorCode, Outcome, OutcomeSource, Report, Stage};
 use crate::attempt::state::{Attempt, Phase};
+use crate::attempt::waiting::Waiting;
 use crate::audit::EventKind;
 use crate::id::{AttemptId, Generation};
 use crate::reason::Reason;
@@ -79,6 +80,8 @@ pub enum Input {
         bytes_done: u64,
         /// Bytes in all.
         bytes_total: u64,
+        /// What it waits out; counts before leave.
+        waiting: Option<Waiting>,
     },
     /// The executor asks for leave.
     ReadyToSwap {
@@ -186,7 +189,9 @@ pub fn next(attempt: &Attempt, input: &Input, policy: &Policy, now: Timestamp) -
     let mut step = Step { attempt: attempt.clone(), actions: Vec::new(), policy, now };
     match input {
         Input::Acknowledged { generation } => step.acknowledged(*generation),
-        Input::Progress { phase, bytes_done, bytes_total } => step.progress(*phase, *bytes_done, *bytes_total),
+        Input::Progress { phase, bytes_done, bytes_total, waiting } => {
+            step.progress(*phase, *bytes_done, *bytes_total, waiting.as_ref());
+        }
         Input::ReadyToSwap { generation } => step.ready_to_swap(*generation),
         Input::Reported(report) => step.reported(report),
         Input::Hello { version, open_attempt, has_unsent_outcome } => {
@@ -232,17 +237,19 @@ struct Conclusion {
     message: &'static str,
     /// In which stage the executor fell silent, when silence is what ended it.
     stage: Option<Stage>,
+    /// What the executor last waited out, when a deadline came meanwhile: that is why.
+    waited: Option<Waiting>,
 }
 
 // === impl Conclusion ===
 
 impl Conclusion {
     const fn decided(outcome: Outcome, reason: Reason, message: &'static str) -> Self {
-        Self { outcome, reason, message, stage: None }
+        Self { outcome, reason, message, stage: None, waited: None }
     }
 
     const fn silent(stage: Stage, reason: Reason, message: &'static str) -> Self {
-        Self { outcome: Outcome::Failed, reason, message, stage: Some(stage) }
+        Self { outcome: Outcome::Failed, reason, message, stage: Some(stage), waited: None }
     }
 }
 
@@ -255,6 +262,7 @@ impl Step<'_> {
 
     /// Ends it by the control plane's own conclusion or decision. A refusal that was heard before stays the truth.
     fn conclude(&mut self, conclusion: Conclusion) {
+        let waited = conclusion.waited.as_ref();
         let ending = match &self.attempt.refused {
             Some(report) => report::ending(report, &self.attempt, self.now),
             None => Ending {
@@ -262,8 +270,11 @@ impl Step<'_> {
                 source: OutcomeSource::Inferred,
                 reason: Some(conclusion.reason),
                 stage: conclusion.stage,
-                error_code: conclusion.stage.map(|_| ErrorCode::NoWord),
-                message: conclusion.message.to_owned(),
+                error_code: waited
+                    .map(|waiting| waiting.error_code)
+                    .or_else(|| conclusion.stage.map(|_| ErrorCode::NoWord)),
+                message: waited
+                    .map_or_else(|| conclusion.message.to_owned(), |waiting| waiting.end_of(conclusion.message)),
                 rolled_back_to: None,
                 log_tail: Vec::new(),
                 time: self.now,
@@ -277,6 +288,7 @@ impl Step<'_> {
         if self.attempt.is_pending() {
             self.actions.push(Action::ClearPending);
         }
+        self.attempt.waiting = None;
         self.attempt.end_time = Some(ending.time);
         self.attempt.ending = Some(ending);
         self.actions.push(Action::Close);

@@ -165,6 +165,8 @@ names! {
         ImageNotFound = "IMAGE_NOT_FOUND",
         /// The registry refuses the credentials that were given for it (operators).
         RegistryUnauthorized = "REGISTRY_UNAUTHORIZED",
+        /// The registry does not answer, or says that it cannot now: waited out until the time to be picked up is over (operators).
+        RegistryUnreachable = "REGISTRY_UNREACHABLE",
         /// A node cannot pull the image (operators).
         ImagePull = "IMAGE_PULL",
         /// A container cannot be made: its configuration names what is not there, or the runtime refuses (operators).
@@ -232,7 +234,9 @@ impl ErrorCode {
             Self::ByHand => Some(Reason::RolledBackByHand),
             Self::CrashLoop | Self::StartTimeout | Self::CleanExit | Self::Hang | Self::WrongVersion => None,
             Self::NoConnection | Self::TooManyStarts | Self::NoWord | Self::Other => None,
-            Self::ImageNotFound | Self::RegistryUnauthorized => Some(Reason::DownloadFailed),
+            Self::ImageNotFound | Self::RegistryUnauthorized | Self::RegistryUnreachable => {
+                Some(Reason::DownloadFailed)
+            }
             Self::UnsafeDeployment | Self::Cluster => Some(Reason::HostNotSwappable),
             Self::ImagePull | Self::ContainerConfig | Self::OutOfMemory | Self::Unschedulable => None,
             Self::AdmissionRefused | Self::NeverReady | Self::ProgressDeadline => None,

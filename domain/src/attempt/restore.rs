@@ -45,6 +45,7 @@ pub fn from_report(
         generation: executor.generation,
         phase: if succeeded { Phase::Confirming } else { Phase::Requested },
         refused: None,
+        waiting: None,
         rollback_requested: false,
         ending: None,
         corrected: false,

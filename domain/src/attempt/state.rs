@@ -1,6 +1,7 @@
 //! The attempt's row.
 
 use crate::attempt::outcome::{Ending, Report};
+use crate::attempt::waiting::WaitingSince;
 use crate::audit::Actor;
 use crate::id::{AttemptId, AttemptName, ExecutorName, ExecutorUid, Generation, ReleaseId, RequestId, Revision};
 use crate::time::Timestamp;
@@ -49,6 +50,8 @@ pub struct Attempt {
     pub phase: Phase,
     /// What the executor refused it for (rule 11); the attempt stays pending, marked, until its TTL.
     pub refused: Option<Report>,
+    /// What the executor waits out, before leave: until its progress says nothing of it any more, another phase, or the end.
+    pub waiting: Option<WaitingSince>,
     /// Set when the version it came from was requested after leave (rule 4).
     pub rollback_requested: bool,
     /// How it ended.
@@ -101,6 +104,12 @@ impl Attempt {
     #[must_use]
     pub fn is_pending(&self) -> bool {
         !self.is_ended() && (self.phase < Phase::Confirming || self.rollback_requested)
+    }
+
+    /// What the executor waits out now. A row that a replica of an older build moved on may keep it beyond leave and end.
+    #[must_use]
+    pub fn waits(&self) -> Option<&WaitingSince> {
+        self.waiting.as_ref().filter(|_| !self.is_ended() && !self.has_leave())
     }
 
     /// Whether it has an outcome.

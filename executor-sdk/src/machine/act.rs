@@ -191,6 +191,7 @@ fn progress(work: &Work) -> Action {
         phase,
         bytes_done: work.bytes_done,
         bytes_total: work.bytes_total,
+        waiting: None,
     })))
 }
 
@@ -201,5 +202,6 @@ fn restarting(trial: &Trial) -> Action {
         phase: Phase::Restarting,
         bytes_done: 0,
         bytes_total: 0,
+        waiting: None,
     })))
 }

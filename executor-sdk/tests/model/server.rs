@@ -141,7 +141,8 @@ impl Server {
             }
             Request::Progress(progress) => {
                 let (phase, bytes_done, bytes_total) = (progress.phase, progress.bytes_done, progress.bytes_total);
-                (progress.attempt, Input::Progress { phase, bytes_done, bytes_total })
+                let waiting = progress.waiting.clone();
+                (progress.attempt, Input::Progress { phase, bytes_done, bytes_total, waiting })
             }
             Request::ReadyToSwap { attempt, generation } => (*attempt, Input::ReadyToSwap { generation: *generation }),
             Request::Report(report) => return self.report(report, now, said),

@@ -35,6 +35,7 @@ pub fn attempt(attempt: &Attempt, log_tail: LogTail) -> v1::Attempt {
         refused: attempt.refused.is_some(),
         generation: attempt.generation.0,
         rollback_requested: attempt.rollback_requested,
+        waiting: attempt.waits().map(v1::Waiting::from),
         ..v1::Attempt::default()
     };
     let tail = |lines: &[String]| match log_tail {

@@ -8,7 +8,7 @@ use domain::sync::{DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_PROBATION};
 use domain::sync::{Progress, Request, Response, Welcome};
 use domain::{Desired, Epoch, Generation};
 
-use crate::convert::{Error, field, text, vocabulary};
+use crate::convert::{Error, field, text, vocabulary, waiting};
 use crate::v1;
 use crate::v1::sync_executor_request::Message as Said;
 use crate::v1::sync_executor_response::Message as Answered;
@@ -52,8 +52,9 @@ fn progress(wire: &v1::Progress) -> Result<Option<Progress>, Error> {
     let generation = Generation(field::counter("generation", wire.generation)?);
     let bytes_done = field::counter("bytes_done", wire.bytes_done)?;
     let bytes_total = field::counter("bytes_total", wire.bytes_total)?;
+    let waiting = wire.waiting.as_ref().and_then(waiting::waiting);
     let phase = vocabulary::phase(wire.phase);
-    Ok(phase.map(|phase| Progress { attempt, generation, phase, bytes_done, bytes_total }))
+    Ok(phase.map(|phase| Progress { attempt, generation, phase, bytes_done, bytes_total, waiting }))
 }
 
 /// From the wire; none when this build does not know the message.
@@ -102,6 +103,7 @@ impl From<Request> for v1::SyncExecutorRequest {
                 phase: v1::Phase::from(progress.phase).into(),
                 bytes_done: progress.bytes_done,
                 bytes_total: progress.bytes_total,
+                waiting: progress.waiting.as_ref().map(v1::Waiting::from),
             }),
             Request::ReadyToSwap { attempt, generation } => {
                 Said::ReadyToSwap(v1::ReadyToSwap { attempt: attempt.to_string(), generation: generation.0 })

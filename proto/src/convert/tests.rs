@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::attempt::{ErrorCode, Outcome, Phase, Report, Stage};
+use domain::attempt::{ErrorCode, Outcome, Phase, Report, Stage, Waiting};
 use domain::sync::{AttemptReport, Hello, Inventory, Node, Progress, Request, Response, Welcome};
 use domain::{
     AgentUpgradeSpec, AttemptId, Channel, Desired, Epoch, ExecutorUid, Generation, InstanceId, Kind,
@@ -87,6 +87,10 @@ fn hello() -> impl Strategy<Value = Hello> {
     })
 }
 
+fn waiting() -> impl Strategy<Value = Waiting> {
+    (select(ErrorCode::ALL), words()).prop_map(|(error_code, message)| Waiting { error_code, message })
+}
+
 fn node() -> impl Strategy<Value = Node> {
     ("[a-z0-9-]{1,20}", words(), words(), words(), words(), any::<bool>()).prop_map(
         |(name, platform, kernel_version, os_image, kubelet_version, ready)| Node {
@@ -104,14 +108,15 @@ fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         hello().prop_map(|hello| Request::Hello(Box::new(hello))),
         counter().prop_map(|n| Request::Heartbeat { generation: Generation(n) }),
-        (uuid(), counter(), select(&Phase::ALL[..]), counter(), counter()).prop_map(
-            |(attempt, generation, phase, bytes_done, bytes_total)| {
+        (uuid(), counter(), select(&Phase::ALL[..]), counter(), counter(), of(waiting())).prop_map(
+            |(attempt, generation, phase, bytes_done, bytes_total, waiting)| {
                 Request::Progress(Progress {
                     attempt: AttemptId::new(attempt),
                     generation: Generation(generation),
                     phase,
                     bytes_done,
                     bytes_total,
+                    waiting,
                 })
             }
         ),

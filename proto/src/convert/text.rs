@@ -9,6 +9,9 @@ use domain::attempt::outcome::LOG_TAIL_MAX_BYTES;
 /// Longest message kept, in bytes: a few sentences.
 pub const MESSAGE_MAX_BYTES: usize = 4 * 1024;
 
+/// Longest sentence kept of what an executor waits out, in bytes: it comes again with each progress.
+pub const WAITING_MAX_BYTES: usize = 1024;
+
 /// Longest name or note kept, in bytes.
 pub const NOTE_MAX_BYTES: usize = 256;
 

@@ -83,6 +83,7 @@ impl App {
             phase: progress.phase,
             bytes_done: progress.bytes_done,
             bytes_total: progress.bytes_total,
+            waiting: progress.waiting.clone(),
         };
         let answers = self.sync_word(uid, progress.attempt, &[input]).await?;
         Ok(answers.map_or(Some(Reason::NotFound), |answers| withdrawn(&answers)))

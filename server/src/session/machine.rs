@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use domain::attempt::Phase;
+use domain::attempt::{Phase, Waiting};
 use domain::sync::{AttemptReport, Hello, Inventory, Progress, Request, Response};
 use domain::{AttemptId, ExecutorUid, Generation};
 use tokio::time::Instant;
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::session::Limits;
 use crate::session::close::Close;
 
-/// Progress in bytes is written at most this often; a phase at once. An upgrade of a minute costs thirty small writes.
+/// Progress in bytes is written at most this often; a phase at once, and what is waited out. An upgrade of a minute costs thirty small writes.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 
 /// A stream that has not said who it is.
@@ -61,6 +61,7 @@ struct Noted {
     attempt: AttemptId,
     phase: Phase,
     bytes_done: u64,
+    waiting: Option<Waiting>,
     time: Instant,
 }
 
@@ -219,6 +220,7 @@ impl Open {
             attempt: progress.attempt,
             phase: progress.phase,
             bytes_done: progress.bytes_done,
+            waiting: progress.waiting.clone(),
             time: now,
         });
     }
@@ -228,6 +230,7 @@ impl Open {
             return true;
         };
         let moved = noted.attempt != progress.attempt || noted.phase != progress.phase;
+        let moved = moved || noted.waiting != progress.waiting;
         let grown = noted.bytes_done != progress.bytes_done;
         moved || (grown && now.duration_since(noted.time) >= PROGRESS_EVERY)
     }

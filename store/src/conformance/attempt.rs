@@ -1,6 +1,6 @@
 //! Promises of [`crate::AttemptStore`], and of commits that carry attempts.
 
-use domain::attempt::{Ending, ErrorCode, Outcome, OutcomeSource, Phase, Report, Stage};
+use domain::attempt::{Ending, ErrorCode, Outcome, OutcomeSource, Phase, Report, Stage, Waiting, WaitingSince};
 use domain::audit::EventKind;
 use domain::{Actor, Attempt, Executor, Generation, Reason, RequestId, Revision, TokenId};
 
@@ -53,6 +53,10 @@ pub(super) async fn every_field_reads_back(subject: &dyn Subject) {
             running_version: version("1.0.0"),
             rolled_back_to: None,
             log_tail: vec!["line".to_owned()],
+        }),
+        waiting: Some(WaitingSince {
+            waiting: Waiting { error_code: ErrorCode::RegistryUnreachable, message: "it's \"away\"".to_owned() },
+            since: at(3),
         }),
         rollback_requested: true,
         corrected: true,

@@ -156,6 +156,7 @@ tables! {
         requested_by: Text,
         request_id: Text,
         deadline: Time,
+        waiting: Json,
     }
     requests (organization, request_id) from "(
     SELECT organization, request_id, id AS attempt

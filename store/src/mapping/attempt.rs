@@ -1,10 +1,10 @@
 //! Attempts.
 
-use domain::attempt::{Ending, Outcome, OutcomeSource, Phase, Report};
+use domain::attempt::{Ending, Outcome, OutcomeSource, Phase, Report, WaitingSince};
 use domain::{Attempt, ExecutorName, Generation, RequestId, Revision};
 
 use super::Columns;
-use crate::column::{EndingShape, ReportShape, actor_parse};
+use crate::column::{EndingShape, ReportShape, WaitingShape, actor_parse};
 use crate::error::Error;
 
 /// Reads an attempt.
@@ -41,6 +41,7 @@ pub(crate) fn attempt(mut row: impl Columns) -> Result<Attempt, Error> {
             let id = row.string_or_null("request_id")?;
             id.map(|id| RequestId::new(&id)).transpose().map_err(|error| row.refuse("request_id", error))?
         },
+        waiting: row.json_or_null::<WaitingShape>("waiting")?.map(WaitingSince::from),
     })
 }
 

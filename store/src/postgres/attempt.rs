@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::row::RowColumns;
 use super::statement::{Json, Value, params};
 use super::{PostgresStore, request, transact};
-use crate::column::{EndingShape, ReportShape, actor_text, integer, limit};
+use crate::column::{EndingShape, ReportShape, WaitingShape, actor_text, integer, limit};
 use crate::error::Error;
 use crate::executor::{AttemptStore, AttemptWrite};
 use crate::mapping::{self, Columns as _};
@@ -24,7 +24,7 @@ macro_rules! columns {
         "
 SELECT id, executor, organization, executor_name, revision, release, from_version, generation, phase, refused,
     rollback_requested, outcome, outcome_source, ending, corrected, bytes_done, bytes_total, request_time, deliver_time,
-    progress_time, apply_time, end_time, expire_time, requested_by, request_id
+    progress_time, apply_time, end_time, expire_time, requested_by, request_id, waiting
 FROM novacula.attempts"
     };
 }
@@ -108,7 +108,7 @@ macro_rules! written {
     () => {
         "id, executor, organization, executor_name, revision, release, from_version, generation, phase, refused,
     rollback_requested, outcome, outcome_source, ending, corrected, bytes_done, bytes_total, request_time, deliver_time,
-    progress_time, apply_time, end_time, expire_time, requested_by, request_id, deadline"
+    progress_time, apply_time, end_time, expire_time, requested_by, request_id, deadline, waiting"
     };
 }
 
@@ -117,7 +117,7 @@ macro_rules! rows {
         "unnest(
     :id, :executor, :organization, :executor_name, :revision, :release, :from_version, :generation, :phase, :refused,
     :rollback_requested, :outcome, :outcome_source, :ending, :corrected, :bytes_done, :bytes_total, :request_time, :deliver_time,
-    :progress_time, :apply_time, :end_time, :expire_time, :requested_by, :request_id, :deadline
+    :progress_time, :apply_time, :end_time, :expire_time, :requested_by, :request_id, :deadline, :waiting
 )"
     };
 }
@@ -159,7 +159,8 @@ SET revision = new.revision,
     end_time = new.end_time,
     expire_time = new.expire_time,
     requested_by = new.requested_by,
-    deadline = new.deadline
+    deadline = new.deadline,
+    waiting = new.waiting
 FROM ",
     rows!(),
     " AS new (",
@@ -203,7 +204,7 @@ pub(super) async fn standing(
     Ok(connection.all(STANDING, &params! { "ids": ids }, read).await?.into_iter().collect())
 }
 
-fn row(write: &AttemptWrite) -> Result<[(&'static str, Value); 26], Error> {
+fn row(write: &AttemptWrite) -> Result<[(&'static str, Value); 27], Error> {
     let AttemptWrite { attempt, deadline } = write;
     let number = |column, value| integer("attempt", attempt.id, column, value);
     let ending = attempt.ending.as_ref();
@@ -234,6 +235,7 @@ fn row(write: &AttemptWrite) -> Result<[(&'static str, Value); 26], Error> {
         "requested_by": actor_text(&attempt.requested_by),
         "request_id": attempt.request_id.as_ref().map(RequestId::as_str),
         "deadline": *deadline,
+        "waiting": attempt.waiting.as_ref().map(|kept| Json::of(&WaitingShape::from(kept))),
     })
 }
 

@@ -65,6 +65,12 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/postgres/0007-pruning.sql"),
         oldest_build: "1.0.0",
     },
+    Migration {
+        version: 8,
+        name: "0008-waiting",
+        sql: include_str!("../../migrations/postgres/0008-waiting.sql"),
+        oldest_build: "1.0.0",
+    },
 ];
 
 const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '60s'";

@@ -9,7 +9,7 @@ use rusqlite::{Connection, Row, named_params};
 use super::failure::Failure;
 use super::row::{RowColumns, all, first, keys, micros, write};
 use super::{SqliteStore, request};
-use crate::column::{EndingShape, ReportShape, actor_text, integer, json, limit};
+use crate::column::{EndingShape, ReportShape, WaitingShape, actor_text, integer, json, limit};
 use crate::error::Error;
 use crate::executor::{AttemptStore, AttemptWrite};
 use crate::mapping;
@@ -20,7 +20,7 @@ macro_rules! columns {
         "
 SELECT id, executor, organization, executor_name, revision, release, from_version, generation, phase, refused,
     rollback_requested, outcome, outcome_source, ending, corrected, bytes_done, bytes_total, request_time, deliver_time,
-    progress_time, apply_time, end_time, expire_time, requested_by, request_id
+    progress_time, apply_time, end_time, expire_time, requested_by, request_id, waiting
 FROM attempts"
     };
 }
@@ -106,12 +106,12 @@ pub(super) const INSERT: &str = "
 INSERT INTO attempts (
     id, executor, organization, executor_name, revision, release, from_version, generation, phase, refused,
     rollback_requested, outcome, outcome_source, ending, corrected, bytes_done, bytes_total, request_time, deliver_time,
-    progress_time, apply_time, end_time, expire_time, requested_by, request_id, deadline
+    progress_time, apply_time, end_time, expire_time, requested_by, request_id, deadline, waiting
 )
 VALUES (
     :id, :executor, :organization, :executor_name, :revision, :release, :from_version, :generation, :phase, :refused,
     :rollback_requested, :outcome, :outcome_source, :ending, :corrected, :bytes_done, :bytes_total, :request_time, :deliver_time,
-    :progress_time, :apply_time, :end_time, :expire_time, :requested_by, :request_id, :deadline
+    :progress_time, :apply_time, :end_time, :expire_time, :requested_by, :request_id, :deadline, :waiting
 )";
 
 // What was asked, and of whom, never changes; only how it goes.
@@ -137,7 +137,8 @@ SET revision = :revision,
     end_time = :end_time,
     expire_time = :expire_time,
     requested_by = :requested_by,
-    deadline = :deadline
+    deadline = :deadline,
+    waiting = :waiting
 WHERE id = :id
 AND executor = :executor
 AND organization = :organization
@@ -181,6 +182,7 @@ pub(super) fn put(connection: &Connection, sql: &str, attempt: &AttemptWrite) ->
         ":requested_by": actor_text(&attempt.requested_by),
         ":request_id": attempt.request_id.as_ref().map(RequestId::as_str),
         ":deadline": micros(*deadline),
+        ":waiting": attempt.waiting.as_ref().map(|kept| json(&WaitingShape::from(kept))),
     };
     Ok(write(connection, sql, params)?)
 }

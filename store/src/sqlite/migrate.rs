@@ -47,6 +47,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/sqlite/0007-executors-by-version.sql"),
     },
     Migration { version: 8, name: "0008-pruning", sql: include_str!("../../migrations/sqlite/0008-pruning.sql") },
+    Migration { version: 9, name: "0009-waiting", sql: include_str!("../../migrations/sqlite/0009-waiting.sql") },
 ];
 
 const CREATE_HISTORY: &str = "
@@ -208,7 +209,7 @@ mod tests {
     use super::*;
 
     const NEXT: Migration =
-        Migration { version: 9, name: "0009-next", sql: "ALTER TABLE organizations ADD COLUMN motto TEXT" };
+        Migration { version: 10, name: "0010-next", sql: "ALTER TABLE organizations ADD COLUMN motto TEXT" };
 
     fn migrated(connection: &mut Connection, migrations: &[Migration]) -> Result<(), MigrateError> {
         migrate(connection, migrations, Timestamp::EPOCH)
@@ -270,7 +271,7 @@ mod tests {
         migrated(&mut connection, &[MIGRATIONS, &[NEXT]].concat()).expect("a newer schema");
         let error = migrated(&mut connection, MIGRATIONS).expect_err("an older build");
         let text = error.to_string();
-        assert!(text.contains("0009-next") && text.contains(env!("CARGO_PKG_VERSION")), "{text}");
+        assert!(text.contains("0010-next") && text.contains(env!("CARGO_PKG_VERSION")), "{text}");
     }
 
     #[test]
@@ -289,7 +290,7 @@ mod tests {
         let before = dump(&connection);
         let broken = Migration { sql: "CREATE TABLE left_over (a TEXT); NONSENSE;", ..NEXT };
         let error = migrated(&mut connection, &[MIGRATIONS, &[broken]].concat()).expect_err("nonsense");
-        assert!(matches!(error, MigrateError::Step { name: "0009-next", .. }), "{error}");
+        assert!(matches!(error, MigrateError::Step { name: "0010-next", .. }), "{error}");
         assert_eq!(dump(&connection), before);
     }
 

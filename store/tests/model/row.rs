@@ -92,6 +92,7 @@ pub(crate) fn attempt(n: u8, executor: u8, name: ExecutorName, request: Option<u
         generation: Generation(1),
         phase: Phase::Requested,
         refused: None,
+        waiting: None,
         rollback_requested: false,
         ending: None,
         corrected: false,

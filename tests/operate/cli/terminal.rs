@@ -129,6 +129,7 @@ async fn fetched(stream: &Stream, desired: &v1::Desired, mebibytes: u64) -> Resu
         phase: v1::Phase::Downloading.into(),
         bytes_done: mebibytes << 20,
         bytes_total: 4 << 20,
+        waiting: None,
     };
     stream.say(Say::Progress(progress)).await
 }

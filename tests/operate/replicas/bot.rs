@@ -241,6 +241,7 @@ impl Bot {
                 phase: phase.into(),
                 bytes_done: 1,
                 bytes_total: 2,
+                waiting: None,
             };
             stream.say(Say::Progress(progress)).await?;
         }

@@ -168,6 +168,7 @@ impl Life {
                     phase: v1::Phase::Downloading.into(),
                     bytes_done: 1,
                     bytes_total: 2,
+                    waiting: None,
                 };
                 for word in [
                     Say::Heartbeat(v1::Heartbeat { generation: desired.generation }),

@@ -54,6 +54,7 @@ impl Scene {
             phase: v1::Phase::Downloading.into(),
             bytes_done,
             bytes_total: 4 << 20,
+            waiting: None,
         };
         self.stream.say(Say::Progress(progress)).await
     }

@@ -154,6 +154,7 @@ fn progress(desired: &v1::Desired, phase: v1::Phase, bytes_done: u64) -> Say {
         phase: phase.into(),
         bytes_done,
         bytes_total: TOTAL,
+        waiting: None,
     })
 }
 

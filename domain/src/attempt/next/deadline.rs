@@ -49,7 +49,7 @@ impl Step<'_> {
         if self.now < time {
             return;
         }
-        self.conclude(match silence {
+        let conclusion = match silence {
             Silence::NotPickedUp => {
                 let message = "the executor did not begin to download in time";
                 Conclusion::decided(Outcome::Expired, Reason::TtlExpired, message)
@@ -67,6 +67,8 @@ impl Step<'_> {
                 let message = "neither a confirmation nor a rollback was heard by the confirm deadline";
                 Conclusion::silent(stage, Reason::Unconfirmed, message)
             }
-        });
+        };
+        let waited = self.attempt.waits().map(|kept| kept.waiting.clone());
+        self.conclude(Conclusion { waited, ..conclusion });
     }
 }

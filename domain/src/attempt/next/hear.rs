@@ -2,6 +2,7 @@
 
 use crate::attempt::outcome::{Ending, Outcome, OutcomeSource};
 use crate::attempt::state::Phase;
+use crate::attempt::waiting::{Waiting, WaitingSince};
 use crate::audit::EventKind;
 use crate::id::{AttemptId, Generation};
 use crate::reason::Reason;
@@ -25,7 +26,7 @@ impl Step<'_> {
         }
     }
 
-    pub(super) fn progress(&mut self, phase: Phase, bytes_done: u64, bytes_total: u64) {
+    pub(super) fn progress(&mut self, phase: Phase, bytes_done: u64, bytes_total: u64, waiting: Option<&Waiting>) {
         if self.listen() == Heard::TooLate {
             return;
         }
@@ -39,6 +40,8 @@ impl Step<'_> {
             return;
         }
         self.deliver();
+        // In an earlier phase, too: an executor that started anew looks at everything again. It moves no deadline.
+        self.attempt.waiting = WaitingSince::after(self.attempt.waiting.as_ref(), waiting, self.now);
         if phase < Phase::Downloading {
             return;
         }
@@ -87,6 +90,7 @@ impl Step<'_> {
         if self.attempt.bytes_total > 0 {
             self.attempt.bytes_done = self.attempt.bytes_total;
         }
+        self.attempt.waiting = None;
         self.attempt.progress_time = Some(self.now);
         self.attempt.apply_time = Some(self.now);
         self.attempt.phase = Phase::Applying;
@@ -159,6 +163,7 @@ impl Step<'_> {
         if self.attempt.is_pending() && !self.attempt.rollback_requested {
             self.actions.push(Action::ClearPending);
         }
+        self.attempt.waiting = None;
         self.attempt.apply_time = self.attempt.apply_time.or(Some(self.now));
         self.enter(Phase::Confirming);
     }

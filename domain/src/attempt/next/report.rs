@@ -63,6 +63,7 @@ impl Step<'_> {
             return;
         }
         self.attempt.refused = Some(report.clone());
+        self.attempt.waiting = None;
         self.emit(EventKind::AttemptRefused);
         if report.error_code.is_some_and(ErrorCode::blames_artifact) {
             self.emit(EventKind::ArtifactRefused);

@@ -4,6 +4,8 @@ mod ends;
 
 mod properties;
 
+mod waits;
+
 use super::*;
 use crate::attempt::effect;
 use crate::executor::Executor;
@@ -40,7 +42,13 @@ impl Road {
     }
 
     fn progress(&mut self, seconds: u64, phase: Phase, bytes: u64) -> Vec<Action> {
-        self.say(seconds, Input::Progress { phase, bytes_done: bytes, bytes_total: 100 })
+        self.say(seconds, Input::Progress { phase, bytes_done: bytes, bytes_total: 100, waiting: None })
+    }
+
+    /// Says that it waits out `code`.
+    fn wait_out(&mut self, seconds: u64, phase: Phase, code: ErrorCode, message: &str) {
+        let waiting = Some(Waiting { error_code: code, message: message.to_owned() });
+        assert_eq!(self.say(seconds, Input::Progress { phase, bytes_done: 0, bytes_total: 100, waiting }), []);
     }
 
     fn ready(&mut self, seconds: u64) -> Vec<Action> {
@@ -145,8 +153,8 @@ fn messages_that_were_lost_are_made_good_by_the_next() {
 #[test]
 fn nothing_begins_after_its_time_whether_or_not_the_sweep_has_been_by() {
     for begin in [
-        Input::Progress { phase: Phase::Downloading, bytes_done: 1, bytes_total: 100 },
-        Input::Progress { phase: Phase::Verifying, bytes_done: 1, bytes_total: 100 },
+        Input::Progress { phase: Phase::Downloading, bytes_done: 1, bytes_total: 100, waiting: None },
+        Input::Progress { phase: Phase::Verifying, bytes_done: 1, bytes_total: 100, waiting: None },
         Input::ReadyToSwap { generation: Generation(1) },
     ] {
         let mut road = Road::new();

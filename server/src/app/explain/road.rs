@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::attempt::{Ending, ErrorCode, Outcome, Phase, Report};
+use domain::attempt::{Ending, ErrorCode, Outcome, Phase, Report, WaitingSince};
 use domain::{Attempt, Kind, Reason};
 
 use super::Facts;
@@ -19,7 +19,10 @@ pub(super) fn of_attempt(facts: &Facts) -> Vec<Finding> {
     let mut findings = match (&attempt.ending, &attempt.refused) {
         (Some(ending), _) => vec![ended(facts, attempt, ending)],
         (None, Some(report)) => vec![refused(facts, attempt, report)],
-        (None, None) => vec![open(facts, attempt)],
+        (None, None) => vec![match attempt.waits().filter(|_| !is_too_late(facts, attempt)) {
+            Some(kept) => waiting(facts, attempt, kept),
+            None => open(facts, attempt),
+        }],
     };
     for finding in &mut findings {
         finding.about_attempt = true;
@@ -39,7 +42,7 @@ fn open(facts: &Facts, attempt: &Attempt) -> Finding {
         .since(attempt.apply_time);
     }
     match attempt.phase {
-        Phase::Requested | Phase::Delivered if facts.now >= attempt.expire_time => {
+        Phase::Requested | Phase::Delivered if is_too_late(facts, attempt) => {
             Finding::blocking(Reason::TtlExpired, format!("nobody picked up the upgrade to {target} in time; it ends as expired within seconds"))
                 .remedy("see that the executor is online, and ask again; `--ttl` gives it longer")
                 .since(Some(attempt.expire_time))
@@ -70,6 +73,32 @@ fn open(facts: &Facts, attempt: &Attempt) -> Finding {
             .remedy(format!("asking for {} brings the old version back", attempt.from_version))
             .since(attempt.progress_time.or(attempt.apply_time)),
     }
+}
+
+/// Whether its time to be picked up is over.
+fn is_too_late(facts: &Facts, attempt: &Attempt) -> bool {
+    attempt.phase < Phase::Downloading && facts.now >= attempt.expire_time
+}
+
+/// What the executor says that it waits out, and what a person does about that.
+fn waiting(facts: &Facts, attempt: &Attempt, kept: &WaitingSince) -> Finding {
+    let target = attempt.target_version();
+    let why = kept.waiting.sentence();
+    let (message, end) = if attempt.phase < Phase::Downloading {
+        let left = words(attempt.expire_time.since(facts.now).as_secs());
+        (
+            format!("the executor cannot begin with the upgrade to {target} yet, and tries again by itself: {why}"),
+            format!("{left} are left, then it ends as expired"),
+        )
+    } else {
+        let limit = words(facts.policy.progress_deadline.as_secs());
+        (
+            format!("the download of {target} broke off and is tried again by itself, {}: {why}", bytes(attempt)),
+            format!("without a new byte for {limit} it ends as failed"),
+        )
+    };
+    let remedy = remedy(facts, Some(kept.waiting.error_code));
+    Finding::new(Severity::Notice, message).remedy(format!("{remedy}; {end}")).since(Some(kept.since))
 }
 
 fn unacknowledged(facts: &Facts, attempt: &Attempt, left: &str) -> Finding {
@@ -125,6 +154,9 @@ fn ended(facts: &Facts, attempt: &Attempt, ending: &Ending) -> Finding {
         Outcome::Failed => {
             (Severity::Notice, format!("the last upgrade, to {target}, failed{code}: {}", ending.message))
         }
+        Outcome::Expired if waited_for(ending).is_some() => {
+            (Severity::Notice, format!("the last upgrade, to {target}, expired{code}: {}", ending.message))
+        }
         Outcome::Expired if attempt.deliver_time.is_some() => (
             Severity::Notice,
             format!("the last upgrade, to {target}, expired: the executor knew of it and did not begin to download"),
@@ -147,14 +179,21 @@ fn ended(facts: &Facts, attempt: &Attempt, ending: &Ending) -> Finding {
         (_, false) => finding.remedy(
             "the failing version's last lines are in this answer's attempt; fix what they say, publish, ask again",
         ),
-        (_, true) if ending.outcome == Outcome::Expired && attempt.deliver_time.is_some() => {
+        (_, true)
+            if ending.outcome == Outcome::Expired && attempt.deliver_time.is_some() && waited_for(ending).is_none() =>
+        {
             finding.remedy(waited(facts))
         }
         (_, true) => finding.remedy(remedy(facts, ending.error_code)),
     }
 }
 
-/// What a person does about an executor that knew and did not begin.
+/// What an executor waited out until the time to be picked up was over, where it said so.
+fn waited_for(ending: &Ending) -> Option<ErrorCode> {
+    ending.error_code.filter(|code| *code != ErrorCode::SpecExpired)
+}
+
+/// What a person does about an executor that knew, did not begin and said nothing.
 fn waited(facts: &Facts) -> String {
     match facts.executor.kind {
         Some(Kind::Operator) => {
@@ -231,6 +270,7 @@ fn remedy(facts: &Facts, code: Option<ErrorCode>) -> &'static str {
         ErrorCode::ServiceManager => "on the host: `systemctl status` and `novacula-agent doctor` say what refused",
         ErrorCode::ImageNotFound
         | ErrorCode::RegistryUnauthorized
+        | ErrorCode::RegistryUnreachable
         | ErrorCode::ImagePull
         | ErrorCode::ContainerConfig
         | ErrorCode::OutOfMemory
@@ -267,6 +307,9 @@ fn remedy_in_cluster(code: ErrorCode) -> &'static str {
         ErrorCode::RegistryUnauthorized => {
             "the registry refuses the cluster's pull secret: renew it in the operator's namespace, then ask again"
         }
+        ErrorCode::RegistryUnreachable => {
+            "see that the registry runs and answers from the operator's namespace (DNS, network policies, a proxy); the operator asks it again while there is time, after that ask for the upgrade again"
+        }
         ErrorCode::ImagePull => {
             "the cluster's nodes cannot pull the image, while the operator could see it: compare their credentials, mirrors and network"
         }
@@ -292,7 +335,7 @@ fn remedy_in_cluster(code: ErrorCode) -> &'static str {
             "the Deployment could not come back from a bad version: the message names the field and the value that the chart sets; set it, then ask again"
         }
         ErrorCode::Cluster => {
-            "the cluster's API refused: the message names the verb and the resource that the operator's Role lacks"
+            "the cluster's API refused or did not answer: the message says which, and the verb and the resource where the operator's Role lacks a right"
         }
         // Only those above are asked.
         _ => "look at the operator's namespace: `kubectl get deployments,pods,events`",

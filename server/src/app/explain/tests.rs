@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::attempt::{Ending, ErrorCode, Outcome, OutcomeSource, Phase, Policy, Report, Stage};
+use domain::attempt::{Ending, ErrorCode, Outcome, OutcomeSource, Phase, Policy, Report, Stage, Waiting, WaitingSince};
 use domain::executor::State;
 use domain::target::{Direction, Target};
 use domain::warning::{Code, Warning};
@@ -41,6 +41,7 @@ fn attempt(phase: Phase) -> Attempt {
         generation: Generation(1),
         phase,
         refused: None,
+        waiting: None,
         rollback_requested: false,
         ending: None,
         corrected: false,
@@ -142,6 +143,8 @@ fn an_operator_is_looked_for_in_its_cluster() {
         log_tail: Vec::new(),
         time: NOW,
     };
+    let waited = Ending { error_code: Some(ErrorCode::RegistryUnreachable), ..expired.clone() };
+    let waited = Attempt { ending: Some(waited), deliver_time: Some(NOW), ..attempt(Phase::Delivered) };
     let expired = Attempt { ending: Some(expired), deliver_time: Some(NOW), ..attempt(Phase::Delivered) };
     for (facts, word) in [
         (away, "kubectl logs"),
@@ -149,6 +152,7 @@ fn an_operator_is_looked_for_in_its_cluster() {
         (on_its_road(attempt(Phase::Requested)), "kubectl delete pod"),
         (on_its_road(attempt(Phase::Delivered)), "its registry"),
         (on_its_road(expired), "its registry"),
+        (on_its_road(waited), "see that the registry runs"),
         (refused(ErrorCode::Pinned), "set the image"),
         (refused(ErrorCode::NotPermitted), "under way in the cluster"),
     ] {
@@ -212,6 +216,31 @@ fn each_phase_says_what_it_waits_for() {
     for (phase, severity, word) in cases {
         check(&facts(executor(), Some(attempt(phase))), severity, None, word);
     }
+}
+
+#[test]
+fn what_is_waited_out_is_named_with_its_remedy_and_no_log_is_read() {
+    let waits = |phase, error_code| {
+        let waiting = Waiting { error_code, message: "registry r.example cannot be reached".to_owned() };
+        let waiting = Some(WaitingSince { waiting, since: NOW.minus(Duration::from_secs(40)) });
+        facts(executor(), Some(Attempt { waiting, ..attempt(phase) }))
+    };
+    for (facts, word, remedy) in [
+        (waits(Phase::Delivered, ErrorCode::RegistryUnreachable), "cannot begin", "10 min are left"),
+        (waits(Phase::Delivered, ErrorCode::RegistryUnreachable), "r.example cannot be reached", "network policies"),
+        (waits(Phase::Delivered, ErrorCode::Cluster), "CLUSTER: ", "did not answer"),
+        (waits(Phase::Downloading, ErrorCode::Unreachable), "25 % of 200 bytes: UNREACHABLE: ", "artifact's URL"),
+        (waits(Phase::Downloading, ErrorCode::Unreachable), "broke off", "without a new byte for 10 min"),
+    ] {
+        check(&facts, Severity::Notice, None, word);
+        let first = &judge(&facts).findings[0];
+        assert!(first.remedy.contains(remedy) && !first.remedy.contains("logs"), "{remedy:?} in {first:?}");
+        assert_eq!(first.since, Some(NOW.minus(Duration::from_secs(40))));
+        assert!(judge(&facts).summary.contains(word), "{}", judge(&facts).summary);
+    }
+    let late = waits(Phase::Delivered, ErrorCode::Cluster);
+    let late = Facts { now: NOW.plus(Duration::from_secs(600)), ..late };
+    check(&late, Severity::Blocking, Some(Reason::TtlExpired), "in time");
 }
 
 #[test]

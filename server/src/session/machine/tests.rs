@@ -48,7 +48,7 @@ fn open(now: Instant) -> Open {
 }
 
 fn progress(phase: Phase, bytes_done: u64) -> Progress {
-    Progress { attempt: attempt(1), generation: Generation(1), phase, bytes_done, bytes_total: 100 }
+    Progress { attempt: attempt(1), generation: Generation(1), phase, bytes_done, bytes_total: 100, waiting: None }
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,6 +119,25 @@ async fn a_phase_is_written_at_once_and_bytes_now_and_then() {
     tokio::time::advance(2 * SECOND).await;
     assert!(!written(Phase::Verifying, 2), "nothing is new");
     assert!(written(Phase::Verifying, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_waited_out_is_written_at_once_and_that_it_is_over() {
+    let mut machine = open(Instant::now());
+    let away = |message: &str| {
+        Some(Waiting { error_code: domain::attempt::ErrorCode::Unreachable, message: message.to_owned() })
+    };
+    let mut written = |waiting| {
+        let said = Progress { waiting, ..progress(Phase::Downloading, 1) };
+        let actions = machine.receive(Some(Request::Progress(said.clone())), Instant::now()).expect("heard");
+        machine.note_progress(&said, Instant::now());
+        actions == [Action::Progress(said)]
+    };
+    assert!(written(None));
+    assert!(written(away("refused")));
+    assert!(!written(away("refused")), "nothing is new");
+    assert!(written(away("timed out")));
+    assert!(written(None));
 }
 
 #[tokio::test(start_paused = true)]

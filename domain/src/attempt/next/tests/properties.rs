@@ -18,13 +18,21 @@ fn any_version() -> impl Strategy<Value = &'static str> {
     prop_oneof![3 => Just("1.1.0"), 3 => Just("1.2.0"), 1 => Just("1.1.5")]
 }
 
+fn any_waiting() -> impl Strategy<Value = Option<Waiting>> {
+    let waits = |error_code| Some(Waiting { error_code, message: "away".to_owned() });
+    let codes = [ErrorCode::RegistryUnreachable, ErrorCode::Cluster].map(waits);
+    prop_oneof![2 => Just(None), 1 => proptest::sample::select(codes.to_vec())]
+}
+
 fn any_input() -> impl Strategy<Value = Input> {
     let generation = || (0u64..4).prop_map(Generation);
     let open = prop_oneof![3 => Just(Some(attempt_id(1))), 3 => Just(None), 1 => Just(Some(attempt_id(2)))];
     let waiting = prop_oneof![4 => Just(OutcomeWaiting::No), 1 => Just(OutcomeWaiting::Yes)];
     prop_oneof![
         2 => generation().prop_map(|generation| Input::Acknowledged { generation }),
-        4 => (any_phase(), 0u64..100).prop_map(|(phase, bytes_done)| Input::Progress { phase, bytes_done, bytes_total: 100 }),
+        4 => (any_phase(), 0u64..100, any_waiting()).prop_map(|(phase, bytes_done, waiting)| Input::Progress {
+            phase, bytes_done, bytes_total: 100, waiting,
+        }),
         4 => generation().prop_map(|generation| Input::ReadyToSwap { generation }),
         3 => any_report().prop_map(Input::Reported),
         3 => (any_version(), open, waiting).prop_map(|(running, open_attempt, has_unsent_outcome)| Input::Hello {
@@ -110,6 +118,21 @@ proptest! {
             if before.attempt.has_leave() {
                 prop_assert_eq!(before.attempt.apply_time, next.attempt.apply_time);
                 prop_assert!(next.attempt.phase >= before.attempt.phase, "back over leave");
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn no_story_waits_after_leave_or_moves_a_deadline_by_waiting(story in any_story()) {
+        replay(story, |before, input, now, next| {
+            let new = &next.attempt;
+            prop_assert!(new.waiting.is_none() || !(new.is_ended() || new.has_leave() || new.refused.is_some()));
+            if let Input::Progress { phase, bytes_done, bytes_total, waiting: Some(_) } = input {
+                let silent = Input::Progress { phase: *phase, bytes_done: *bytes_done, bytes_total: *bytes_total, waiting: None };
+                let without = super::next(&before.attempt, &silent, &POLICY, now);
+                prop_assert_eq!(&without.actions, &next.actions);
+                prop_assert_eq!(&without.attempt, &Attempt { waiting: None, ..new.clone() });
             }
             Ok(())
         })?;
