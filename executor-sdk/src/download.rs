@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::attempt::{ErrorCode, Stage};
+use domain::attempt::{ErrorCode, Stage, Waiting};
 use domain::join::Endpoint;
 use rustls::ClientConfig;
 use rustls_pki_types::CertificateDer;
@@ -79,6 +79,15 @@ pub struct Request<'a> {
     pub directory: &'a Path,
 }
 
+/// How a download gets on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// So many bytes are there.
+    Bytes(u64),
+    /// It broke off, and is tried again after a pause: this is waited out.
+    BrokeOff(Waiting),
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -90,7 +99,7 @@ impl Default for Policy {
     }
 }
 
-/// Fetches the bytes; `progress` hears how many are there. They are not proven yet: that is [`prove`]'s.
+/// Fetches the bytes; `heard` hears how it gets on. They are not proven yet: that is [`prove`]'s.
 ///
 /// May be dropped at any moment; the file goes with it.
 ///
@@ -100,7 +109,7 @@ pub async fn fetch(
     request: Request<'_>,
     control_plane: &ControlPlane,
     policy: &Policy,
-    mut progress: impl FnMut(u64) + Send,
+    mut heard: impl FnMut(Heard) + Send,
 ) -> Result<TemporaryFile, Failure> {
     check_space(request.directory, request.size)?;
     sweep(request.directory);
@@ -111,7 +120,7 @@ pub async fn fetch(
     let mut backoff = Backoff::default();
     loop {
         let before = body.most();
-        let broken = match body.get(&source, &mut progress).await {
+        let broken = match body.get(&source, &mut |bytes| heard(Heard::Bytes(bytes))).await {
             Ok(()) => {
                 body.finish().await?;
                 temporary.rewind()?;
@@ -128,6 +137,7 @@ pub async fn fetch(
         if Instant::now() + wait >= body.last_byte() + policy.stall_deadline {
             return Err(stalled(&request, &body, policy, &broken));
         }
+        heard(Heard::BrokeOff(Waiting { error_code: ErrorCode::Unreachable, message: broken.clone() }));
         tracing::info!(error = %broken, bytes = body.have(), wait = ?wait, "download broke off, trying again");
         tokio::time::sleep(wait).await;
     }

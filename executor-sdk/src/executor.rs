@@ -15,7 +15,7 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
-use domain::attempt::{ErrorCode, Outcome, Stage};
+use domain::attempt::{ErrorCode, Outcome, Stage, Waiting};
 use domain::sync::Node;
 use domain::{AttemptId, Channel, Generation, Kind, Manifest, Platform, Sha256, Spec, Version};
 use tokio::sync::watch;
@@ -35,6 +35,12 @@ pub trait Executor: Send + Sync + 'static {
     /// # Errors
     /// A [`Failure`] (best [`Failure::refused`] in [`Stage::Preflight`]) that names what stands in the way.
     fn preflight(&self, plan: &Plan) -> impl Future<Output = Result<Workplace, Failure>> + Send;
+
+    /// What [`Executor::preflight`] waits out, for an executor that tries again by itself where an error may pass: while one is in it,
+    /// the attempt shows it, and an end that its time brings names it. A download is the SDK's, and says so itself.
+    fn waiting(&self) -> Option<watch::Receiver<Option<Waiting>>> {
+        None
+    }
 
     /// Makes the prepared artifact the running one. Called once per [`Leave`], which only the SDK can make.
     ///

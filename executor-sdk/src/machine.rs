@@ -42,7 +42,7 @@ mod time;
 
 use std::time::Duration;
 
-use domain::attempt::{ErrorCode, Outcome, Phase, Stage as ErrorStage};
+use domain::attempt::{ErrorCode, Outcome, Phase, Stage as ErrorStage, Waiting};
 use domain::sync::{AttemptReport, Request};
 use domain::{AttemptId, Desired, Generation, Spec, Version};
 
@@ -66,7 +66,8 @@ pub const TELL_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// for one that it had never known. A database is restored from a backup of last night, or of last week.
 pub const TELL_AGAIN_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Progress in bytes is said at most this often.
+/// Progress in bytes is said at most this often; so is that the error that is waited out has other words, or is over. That another
+/// error begins is said at once.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Most finished attempts remembered, as in the journal.
@@ -120,6 +121,8 @@ pub enum Done {
         /// Bytes that are there.
         bytes_done: u64,
     },
+    /// Preflight or download: an error that may pass is waited out, or (none) is over. A download that got on has none.
+    Waits(Option<Waiting>),
     /// Download: all of it (for an image: nothing was to be fetched).
     Downloaded,
     /// Verify: size, SHA-256 and signature are as they should be.

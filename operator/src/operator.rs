@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::attempt::{ErrorCode, Outcome, Stage};
+use domain::attempt::{ErrorCode, Outcome, Stage, Waiting};
 use domain::manifest::Subject;
 use domain::sync::Node;
 use domain::{AttemptId, Channel, Kind, Version};
@@ -47,6 +47,8 @@ pub struct Operator {
     managed: watch::Receiver<Option<String>>,
     registries: Registries,
     nodes: watch::Receiver<Option<Vec<Node>>>,
+    /// What a preflight waits out.
+    waiting: watch::Sender<Option<Waiting>>,
 }
 
 /// What the cluster's people want.
@@ -107,7 +109,12 @@ impl Operator {
             managed,
             registries,
             nodes,
+            waiting: watch::Sender::new(None),
         }
+    }
+
+    fn waits_out(&self, error_code: ErrorCode, message: String) {
+        self.waiting.send_replace(Some(Waiting { error_code, message }));
     }
 
     /// What stands in the way, in the order in which people would mend it.
@@ -163,6 +170,7 @@ impl Operator {
                 }
                 Err(error) if error.is_temporary() => {
                     tracing::warn!(%error, "asking the registry again until the upgrade's time is over");
+                    self.waits_out(error.code(), error.to_string());
                 }
                 Err(error) => return Err(error.failure()),
             }
@@ -177,6 +185,14 @@ impl Operator {
         notes.insert(record::IMAGE.to_owned(), image.to_owned());
         let fields = record::fields(self.cluster.names(), own, image, Some(record), &notes);
         self.cluster.apply_deployment(&fields, mode).await.map(drop)
+    }
+
+    /// [`Again::after`], told to whoever follows the attempt. A change that met another one is made again at once: nothing to tell.
+    async fn waited_for_the_cluster(&self, again: &mut Again, error: &Error) -> bool {
+        if error.trouble != Trouble::Conflict {
+            self.waits_out(code(error), error.to_string());
+        }
+        again.after(error).await
     }
 
     /// Reads until there is an answer: whether a change was made has to be known.
@@ -249,10 +265,16 @@ impl Executor for Operator {
         }
     }
 
+    fn waiting(&self) -> Option<watch::Receiver<Option<Waiting>>> {
+        Some(self.waiting.subscribe())
+    }
+
     async fn preflight(&self, plan: &Plan) -> Result<Workplace, Failure> {
         let target = target_image(plan)?;
         let mut again = Again::new();
+        self.waiting.send_replace(None);
         self.look_at_the_image(plan).await?;
+        self.waiting.send_replace(None);
         loop {
             let looked = async {
                 let own = self.cluster.own().await?;
@@ -275,7 +297,7 @@ impl Executor for Operator {
             match looked.await {
                 Ok(judged) => return judged.map(|()| Workplace::Elsewhere),
                 // Until the time to be picked up is over, when the SDK drops this.
-                Err(error) if again.after(&error).await => {}
+                Err(error) if self.waited_for_the_cluster(&mut again, &error).await => {}
                 // Nothing was touched: what stands in the way is the cluster's people's to mend.
                 Err(error) => return Err(Failure { outcome: Outcome::Refused, ..failed(Stage::Preflight, &error) }),
             }

@@ -108,7 +108,7 @@ impl Error {
             ErrorKind::NoSuchPlatform => ErrorCode::PlatformMismatch,
             ErrorKind::NotAnImage => ErrorCode::BadManifest,
             ErrorKind::Garbage => ErrorCode::HttpStatus,
-            ErrorKind::Unreachable => ErrorCode::Unreachable,
+            ErrorKind::Unreachable => ErrorCode::RegistryUnreachable,
         }
     }
 

@@ -192,6 +192,11 @@ impl Scene {
     /// The offer is applied, with leave.
     async fn applies(self, offer: Offer) -> Result {
         self.offer(offer).await?;
+        self.applied().await
+    }
+
+    /// What was offered is.
+    async fn applied(self) -> Result {
         let end = tokio::time::timeout(Duration::from_secs(20), self.running).await.context("it did not end")??;
         ensure!(end? == driver::End::Restart && self.host.applied());
         let open = self.host.journal.read()?.open.context("an open attempt")?;

@@ -1,7 +1,7 @@
 //! A web server that means harm: one answer for everybody, over TLS of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -25,6 +25,7 @@ pub(crate) struct Web {
     pub(crate) authority: CertificateDer<'static>,
     port: u16,
     asked: Arc<AtomicUsize>,
+    away: Arc<AtomicBool>,
     server: JoinHandle<()>,
 }
 
@@ -47,18 +48,32 @@ impl Web {
         let answer = [format!("{head}\r\n{length}connection: close\r\n\r\n").as_bytes(), body].concat();
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
+        let away = Arc::new(AtomicBool::new(false));
+        let is_away = Arc::clone(&away);
         let server = tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
+                if is_away.load(Ordering::SeqCst) {
+                    continue;
+                }
                 // Whoever hangs up while it is answered is through: the next one is served.
                 let _ = one(&acceptor, tcp, &answer, then, &count).await;
             }
         });
-        Ok(Self { authority, port, asked, server })
+        Ok(Self { authority, port, asked, away, server })
     }
 
     /// Where its bytes are.
     pub(crate) fn url(&self) -> String {
         format!("https://localhost:{}/novacula-agent", self.port)
+    }
+
+    /// From now on it hangs up on everybody.
+    pub(crate) fn go_away(&self) {
+        self.away.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn come_back(&self) {
+        self.away.store(false, Ordering::SeqCst);
     }
 
     /// How many requests it heard.

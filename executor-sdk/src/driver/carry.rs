@@ -11,9 +11,9 @@ use domain::sync::AttemptReport;
 use domain::{AttemptId, Generation, Spec};
 use tokio::task::spawn_blocking;
 
-use super::jobs::{Droppable, News, Product, Ready};
+use super::jobs::{Droppable, News, Product, Ready, telling};
 use super::{Driver, LOCK_PATIENCE};
-use crate::download::{self, ControlPlane, TemporaryFile};
+use crate::download::{self, ControlPlane, Heard, TemporaryFile};
 use crate::executor::{Artifact, Executor, Failure, Leave, Plan, Workplace};
 use crate::fault;
 use crate::journal::{self, Keeper, RollbackCause, State, Step};
@@ -103,10 +103,11 @@ impl<E: Executor> Driver<E> {
     fn preflight(&mut self, job: Job, attempt: AttemptId, generation: Generation, spec: Spec) {
         let (executor, keys, journal) =
             (Arc::clone(&self.executor), Arc::clone(&self.keys), self.options.journal.clone());
+        let news = self.jobs.news();
         self.jobs.start(job, Droppable::Yes, async move {
             let state = read(&journal).await.map_err(|error| not_written(Stage::Preflight, &error))?;
             let (plan, proven) = plan(executor.as_ref(), &keys, &state, attempt, generation, spec)?;
-            let workplace = executor.preflight(&plan).await?;
+            let workplace = telling(executor.waiting(), job, &news, executor.preflight(&plan)).await?;
             if let (Workplace::Directory(directory), Some(size)) = (&workplace, proven.size()) {
                 download::check_space(directory, size)?;
             }
@@ -122,18 +123,25 @@ impl<E: Executor> Driver<E> {
         let control_plane = ControlPlane { endpoint: self.link.endpoint().clone(), tls: self.link.tls() };
         let (policy, news) = (self.options.downloads.clone(), self.jobs.news());
         self.jobs.start(job, Droppable::Yes, async move {
-            let mut told = Instant::now();
-            let progress = |bytes| {
-                if told.elapsed() >= TELL_EVERY {
-                    told = Instant::now();
-                    // A full inbox has newer news to read than this.
-                    let _ = news.try_send(News::Job { job, product: Ok(Product::Fetched(bytes)) });
-                }
+            let mut told = Some(Instant::now());
+            let heard = |heard| {
+                let product = match heard {
+                    Heard::Bytes(_) if told.is_some_and(|told| told.elapsed() < TELL_EVERY) => return,
+                    Heard::Bytes(bytes) => {
+                        told = Some(Instant::now());
+                        Product::Fetched(bytes)
+                    }
+                    // The first bytes after it say that it is over.
+                    Heard::BrokeOff(waiting) => {
+                        told = None;
+                        Product::Waits(Some(waiting))
+                    }
+                };
+                // A full inbox has newer news to read than this.
+                let _ = news.try_send(News::Job { job, product: Ok(product) });
             };
             let request = download::Request { uri: &uri, size, directory: &directory };
-            download::fetch(request, &control_plane, &policy, progress)
-                .await
-                .map(|bytes| Product::Downloaded(Some(bytes)))
+            download::fetch(request, &control_plane, &policy, heard).await.map(|bytes| Product::Downloaded(Some(bytes)))
         });
     }
 

@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 
 use domain::Version;
-use domain::attempt::{ErrorCode, Stage};
+use domain::attempt::{ErrorCode, Stage, Waiting};
 use domain::sync::AttemptReport;
 use futures_util::FutureExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::download::TemporaryFile;
@@ -34,6 +35,8 @@ pub(super) enum Product {
     Fit(Box<Ready>),
     /// Download, so far.
     Fetched(u64),
+    /// Preflight or download, so far: what is waited out.
+    Waits(Option<Waiting>),
     /// Download; none: there was nothing to fetch.
     Downloaded(Option<TemporaryFile>),
     /// Verification.
@@ -126,7 +129,7 @@ impl Jobs {
     /// Keeps what a job made, and says so in the machine's words; nothing when the job was dropped meanwhile.
     pub(super) fn keep(&mut self, job: Job, product: Result<Product, Failure>) -> Option<Done> {
         let current = self.running.as_ref().is_some_and(|running| running.job == job);
-        if current && !matches!(product, Ok(Product::Fetched(_))) {
+        if current && !matches!(product, Ok(Product::Fetched(_) | Product::Waits(_))) {
             self.running = None;
         }
         let product = match product {
@@ -153,6 +156,7 @@ impl Jobs {
                 Done::Fit { bytes_total }
             }
             Product::Fetched(bytes_done) => Done::Fetched { bytes_done },
+            Product::Waits(waiting) => Done::Waits(waiting),
             Product::Downloaded(bytes) => {
                 self.bytes = bytes;
                 Done::Downloaded
@@ -202,6 +206,32 @@ impl Jobs {
         self.ready = None;
         self.bytes = None;
         self.artifact = None;
+    }
+}
+
+/// Does `work`, and tells the loop meanwhile what it waits out.
+pub(super) async fn telling<T>(
+    waits: Option<watch::Receiver<Option<Waiting>>>,
+    job: Job,
+    news: &mpsc::Sender<News>,
+    work: impl Future<Output = T>,
+) -> T {
+    let Some(mut waits) = waits else {
+        return work.await;
+    };
+    // What an earlier work waited out is not this one's.
+    waits.mark_unchanged();
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            // Cancel safe: a change that was not taken is seen the next time.
+            Ok(()) = waits.changed() => {
+                let waiting = waits.borrow_and_update().clone();
+                // The loop has ended: nobody is left to tell.
+                let _ = news.send(News::Job { job, product: Ok(Product::Waits(waiting)) }).await;
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use domain::attempt::{ErrorCode, Outcome, Phase, Stage as ErrorStage};
 use domain::sync::{Progress, Request};
 
 use super::end::{Verdict, report};
-use super::stage::{Confirming, Stage, Step, Trial, Work};
+use super::stage::{Confirming, Link, Stage, Step, Trial, Work};
 use super::start::by_hand;
 use super::{Action, Applied, CONFIRM_AGAIN, Cause, Done, Failure, Job, Judgement, Log, Machine, PROGRESS_EVERY};
 
@@ -74,9 +74,10 @@ impl Machine {
             }
             (Step::Preflight, Done::Fit { bytes_total }) => {
                 if now >= work.order.pick_up_by {
-                    self.expire(&work.order, actions);
+                    self.expire(&work, actions);
                     return;
                 }
+                work.waiting = None;
                 work.bytes_total = bytes_total;
                 work.step = Step::Downloading;
                 work.job = self.next_job();
@@ -84,12 +85,20 @@ impl Machine {
             }
             (Step::Downloading, Done::Fetched { bytes_done }) => {
                 work.bytes_done = bytes_done;
+                work.waiting = None;
                 if now < work.said.saturating_add(PROGRESS_EVERY) {
                     self.stage = Stage::Working(work);
                     return;
                 }
             }
+            (Step::Preflight | Step::Downloading, Done::Waits(waiting)) => {
+                // Said as soon as it may be: `look_at_the_time`.
+                work.waiting = waiting;
+                self.stage = Stage::Working(work);
+                return;
+            }
             (Step::Downloading, Done::Downloaded) => {
+                work.waiting = None;
                 work.bytes_done = work.bytes_total;
                 work.step = Step::Verifying;
                 work.job = self.next_job();
@@ -100,12 +109,13 @@ impl Machine {
                 work.step = Step::Ready { asked: None };
             }
             // A step answers only for itself.
-            (_, Done::Fit { .. } | Done::Fetched { .. } | Done::Downloaded | Done::Verified) => {}
+            (_, Done::Fit { .. } | Done::Fetched { .. } | Done::Waits(_) | Done::Downloaded | Done::Verified) => {}
             (_, Done::Swapped(_) | Done::RolledBack(_) | Done::Judged(_)) => {}
         }
-        work.said = now;
-        if !matches!(work.step, Step::Ready { .. }) {
-            actions.push(progress(&work));
+        if matches!(work.step, Step::Ready { .. }) {
+            work.said = now;
+        } else {
+            actions.push(work.progress(now, self.link.as_ref()));
         }
         self.stage = Stage::Working(work);
     }
@@ -183,16 +193,24 @@ impl Machine {
     }
 }
 
-fn progress(work: &Work) -> Action {
-    let phase = Stage::Working(work.clone()).phase().unwrap_or(Phase::Delivered);
-    Action::Say(Box::new(Request::Progress(Progress {
-        attempt: work.order.attempt,
-        generation: work.order.generation,
-        phase,
-        bytes_done: work.bytes_done,
-        bytes_total: work.bytes_total,
-        waiting: None,
-    })))
+// === impl Work ===
+
+impl Work {
+    /// Progress, said now. Without a stream it falls: then what is waited out is still to be said.
+    pub(super) fn progress(&mut self, now: Duration, link: Option<&Link>) -> Action {
+        self.said = now;
+        if link.is_some() {
+            self.said_waiting = self.waiting.clone();
+        }
+        Action::Say(Box::new(Request::Progress(Progress {
+            attempt: self.order.attempt,
+            generation: self.order.generation,
+            phase: self.phase(),
+            bytes_done: self.bytes_done,
+            bytes_total: self.bytes_total,
+            waiting: self.waiting.clone(),
+        })))
+    }
 }
 
 fn restarting(trial: &Trial) -> Action {

@@ -26,8 +26,14 @@ impl Machine {
         for unsent in &mut self.unsent {
             unsent.sent = None;
         }
-        if let Stage::Working(Work { step: Step::Ready { asked }, .. }) = &mut self.stage {
-            *asked = None;
+        if let Stage::Working(work) = &mut self.stage {
+            if let Step::Ready { asked } = &mut work.step {
+                *asked = None;
+            }
+            // What was said of it last may have fallen with the stream before.
+            if work.waiting.is_some() {
+                work.said_waiting = None;
+            }
         }
     }
 
@@ -106,7 +112,7 @@ impl Machine {
 
     pub(super) fn begin(&mut self, order: Order, now: Duration, actions: &mut Vec<Action>) {
         if now >= order.pick_up_by {
-            self.expire(&order, actions);
+            self.expire(&Work::new(order, self.last_job, now), actions);
             return;
         }
         if *order.spec.target_version() == self.running {
@@ -118,8 +124,7 @@ impl Machine {
         }
         let job = self.next_job();
         let (attempt, generation, spec) = (order.attempt, order.generation, order.spec.clone());
-        self.stage =
-            Stage::Working(Work { order, job, step: Step::Preflight, bytes_done: 0, bytes_total: 0, said: now });
+        self.stage = Stage::Working(Work::new(order, job, now));
         actions.push(Action::Preflight { job, attempt, generation, spec });
     }
 

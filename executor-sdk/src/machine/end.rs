@@ -6,7 +6,7 @@ use domain::attempt::{ErrorCode, Outcome, Report, Stage as ErrorStage};
 use domain::sync::AttemptReport;
 use domain::{AttemptId, Version};
 
-use super::stage::{Confirming, Order, Remembered, Stage, Trial, Unsent};
+use super::stage::{Confirming, Remembered, Stage, Trial, Unsent, Work};
 use super::{Action, FINISHED_MAX, Failure, Log, Machine, TELL_AGAIN_FOR};
 
 /// Most outcomes remembered after they were acknowledged: each is told again on each stream.
@@ -66,11 +66,15 @@ pub(super) fn report(trial: &Trial, running: &Version, verdict: Verdict) -> Atte
 // === impl Machine ===
 
 impl Machine {
-    /// Its time to be picked up is over.
-    pub(super) fn expire(&mut self, order: &Order, actions: &mut Vec<Action>) {
-        let verdict = Verdict::new(Outcome::Expired, ErrorStage::Preflight, ErrorCode::SpecExpired)
-            .saying("its time to be picked up was over before the download could begin");
-        let report = report(&order.trial(&self.running), &self.running, verdict);
+    /// Its time to be picked up is over. What was waited out meanwhile is why.
+    pub(super) fn expire(&mut self, work: &Work, actions: &mut Vec<Action>) {
+        let message = "its time to be picked up was over before the download could begin";
+        let (code, message) = match &work.waiting {
+            None => (ErrorCode::SpecExpired, message.to_owned()),
+            Some(waiting) => (waiting.error_code, waiting.end_of(message)),
+        };
+        let verdict = Verdict::new(Outcome::Expired, ErrorStage::Preflight, code).saying(message);
+        let report = report(&work.order.trial(&self.running), &self.running, verdict);
         self.finish(report, Log::None, actions);
     }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use domain::attempt::Phase;
+use domain::attempt::{Phase, Waiting};
 use domain::sync::AttemptReport;
 use domain::{AttemptId, Generation, Spec, Version};
 
-use super::{Cause, Job};
+use super::{Cause, Job, PROGRESS_EVERY};
 
 /// The one attempt that this process deals with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,8 +64,12 @@ pub(super) struct Work {
     pub(super) step: Step,
     pub(super) bytes_done: u64,
     pub(super) bytes_total: u64,
+    /// What is waited out; none: nothing.
+    pub(super) waiting: Option<Waiting>,
     /// When progress was last said.
     pub(super) said: Duration,
+    /// What was then said to be waited out.
+    pub(super) said_waiting: Option<Waiting>,
 }
 
 /// How far it is.
@@ -146,15 +150,50 @@ impl Stage {
     pub(super) const fn phase(&self) -> Option<Phase> {
         match self {
             Self::Idle | Self::Finishing { .. } => None,
-            Self::Working(work) => Some(match work.step {
-                Step::Preflight => Phase::Delivered,
-                Step::Downloading => Phase::Downloading,
-                Step::Verifying => Phase::Verifying,
-                Step::Ready { .. } => Phase::ReadyToSwap,
-            }),
+            Self::Working(work) => Some(work.phase()),
             Self::Swapping { .. } => Some(Phase::Applying),
             Self::Restarting { .. } | Self::RollingBack { .. } => Some(Phase::Restarting),
             Self::Confirming { .. } => Some(Phase::Confirming),
+        }
+    }
+}
+
+// === impl Work ===
+
+impl Work {
+    /// Begins with preflight.
+    pub(super) const fn new(order: Order, job: Job, now: Duration) -> Self {
+        let (bytes_done, bytes_total) = (0, 0);
+        Self {
+            order,
+            job,
+            step: Step::Preflight,
+            bytes_done,
+            bytes_total,
+            waiting: None,
+            said: now,
+            said_waiting: None,
+        }
+    }
+
+    pub(super) const fn phase(&self) -> Phase {
+        match self.step {
+            Step::Preflight => Phase::Delivered,
+            Step::Downloading => Phase::Downloading,
+            Step::Verifying => Phase::Verifying,
+            Step::Ready { .. } => Phase::ReadyToSwap,
+        }
+    }
+
+    /// When what is waited out, or that it is over, is to be said; none: it was.
+    pub(super) fn says_waiting(&self) -> Option<Duration> {
+        let code = |waiting: &Waiting| waiting.error_code;
+        if self.waiting == self.said_waiting {
+            None
+        } else if self.waiting.is_none() || self.waiting.as_ref().map(code) == self.said_waiting.as_ref().map(code) {
+            Some(self.said.saturating_add(PROGRESS_EVERY))
+        } else {
+            Some(Duration::ZERO)
         }
     }
 }

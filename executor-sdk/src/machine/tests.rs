@@ -4,6 +4,8 @@ mod after_leave;
 
 mod before_leave;
 
+mod waits;
+
 use domain::sync::Progress;
 use domain::{AgentUpgradeSpec, Sha256, Want};
 
@@ -133,7 +135,10 @@ fn in_short(action: &Action) -> Option<String> {
     Some(match action {
         Action::Say(request) => match request.as_ref() {
             Request::Heartbeat { .. } => return None,
-            Request::Progress(Progress { phase, bytes_done, .. }) => format!("say {} {bytes_done}", phase.as_str()),
+            Request::Progress(Progress { phase, bytes_done, waiting, .. }) => {
+                let waiting = waiting.as_ref().map_or_else(String::new, |waiting| format!(", {}", waiting.sentence()));
+                format!("say {} {bytes_done}{waiting}", phase.as_str())
+            }
             Request::ReadyToSwap { attempt, generation } => format!("ready {} under {generation}", n(attempt)),
             Request::Report(report) => format!("report {} {}", n(&report.attempt), report.report.outcome.as_str()),
             Request::Hello(_) | Request::Inventory(_) => format!("{request:?}"),

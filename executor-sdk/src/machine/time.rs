@@ -32,6 +32,11 @@ impl Machine {
         }
         if let Some(link) = &self.link {
             wake.at(link.heartbeat_due);
+            if let Stage::Working(work) = &self.stage
+                && let Some(due) = work.says_waiting()
+            {
+                wake.at(due);
+            }
             if let Some(due) = link.tell_again.filter(|_| !self.remembered.is_empty()) {
                 wake.at(due);
             }
@@ -54,12 +59,12 @@ impl Machine {
     }
 
     pub(super) fn look_at_the_time(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        if let Stage::Working(Work { step: Step::Preflight, order, .. }) = &self.stage
+        if let Stage::Working(work @ Work { step: Step::Preflight, order, .. }) = &self.stage
             && now >= order.pick_up_by
         {
-            let order = order.clone();
+            let work = work.clone();
             self.drop_work(actions);
-            self.expire(&order, actions);
+            self.expire(&work, actions);
         }
         // The control plane, whose count began earlier, has ended it already.
         self.queued.take_if(|order| now >= order.pick_up_by);
@@ -77,6 +82,11 @@ impl Machine {
                 unsent.sent = Some(now);
                 actions.push(Action::Say(Box::new(Request::Report(Box::new(unsent.report.clone())))));
             }
+        }
+        if let Stage::Working(work) = &mut self.stage
+            && work.says_waiting().is_some_and(|due| now >= due)
+        {
+            actions.push(work.progress(now, self.link.as_ref()));
         }
         self.ask_or_confirm(probation, now, actions);
     }

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use domain::attempt::{ErrorCode, Outcome};
+use domain::attempt::{ErrorCode, Outcome, Waiting};
 use novacula_executor_sdk::connect;
 use novacula_executor_sdk::credentials::CredentialStore;
-use novacula_executor_sdk::download::{ControlPlane, LocalAddresses, Policy, Request, TemporaryFile, fetch};
+use novacula_executor_sdk::download::{ControlPlane, Heard, LocalAddresses, Policy, Request, TemporaryFile, fetch};
 use novacula_executor_sdk::executor::Failure;
 
 use crate::authority::Authority;
@@ -21,7 +21,7 @@ struct Scene {
     web: Web,
     control_plane: ControlPlane,
     policy: Policy,
-    seen: Arc<Mutex<Vec<u64>>>,
+    seen: Arc<Mutex<Vec<Heard>>>,
 }
 
 impl Scene {
@@ -50,7 +50,7 @@ impl Scene {
         let directory = self.directory();
         let request = Request { uri, size: u64::try_from(BYTES.len()).expect("small"), directory: &directory };
         let seen = Arc::clone(&self.seen);
-        fetch(request, &self.control_plane, &self.policy, move |bytes| seen.lock().expect("not poisoned").push(bytes))
+        fetch(request, &self.control_plane, &self.policy, move |heard| seen.lock().expect("not poisoned").push(heard))
             .await
     }
 
@@ -110,7 +110,7 @@ async fn a_path_is_fetched_with_the_client_certificate_into_a_private_file() {
         requests[0].contains("get /artifacts/x ") && requests[0].contains("client-certificate: true"),
         "{requests:?}"
     );
-    assert_eq!(scene.seen.lock().expect("not poisoned").last(), Some(&36));
+    assert_eq!(scene.seen.lock().expect("not poisoned").last(), Some(&Heard::Bytes(36)));
     let path = file.path().to_owned();
     drop(file);
     assert!(!path.exists(), "an unproven file goes with its handle");
@@ -162,6 +162,9 @@ async fn a_server_in_trouble_is_asked_again() {
     let busy = answer("HTTP/1.1 503 Service Unavailable\ncontent-length: 0\nconnection: close", b"");
     let scene = Scene::new(vec![busy, ok(BYTES)]).await;
     assert_eq!(content(&scene.fetch("/artifacts/x").await.expect("fetched")), BYTES);
+    let message = "the server answered 503 Service Unavailable".to_owned();
+    let waiting = Heard::BrokeOff(Waiting { error_code: ErrorCode::Unreachable, message });
+    assert_eq!(*scene.seen.lock().expect("not poisoned"), [waiting, Heard::Bytes(36)], "told, then over");
 }
 
 #[tokio::test]

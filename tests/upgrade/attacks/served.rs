@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
-use domain::attempt::ErrorCode;
+use domain::attempt::{ErrorCode, Phase};
 use domain::release::Location;
 use executor_sdk::download::{LocalAddresses, Policy};
 use harness::daemon::succeeded;
@@ -59,8 +59,18 @@ async fn swapped() -> Result {
 
 async fn elsewhere() -> Result {
     let web = Web::serve("HTTP/1.1 200 OK", BYTES, Then::Close).await?;
+    web.go_away();
     let (scene, offer) = offered(&web).await?;
-    scene.applies(offer).await
+    let attempt = scene.offer(offer).await?;
+    // Whoever looks at the attempt reads what it waits out; that is not on the host alone.
+    let waiting = || async { Ok(scene.plane.attempt(&attempt).await?.waiting) };
+    let kept = scene.plane.until("the download to break off", waiting, Option::is_some).await?.context("some")?;
+    let why = kept.waiting.sentence();
+    ensure!(why.starts_with("UNREACHABLE: ") && why.contains("localhost"), "{why}");
+    ensure!(scene.plane.attempt(&attempt).await?.phase == Phase::Downloading);
+    web.come_back();
+    scene.plane.until("the download to go on", waiting, Option::is_none).await?;
+    scene.applied().await
 }
 
 async fn swapped_url() -> Result {
