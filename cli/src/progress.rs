@@ -82,10 +82,29 @@ pub(crate) fn outcome(attempt: &v1::Attempt) -> String {
     }
 }
 
+/// `REGISTRY_UNREACHABLE: registry r.example cannot be reached`: what the executor waits out; empty: nothing.
+pub(crate) fn waits_out(attempt: &v1::Attempt) -> String {
+    match &attempt.waiting {
+        Some(waiting) if waiting.message.is_empty() => waiting.error_code.clone(),
+        Some(waiting) => format!("{}: {}", waiting.error_code, waiting.message),
+        None => String::new(),
+    }
+}
+
+/// How it stands, in a line.
+fn headline(attempt: &v1::Attempt) -> String {
+    let line = format!("{} -> {}: {}", attempt.from_version, attempt.target_version, phase(attempt));
+    match waits_out(attempt).as_str() {
+        "" => line,
+        waits_out => format!("{line}, waits out {waits_out}"),
+    }
+}
+
 struct Screen {
     printer: Printer,
     bar: Option<ProgressBar>,
-    last_phase: Option<v1::Phase>,
+    /// The phase and the error that is waited out, as they were last written.
+    last: Option<(v1::Phase, String)>,
 }
 
 impl Screen {
@@ -96,17 +115,18 @@ impl Screen {
             bar.enable_steady_tick(TICK);
             bar
         });
-        Self { printer, bar, last_phase: None }
+        Self { printer, bar, last: None }
     }
 
     fn show(&mut self, attempt: &v1::Attempt) -> Result<(), Error> {
-        let new_phase = self.last_phase.replace(attempt.phase()) != Some(attempt.phase());
+        let error_code = attempt.waiting.as_ref().map(|waiting| waiting.error_code.clone()).unwrap_or_default();
+        let now = Some((attempt.phase(), error_code));
+        let is_new = self.last != now;
+        self.last = now;
         match &self.bar {
             Some(bar) => draw(bar, attempt),
             None if self.printer.is_json() => self.printer.streamed(attempt, |_| String::new())?,
-            None if new_phase => {
-                eprintln!("{} -> {}: {}", attempt.from_version, attempt.target_version, phase(attempt))
-            }
+            None if is_new => eprintln!("{}", printable(&headline(attempt))),
             None => {}
         }
         Ok(())
@@ -128,9 +148,15 @@ impl Screen {
 
 fn draw(bar: &ProgressBar, attempt: &v1::Attempt) {
     let bytes = attempt.phase() == v1::Phase::Downloading && attempt.bytes_total > 0;
-    // First, or the next phase's bar would be seen beside the name of the one before.
-    bar.set_message(format!("{} -> {} {}", attempt.from_version, attempt.target_version, phase(attempt)));
-    let template = if bytes {
+    let waits = attempt.waiting.is_some();
+    // First, or the next phase's bar would be seen beside the name of the one before. What is waited out may be a long sentence, and
+    // comes when there is a place that cuts it.
+    if !waits {
+        bar.set_message(headline(attempt));
+    }
+    let template = if waits {
+        "{spinner} {wide_msg}"
+    } else if bytes {
         "{spinner} {msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}"
     } else {
         "{spinner} {msg} {elapsed}"
@@ -138,6 +164,32 @@ fn draw(bar: &ProgressBar, attempt: &v1::Attempt) {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
+    if waits {
+        bar.set_message(printable(&headline(attempt)).replace('\n', " "));
+    }
     bar.set_length(attempt.bytes_total);
     bar.set_position(attempt.bytes_done);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_waited_out_stands_beside_the_phase() {
+        let mut attempt = v1::Attempt {
+            from_version: "1.1.0".to_owned(),
+            target_version: "1.2.0".to_owned(),
+            phase: v1::Phase::Delivered.into(),
+            ..v1::Attempt::default()
+        };
+        assert_eq!(headline(&attempt), "1.1.0 -> 1.2.0: delivered");
+        let mut waits = |message: &str| {
+            let (error_code, message) = ("REGISTRY_UNREACHABLE".to_owned(), message.to_owned());
+            attempt.waiting = Some(v1::Waiting { error_code, message, since_time: None });
+            headline(&attempt)
+        };
+        assert_eq!(waits("away"), "1.1.0 -> 1.2.0: delivered, waits out REGISTRY_UNREACHABLE: away");
+        assert_eq!(waits(""), "1.1.0 -> 1.2.0: delivered, waits out REGISTRY_UNREACHABLE");
+    }
 }

@@ -202,10 +202,18 @@ async fn history(session: &Session, of: v1::ListAttemptsRequest, limit: usize) -
             progress::phase(attempt),
             progress::outcome(attempt),
             dash(&attempt.reason),
-            dash(&attempt.error_code),
+            error(attempt),
             short(&attempt.name).to_owned(),
         ]
     })
+}
+
+/// What it ended with, or what the executor of an open one waits out.
+fn error(attempt: &v1::Attempt) -> String {
+    match &attempt.waiting {
+        Some(waiting) if attempt.error_code.is_empty() => dash(&waiting.error_code),
+        _ => dash(&attempt.error_code),
+    }
 }
 
 /// Follows to the outcome; anything but succeeded is an error that says what happened and what to do.

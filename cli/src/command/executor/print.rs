@@ -58,6 +58,11 @@ pub(super) fn target(pending: &v1::PendingUpgrade) -> String {
 pub(in crate::command) fn attempt_facts(attempt: &v1::Attempt) -> String {
     let bytes =
         if attempt.bytes_total > 0 { format!("{}/{}", attempt.bytes_done, attempt.bytes_total) } else { String::new() };
+    let since = attempt.waiting.as_ref().and_then(|waiting| waiting.since_time.as_ref());
+    let waits_out = match since {
+        Some(since) => format!("{} (since {})", progress::waits_out(attempt), time::stamp(Some(since))),
+        None => progress::waits_out(attempt),
+    };
     facts(&[
         ("Attempt", attempt.name.clone()),
         ("Executor", attempt.executor.clone()),
@@ -70,6 +75,7 @@ pub(in crate::command) fn attempt_facts(attempt: &v1::Attempt) -> String {
         ("Message", attempt.message.clone()),
         ("Back on", attempt.rolled_back_to.clone()),
         ("Bytes", bytes),
+        ("Waits out", waits_out),
         ("Requested", format!("{} by {}", time::stamp(attempt.request_time.as_ref()), asked_by(attempt))),
         ("Until", time::stamp(attempt.expire_time.as_ref())),
     ])

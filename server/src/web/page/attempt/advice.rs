@@ -18,6 +18,9 @@ pub fn advice(attempt: &v1::Attempt) -> String {
             "Nothing was changed on the host: {from} went on running, and {target} is held here. Find out why the error code \
              says what it says before you ask again."
         ),
+        Outcome::Expired | Outcome::Failed if waited_in_vain(attempt) => format!(
+            "{from} went on running, and {target} was never begun with. Remove the cause that the message names, and ask again."
+        ),
         Outcome::Failed if attempt.outcome_source() == OutcomeSource::Inferred => format!(
             "No word came, so the control plane concluded this; a later report corrects it. See which version runs on the host \
              before you ask for {target} again."
@@ -29,6 +32,19 @@ pub fn advice(attempt: &v1::Attempt) -> String {
             "Another request, or a change on the host, took its place: look at the newest attempt.".to_owned()
         }
     }
+}
+
+/// Whether a deadline came while the executor waited out what the message names: before leave, so that nothing was changed.
+fn waited_in_vain(attempt: &v1::Attempt) -> bool {
+    attempt.apply_time.is_none()
+        && match attempt.outcome() {
+            Outcome::Expired => !matches!(attempt.error_code.as_str(), "" | "SPEC_EXPIRED"),
+            Outcome::Failed => {
+                attempt.outcome_source() == OutcomeSource::Inferred
+                    && !matches!(attempt.error_code.as_str(), "" | "NO_WORD")
+            }
+            _ => false,
+        }
 }
 
 /// Whether asking for the same target once more makes sense.
@@ -74,6 +90,20 @@ mod tests {
             (advice(&ended(Outcome::Unspecified)).as_str(), may_ask_again(&ended(Outcome::Unspecified))),
             ("", false)
         );
+    }
+
+    #[test]
+    fn what_was_waited_out_in_vain_has_a_cause_to_remove() {
+        for (outcome, code, word) in [
+            (Outcome::Expired, "REGISTRY_UNREACHABLE", "the cause that the message names"),
+            (Outcome::Failed, "UNREACHABLE", "the cause that the message names"),
+            (Outcome::Expired, "SPEC_EXPIRED", "online"),
+            (Outcome::Failed, "NO_WORD", "No word came"),
+        ] {
+            let outcome_source = OutcomeSource::Inferred.into();
+            let attempt = v1::Attempt { error_code: code.to_owned(), outcome_source, ..ended(outcome) };
+            assert!(advice(&attempt).contains(word), "{outcome:?} {code}: {}", advice(&attempt));
+        }
     }
 
     #[test]

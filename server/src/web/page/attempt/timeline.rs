@@ -55,7 +55,11 @@ pub fn timeline(attempt: &v1::Attempt, began: &BTreeMap<String, Timestamp>) -> V
         Step {
             label,
             class,
-            note: note(attempt, phase, class),
+            note: [note(attempt, phase, class), if class == "now" { waits_out(attempt) } else { String::new() }]
+                .into_iter()
+                .filter(|text| !text.is_empty())
+                .collect::<Vec<_>>()
+                .join("; "),
             time: if class.is_empty() { None } else { time(attempt, phase, began) },
             percent: percent(attempt, phase, class),
         }
@@ -84,6 +88,16 @@ fn note(attempt: &v1::Attempt, phase: Phase, class: &str) -> String {
         }
         (Phase::Delivered, "now") => "the executor knows of it".to_owned(),
         _ => String::new(),
+    }
+}
+
+/// `waits out REGISTRY_UNREACHABLE: registry r.example cannot be reached`; empty: nothing.
+#[must_use]
+pub fn waits_out(attempt: &v1::Attempt) -> String {
+    match &attempt.waiting {
+        Some(waiting) if waiting.message.is_empty() => format!("waits out {}", waiting.error_code),
+        Some(waiting) => format!("waits out {}: {}", waiting.error_code, waiting.message),
+        None => String::new(),
     }
 }
 
@@ -194,6 +208,19 @@ mod tests {
         );
         assert_eq!((steps[0].note.as_str(), steps[0].time, steps[1].time), ("by kim", at(10), at(11)));
         assert_eq!((steps[8].label, steps[8].time), ("Outcome", None));
+    }
+
+    #[test]
+    fn what_is_waited_out_stands_at_the_step_that_waits() {
+        let waiting = |code: &str, message: &str| {
+            Some(v1::Waiting { error_code: code.to_owned(), message: message.to_owned(), since_time: at(20) })
+        };
+        let download = v1::Attempt { waiting: waiting("UNREACHABLE", "refused"), ..attempt(Phase::Downloading) };
+        let steps = timeline(&download, &BTreeMap::new());
+        assert_eq!(steps[2].note, "3.0 MiB of 12.0 MiB; waits out UNREACHABLE: refused");
+        assert!(steps.iter().filter(|step| step.note.contains("waits out")).count() == 1, "{steps:?}");
+        let early = v1::Attempt { waiting: waiting("CLUSTER", ""), ..attempt(Phase::Delivered) };
+        assert_eq!(timeline(&early, &BTreeMap::new())[1].note, "the executor knows of it; waits out CLUSTER");
     }
 
     #[test]
