@@ -16,5 +16,7 @@ mod example;
 mod offers;
 #[path = "network/scene.rs"]
 mod scene;
+#[path = "network/waits.rs"]
+mod waits;
 #[path = "network/web.rs"]
 mod web;

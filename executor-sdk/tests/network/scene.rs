@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use domain::attempt::{ErrorCode, Stage};
+use domain::attempt::{ErrorCode, Stage, Waiting};
 use domain::manifest::Subject;
 use domain::sync::{AttemptReport, Request, Response};
 use domain::{AgentUpgradeSpec, AttemptId, Channel, Desired, Generation, Kind, Manifest, Sha256, Spec, Version, Want};
@@ -48,8 +48,10 @@ pub(crate) struct Host {
     pub(crate) applied: Mutex<Vec<u8>>,
     /// The number of the plan that was applied.
     pub(crate) planned: Mutex<Option<Generation>>,
-    /// What apply waits for.
+    /// What apply or preflight waits for.
     pub(crate) go: Notify,
+    /// What it says that its preflight waits out.
+    waiting: watch::Sender<Option<Waiting>>,
     pub(crate) mood: Mood,
 }
 
@@ -57,6 +59,7 @@ pub(crate) struct Host {
 pub(crate) enum Mood {
     Willing,
     WaitsInApply,
+    WaitsInPreflight,
     PanicsInPreflight,
     CannotGoBack,
 }
@@ -85,9 +88,17 @@ impl Executor for Host {
         }
     }
 
+    fn waiting(&self) -> Option<watch::Receiver<Option<Waiting>>> {
+        Some(self.waiting.subscribe())
+    }
+
     async fn preflight(&self, _: &Plan) -> Result<Workplace, Failure> {
         self.call("preflight");
         assert!(self.mood != Mood::PanicsInPreflight, "on purpose");
+        if self.mood == Mood::WaitsInPreflight {
+            self.waiting.send_replace(Some(waits_out(ErrorCode::RegistryUnreachable)));
+            self.go.notified().await;
+        }
         Ok(Workplace::Directory(self.directory.clone()))
     }
 
@@ -162,6 +173,8 @@ impl Scene {
             applied: Mutex::default(),
             planned: Mutex::default(),
             go: Notify::new(),
+            // Left by an earlier preflight that was dropped.
+            waiting: watch::Sender::new(Some(waits_out(ErrorCode::Cluster))),
             mood,
         });
         let downloads = downloads(&authority);
@@ -192,6 +205,10 @@ impl Scene {
     pub(crate) fn desired(&self, generation: u64, signatures: Vec<String>) -> Response {
         desired(&self.web, generation, signatures)
     }
+}
+
+pub(crate) fn waits_out(error_code: ErrorCode) -> Waiting {
+    Waiting { error_code, message: "away".to_owned() }
 }
 
 fn spec(web: &Web, signatures: Vec<String>) -> Spec {
