@@ -108,6 +108,9 @@ fn compact(cluster: &Cluster) -> Result {
 /// What an operator logs that waits for a registry.
 const AGAIN: &str = "asking the registry again until the upgrade's time is over";
 
+/// How an attempt names it.
+const AWAY: &str = "REGISTRY_UNREACHABLE";
+
 /// A registry of the trial's own, on a node that takes no new pod until it is told to. It is away until an upgrade's time is over, and
 /// for a moment of the next one.
 fn registry() -> Result {
@@ -130,6 +133,9 @@ fn registry() -> Result {
     scene.logged_by(&pod, AGAIN)?;
     let (attempt, _) = scene.ended()?;
     ensure!(attempt["outcome"] == "OUTCOME_EXPIRED", "{attempt}");
+    // Whoever reads the attempt knows why, without the cluster.
+    let says = |text: &Value| text.as_str().is_some_and(|text| text.contains(&own.address().to_string()));
+    ensure!(attempt["errorCode"] == AWAY && says(&attempt["message"]), "{attempt}");
     ensure!(
         scene.deployment()?["metadata"]["annotations"]["novacula.dev/attempt"].is_null() && scene.image()? == before
     );
@@ -140,10 +146,16 @@ fn registry() -> Result {
     let attempt = scene.attempt()?;
     let waits = attempt["outcome"] == "OUTCOME_UNSPECIFIED" && attempt["refused"] != true;
     ensure!(waits && scene.image()? == before, "{attempt}");
+    let told = |attempt: &Value| attempt["waiting"]["errorCode"] == AWAY && says(&attempt["waiting"]["message"]);
+    harness::wait::until_at_leisure("the attempt to say what it waits out", LIMIT, || scene.attempt(), told)?;
+    let explained = scene.control().succeed(As::Owner, &["executor", "explain", &scene.executor])?;
+    ensure!(explained.contains(AWAY) && !explained.contains("kubectl logs"), "{explained}");
 
     cluster.kubectl(&["label", "nodes", "--all", "novacula.test/late-"])?;
     own.start_again()?;
     scene.changed()?;
+    let attempt = scene.attempt()?;
+    ensure!(attempt["waiting"].is_null(), "{attempt}");
     own.kill();
     cluster.kubectl(&["label", "nodes", "--all", "novacula.test/late=yes"])?;
     comes_back(&scene, &before, "IMAGE_PULL", &own.address().to_string())?;
