@@ -22,6 +22,9 @@ const COLUMNS: usize = 80;
 
 const ESCAPE: char = '\u{1b}';
 
+/// What is shown of a download that broke off.
+const AWAY: &str = "waits out UNREACHABLE";
+
 /// Enough to be sent in many pieces.
 const BINARY: usize = 6 * 1024 * 1024;
 
@@ -51,8 +54,13 @@ async fn on_a_terminal(shell: &Shell) -> Result {
     let desired = stream.desired().await?;
     fetched(&stream, &desired, 1).await?;
     terminal.until("1.00 MiB/4.00 MiB", 2).await?;
+    breaks_off(&stream, &desired).await?;
+    terminal.until(AWAY, 2).await?;
+    fetched(&stream, &desired, 2).await?;
+    terminal.until("2.00 MiB/4.00 MiB", 2).await?;
     succeed(&mut stream, &desired).await?;
     let raw = terminal.end().await?;
+    drawn_in_place(&raw, AWAY)?;
     let screen = drawn_in_place(&raw, "/4.00 MiB")?;
     ensure!(screen[0].starts_with("Attempt:"), "what is left is the attempt: {screen:#?}");
     ensure!(screen.iter().any(|line| line.contains("succeeded")), "{screen:#?}");
@@ -123,15 +131,25 @@ async fn upload(shell: &Shell) -> Result {
 }
 
 async fn fetched(stream: &Stream, desired: &v1::Desired, mebibytes: u64) -> Result {
-    let progress = v1::Progress {
+    stream.say(Say::Progress(progress(desired, mebibytes))).await
+}
+
+/// The host that serves them is away, which takes more words than a line has room for.
+async fn breaks_off(stream: &Stream, desired: &v1::Desired) -> Result {
+    let (error_code, message) = ("UNREACHABLE".to_owned(), "connection refused; ".repeat(20));
+    let waiting = Some(v1::Waiting { error_code, message, since_time: None });
+    stream.say(Say::Progress(v1::Progress { waiting, ..progress(desired, 1) })).await
+}
+
+fn progress(desired: &v1::Desired, mebibytes: u64) -> v1::Progress {
+    v1::Progress {
         attempt: desired.attempt.clone(),
         generation: desired.generation,
         phase: v1::Phase::Downloading.into(),
         bytes_done: mebibytes << 20,
         bytes_total: 4 << 20,
         waiting: None,
-    };
-    stream.say(Say::Progress(progress)).await
+    }
 }
 
 async fn succeed(stream: &mut Stream, desired: &v1::Desired) -> Result {

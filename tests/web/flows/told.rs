@@ -48,13 +48,17 @@ impl Scene {
 
     /// So much of 4 MB.
     async fn downloads(&self, desired: &v1::Desired, bytes_done: u64) -> Result {
+        self.says(desired, bytes_done, None).await
+    }
+
+    async fn says(&self, desired: &v1::Desired, bytes_done: u64, waiting: Option<v1::Waiting>) -> Result {
         let progress = v1::Progress {
             attempt: desired.attempt.clone(),
             generation: desired.generation,
             phase: v1::Phase::Downloading.into(),
             bytes_done,
             bytes_total: 4 << 20,
-            waiting: None,
+            waiting,
         };
         self.stream.say(Say::Progress(progress)).await
     }
@@ -244,9 +248,15 @@ impl Remote {
 
 pub(super) async fn network() -> Result {
     let remote = Remote::open("").await?;
+    let (error_code, message) = ("UNREACHABLE".to_owned(), "no route to host".to_owned());
+    let waiting = v1::Waiting { error_code, message, since_time: None };
+    remote.scene.says(&remote.desired, 1 << 20, Some(waiting)).await?;
+    remote.browser.see("1.0 MiB of 4.0 MiB; waits out UNREACHABLE: no route to host").await?;
     remote.relay.cut();
     remote.goes_on_unseen().await?;
+    remote.browser.see("waits out").await?;
     remote.relay.turn_to(remote.scene.stage.plane.api_addr());
+    remote.browser.gone("waits out").await?;
     remote.catches_up().await
 }
 
