@@ -42,6 +42,11 @@ crash-matrix:
 operator-crash-matrix:
     NOVACULA_UPDATE=1 NOVACULA_REQUIRE=all cargo test --workspace --test kube -- matrix_
 
+# Build what `cargo demo` builds, from nothing, and say where the time goes: target/cold/cargo-timings/cargo-timing.html.
+build-times:
+    rm -rf target/cold
+    cargo build --release --timings --target-dir target/cold --package novacula-server --package novacula-cli --package novacula-demo-agents --bins
+
 # Request to receipt, streams beside polling, over the embedded store.
 bench *arguments:
     cargo bench-fleet {{ arguments }}
