@@ -34,7 +34,7 @@ pub(crate) const FIRST: &str = "1.0.0";
 pub(crate) const NAME: &str = harness::kube::operator::NAME;
 
 /// What all its pods have.
-pub(crate) const LABEL: &str = "app.kubernetes.io/name=novacula-operator";
+pub(crate) const LABEL: &str = "novacula.dev/component=operator";
 
 /// As short as the chart allows, and the control plane's the same.
 const PROBATION: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ use super::Facts;
 
 /// How an operator's log is read, whatever its Helm release is called: by the label that the chart gives its pods.
 pub(super) const OPERATOR_LOG: &str =
-    "in the operator's namespace `kubectl logs --selector app.kubernetes.io/name=novacula-operator --tail 50`";
+    "in the operator's namespace `kubectl logs --selector novacula.dev/component=operator --tail 50`";
 
 /// How grave a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

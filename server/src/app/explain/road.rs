@@ -122,7 +122,7 @@ fn unacknowledged(facts: &Facts, attempt: &Attempt, left: &str) -> Finding {
     .remedy(format!(
         "the executor's process hangs, or its network swallows data: {}; nothing is lost by it, the upgrade is sent again",
         match facts.executor.kind {
-            Some(Kind::Operator) => "in the operator's namespace `kubectl delete pod --selector app.kubernetes.io/name=novacula-operator`",
+            Some(Kind::Operator) => "in the operator's namespace `kubectl delete pod --selector novacula.dev/component=operator`",
             Some(Kind::Agent) | None => "on the host `systemctl restart novacula-agent`",
         }
     ))
