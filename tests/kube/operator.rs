@@ -13,11 +13,15 @@ use libtest_mimic::Trial;
 
 pub(crate) use scene::end_shared;
 
+/// Those that are run alone: the crash matrix.
+pub(crate) fn matrix() -> Vec<Trial> {
+    matrix::trials()
+}
+
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = reasons::trials();
     // The longest of them: not last, when nobody else is left to wait beside.
     trials.extend(outage::trials());
-    trials.extend(matrix::trials());
     trials.extend(people::trials());
     trials
 }

@@ -1,5 +1,7 @@
 //! What people do meanwhile: their image wins, their tools are respected, and what they took away is named.
 
+use std::time::Duration;
+
 use ::operator::Misbehaviour;
 use anyhow::{Context as _, ensure};
 use harness::{
@@ -14,6 +16,9 @@ use serde_json::{Value, json};
 
 use super::scene::{FIRST, NAME, Scene};
 use crate::{LIMIT, Result};
+
+/// Between two changes of somebody who does nothing else: shorter than a look and the change that follows it.
+const BREATH: Duration = Duration::from_millis(50);
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -130,6 +135,7 @@ fn unreadable() -> Result {
 
     scene.request()?;
     scene.changed()?;
+    scene.logged_by(&scene.leader("")?, "watching over the new version")?;
     write(r#"{"format":2}"#)?;
     superseded(&scene, "it has format 2")?;
     scene.online(FIRST)?;
@@ -261,6 +267,8 @@ fn hammered() -> Result {
                 number += 1;
                 let note = json!({ "metadata": { "annotations": { "example.org/number": number.to_string() } } });
                 let _ = scene.namespace.patch(&format!("apps/v1/deployments/{NAME}"), &note);
+                // The cluster's own controllers write on it too, and have no more patience than they have.
+                std::thread::park_timeout(BREATH);
             }
         });
         let run = || -> Result {
