@@ -132,7 +132,8 @@ proptest! {
                 let silent = Input::Progress { phase: *phase, bytes_done: *bytes_done, bytes_total: *bytes_total, waiting: None };
                 let without = super::next(&before.attempt, &silent, &POLICY, now);
                 prop_assert_eq!(&without.actions, &next.actions);
-                // A progress that is not heard (another phase, too late) leaves what was kept.
+                // What says nothing of it clears it; a progress that is not heard (another phase, too late) leaves what was kept, either way.
+                prop_assert!(without.attempt.waiting.is_none() || new.waiting == before.attempt.waiting);
                 prop_assert_eq!(Attempt { waiting: None, ..without.attempt }, Attempt { waiting: None, ..new.clone() });
             }
             Ok(())
