@@ -84,11 +84,7 @@ pub(crate) fn outcome(attempt: &v1::Attempt) -> String {
 
 /// `REGISTRY_UNREACHABLE: registry r.example cannot be reached`: what the executor waits out; empty: nothing.
 pub(crate) fn waits_out(attempt: &v1::Attempt) -> String {
-    match &attempt.waiting {
-        Some(waiting) if waiting.message.is_empty() => waiting.error_code.clone(),
-        Some(waiting) => format!("{}: {}", waiting.error_code, waiting.message),
-        None => String::new(),
-    }
+    attempt.waiting.as_ref().map(v1::Waiting::sentence).unwrap_or_default()
 }
 
 /// How it stands, in a line.

@@ -20,6 +20,17 @@ pub(super) fn waiting(wire: &v1::Waiting) -> Option<Waiting> {
     }
 }
 
+impl v1::Waiting {
+    /// `REGISTRY_UNREACHABLE: registry r.example cannot be reached`, for people.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match self.message.as_str() {
+            "" => self.error_code.clone(),
+            message => format!("{}: {message}", self.error_code),
+        }
+    }
+}
+
 impl From<&Waiting> for v1::Waiting {
     fn from(waiting: &Waiting) -> Self {
         Self {

@@ -94,11 +94,7 @@ fn note(attempt: &v1::Attempt, phase: Phase, class: &str) -> String {
 /// `waits out REGISTRY_UNREACHABLE: registry r.example cannot be reached`; empty: nothing.
 #[must_use]
 pub fn waits_out(attempt: &v1::Attempt) -> String {
-    match &attempt.waiting {
-        Some(waiting) if waiting.message.is_empty() => format!("waits out {}", waiting.error_code),
-        Some(waiting) => format!("waits out {}: {}", waiting.error_code, waiting.message),
-        None => String::new(),
-    }
+    attempt.waiting.as_ref().map(|waiting| format!("waits out {}", waiting.sentence())).unwrap_or_default()
 }
 
 /// `3.0 MiB of 12.0 MiB`.
