@@ -327,16 +327,15 @@ impl Running {
             // Nobody waits any more: the test is over.
             let _ = tell.send(bound);
         });
-        let mut task = tokio::spawn(run);
-        let bound = tokio::select! {
-            bound = ready => bound.context("the control plane went before it was ready"),
-            ended = &mut task => Err(match ended {
-                Ok(Err(error)) => error,
-                Ok(Ok(())) => anyhow::anyhow!("the control plane ended before it was ready"),
-                Err(panic) => panic.into(),
-            }),
-        };
-        Ok(Self { bound: bound?, shutdown, task })
+        let task = tokio::spawn(run);
+        match ready.await {
+            Ok(bound) => Ok(Self { bound, shutdown, task }),
+            // It says itself what kept it.
+            Err(_) => {
+                task.await.context("the control plane panicked")??;
+                anyhow::bail!("the control plane ended before it was ready")
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// The right to open the database, until dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
 }
 
 /// Why the right was not given.
@@ -59,6 +59,32 @@ impl Lock {
         file.set_len(0).map_err(io)?;
         file.rewind().map_err(io)?;
         file.write_all(format!("process {} ({program})\n", std::process::id()).as_bytes()).map_err(io)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child between fork and exec has the file open for a moment longer, and the lock is whoever's has
+        // it open (flock(2)). Where this fails, closing is what is left.
+        let _ = self.file.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_right_ends_with_its_holder_and_not_with_a_child_that_forks_meanwhile() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = folder.path().join("novacula.db");
+        let lock = Lock::take(&database).expect("free");
+        // What a fork leaves: the same open file, once more.
+        let child = lock.file.try_clone().expect("open once more");
+        assert!(matches!(Lock::take(&database), Err(LockError::Held { .. })), "held");
+        drop(lock);
+        drop(Lock::take(&database).expect("free again"));
+        drop(child);
     }
 }
