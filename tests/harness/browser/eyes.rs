@@ -138,8 +138,10 @@ impl Browser {
                 // What the browser has kept costs nothing.
                 Some("Network.requestServedFromCache") => drop(kept.insert(request)),
                 Some("Network.loadingFinished") if !kept.contains(&request) => {
-                    weight.requests += 1;
-                    weight.bytes += params["encodedDataLength"].as_f64().unwrap_or_default() as u64;
+                    let bytes = params["encodedDataLength"].as_f64().unwrap_or_default() as u64;
+                    // An answer has a head; the empty page that a browser begins with has not.
+                    weight.requests += usize::from(bytes > 0);
+                    weight.bytes += bytes;
                 }
                 _ => {}
             }
