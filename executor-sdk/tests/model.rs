@@ -11,6 +11,9 @@
 //! was decided before leave is not carried out. And never stuck: from every state, a fair run (nothing more goes wrong, a
 //! message arrives once, in order) comes to rest, with both sides saying the same of every attempt.
 
+#[path = "model/event.rs"]
+mod event;
+
 #[path = "model/host.rs"]
 mod host;
 
@@ -35,8 +38,9 @@ use domain::attempt::Outcome;
 use domain::sync::{Request, Response};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
+use crate::event::{Bounds, Broken, Event};
 use crate::host::Luck;
-use crate::world::{Bounds, Broken, Event, World};
+use crate::world::World;
 
 /// The model's time goes in minutes: longer than either side waits before it repeats itself.
 const UNIT: Duration = Duration::from_secs(60);
