@@ -14,6 +14,7 @@ mod line;
 pub mod namespace;
 pub mod operator;
 pub mod registry;
+mod tier;
 
 use std::{
     env, fs,
@@ -40,6 +41,7 @@ use line::Line;
 pub use api::Api;
 pub use namespace::Namespace;
 pub use registry::{Door, Registry};
+pub use tier::{Program, Tier};
 
 /// What a whole cluster needs of the machine.
 pub const NODE: &[Part] = &[
@@ -64,32 +66,6 @@ const PAUSE: &str = "pause.cluster/pause:1";
 
 static SHARED: OnceLock<std::result::Result<Cluster, String>> = OnceLock::new();
 
-/// How much of a cluster is real.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tier {
-    /// etcd, API server, controllers and scheduler.
-    ControlPlane,
-    /// And a node, whose pods run.
-    Node,
-}
-
-/// One of a cluster's programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Program {
-    /// The store.
-    Etcd,
-    /// The API server.
-    ApiServer,
-    /// Deployments, ReplicaSets and the rest.
-    ControllerManager,
-    /// Binds pods to nodes.
-    Scheduler,
-    /// The node's agent.
-    Kubelet,
-    /// Pulls images and runs containers.
-    Containerd,
-}
-
 /// A running cluster; ended when dropped.
 #[derive(Debug)]
 pub struct Cluster {
@@ -98,21 +74,6 @@ pub struct Cluster {
     tier: Tier,
     api: Api,
     registry: Option<Registry>,
-}
-
-// === impl Program ===
-
-impl Program {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Etcd => "etcd",
-            Self::ApiServer => "kube-apiserver",
-            Self::ControllerManager => "kube-controller-manager",
-            Self::Scheduler => "kube-scheduler",
-            Self::Kubelet => "kubelet",
-            Self::Containerd => "containerd",
-        }
-    }
 }
 
 // === impl Cluster ===
@@ -146,8 +107,8 @@ impl Cluster {
         let mut command = Command::new("bash");
         command.arg(workspace().join("tests/kube/cluster.sh")).arg(&home).arg(home_of(Part::Kubeone)?.join("bin"));
         match tier {
-            Tier::Node => {
-                command.arg(packages()?);
+            Tier::Node | Tier::Nodes => {
+                command.arg(packages()?).env("CLUSTER_NODES", tier.n_nodes().to_string());
             }
             Tier::ControlPlane => {
                 for name in ["API_PORT", "ETCD_PORT", "ETCD_PEER_PORT"] {
@@ -164,7 +125,7 @@ impl Cluster {
         };
         let api = Api::of(&home)?;
         let mut cluster = Self { line: Mutex::new(line), home, tier, api, registry: None };
-        if tier == Tier::Node {
+        if tier != Tier::ControlPlane {
             cluster.import(&images::pause()?, PAUSE)?;
             let registry = Registry::start(cluster.address(), Door::Open)?;
             cluster.trust(&registry)?;
@@ -255,7 +216,7 @@ impl Cluster {
     /// # Errors
     /// The node's configuration cannot be written.
     pub fn trust(&self, registry: &Registry) -> Result<()> {
-        let folder = self.home.join("cri/hosts").join(registry.address().to_string());
+        let folder = self.home.join("hosts").join(registry.address().to_string());
         fs::create_dir_all(&folder)?;
         let url = registry.url();
         let authority = registry.authority().map(|path| format!("  ca = \"{}\"\n", path.display())).unwrap_or_default();
@@ -264,18 +225,22 @@ impl Cluster {
         Ok(fs::write(folder.join("hosts.toml"), hosts)?)
     }
 
-    /// Loads an image into the node itself, past every registry.
+    /// Loads an image into the nodes themselves, past every registry.
     ///
     /// # Errors
     /// containerd refuses it.
     pub fn import(&self, image: &Image, name: &str) -> Result<()> {
         let file = self.home.join("image.tar");
         layout::write(image, name, &file)?;
-        let mut load = Command::new(packages()?.join("bin/ctr"));
-        load.arg("--address").arg(self.home.join("cri/socket")).args(["--namespace", "k8s.io", "images", "import"]);
-        let loaded = load.arg(&file).output()?;
+        let load = |node: u8| {
+            let mut load = Command::new(packages()?.join("bin/ctr"));
+            load.arg("--address").arg(self.home.join(format!("node-{node}/containerd.sock")));
+            load.args(["--namespace", "k8s.io", "images", "import"]).arg(&file);
+            succeeded(&load.output()?).map(drop).with_context(|| format!("load an image into node-{node}"))
+        };
+        let loaded = (1..=self.tier.n_nodes()).try_for_each(load);
         fs::remove_file(&file)?;
-        succeeded(&loaded).map(drop).context("load an image")
+        loaded
     }
 
     /// Kills a program of the cluster.
@@ -308,6 +273,22 @@ impl Cluster {
     /// The cluster has ended.
     pub fn thaw(&self, program: Program) -> Result<()> {
         self.tell("thaw", program)
+    }
+
+    /// Ends what speaks for a node, `node-1`: its pods run on, nobody learns of them, and nobody can end them.
+    ///
+    /// # Errors
+    /// The cluster has ended.
+    pub fn cut(&self, node: &str) -> Result<()> {
+        self.line().tell("cut", node)
+    }
+
+    /// Takes the power of a node away: `node-1`. Its pods' processes are gone, and nobody is told.
+    ///
+    /// # Errors
+    /// The cluster has ended.
+    pub fn lose(&self, node: &str) -> Result<()> {
+        self.line().tell("lose", node)
     }
 
     /// Kills the API server and waits until another one is ready in its place.

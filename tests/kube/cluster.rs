@@ -158,7 +158,7 @@ fn nothing_left() -> Result {
     let addresses = fs::read_to_string("/proc/net/fib_trie")?;
     ensure!(!addresses.contains(&address.to_string()), "the address is left");
     let groups = Path::new("/sys/fs/cgroup");
-    let left = |folder: &Path| folder.join(format!("novacula-{address}")).exists();
+    let left = |folder: &Path| folder.join(format!("novacula-{address}-node-1")).exists();
     ensure!(!left(groups), "a control group is left");
     for hierarchy in fs::read_dir(groups)?.filter_map(std::result::Result::ok) {
         ensure!(!left(&hierarchy.path()), "a control group is left in {}", hierarchy.path().display());

@@ -7,14 +7,19 @@
 #              there is none, and the test writes what a kubelet would
 #
 # Prints READY when it can be used, with DIRECTORY/admin.kubeconfig. Then it takes lines on its input and answers each by DONE:
-# `kill NAME`, `start NAME`, `freeze NAME`, `thaw NAME`, NAME being a program's (kube-apiserver, kubelet, containerd, …).
+# `kill NAME`, `start NAME`, `freeze NAME`, `thaw NAME`, NAME being a program's (kube-apiserver, kubelet-1, containerd-1, …); and
+# `cut NAME`, NAME being a node's: its kubelet and containerd are gone, so that nobody learns of its pods, nor can end them;
+# `lose NAME`: its power is gone.
+# With CLUSTER_NODES=2 there are node-1 and node-2, each with a kubelet and a containerd of its own; a node that says nothing for half a
+# minute is taken for lost, and its pods are made anew elsewhere.
 # Whoever started it may die in any way: the input ends, and with it every daemon, container and mount.
 #
 # With a node the cluster has an address of its own on the loopback interface, out of the block for benchmarks (RFC 2544), which nobody
 # routes: the API server answers there on port 443, which is the address of the Service `kubernetes`, too; so pods find it as they do
 # anywhere, by KUBERNETES_SERVICE_HOST, without a kube-proxy. Pods with a network of their own reach the host at that address.
 set -eu
-folder=$1 programs=$2 packages=${3:-}
+folder=$1 programs=$2 packages=${3:-} n_nodes=${CLUSTER_NODES:-1}
+[[ -n $packages ]] || n_nodes=0
 
 # === Outside: the address, and what is left when all has ended. ===
 
@@ -77,9 +82,10 @@ current-context: admin
 EOF
 get() { curl -fs --max-time 5 --cacert pki/ca.crt -H "Authorization: Bearer $token" "$url/$1" 2>/dev/null; }
 
-prepare_node() {
-  mkdir -p cri/cni cri/hosts kubelet fake
+# What every node of this machine sees.
+prepare_machine() {
   # kubelet and the network plugin set these of the whole machine: they are shown files that hold the wanted values already.
+  mkdir -p network hosts fake
   local setting file place
   for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 net/ipv4/ip_forward=1; do
     file=fake/${setting//\//_}
@@ -88,31 +94,36 @@ prepare_node() {
   done
   # Fixed paths that two clusters would share.
   for place in /var/lib/kubelet /run/containerd /var/log/containers /run/netns; do mkdir -p "$place" && mount -t tmpfs tmpfs "$place"; done
-  # Images and layers are written once and thrown away: not one sync of them is worth waiting for a disk.
-  mkdir cri/root && mount -t tmpfs tmpfs cri/root
-  cat >cri/cni/pods.conflist <<EOF
-{"cniVersion": "0.4.0", "name": "pods", "plugins": [{"type": "ptp", "ipam": {"type": "host-local", "dataDir": "$folder/cri/addresses",
+  cat >network/pods.conflist <<EOF
+{"cniVersion": "0.4.0", "name": "pods", "plugins": [{"type": "ptp", "ipam": {"type": "host-local", "dataDir": "$folder/addresses",
   "subnet": "$NETWORK.128/25", "routes": [{"dst": "0.0.0.0/0"}]}}]}
 EOF
+}
+
+prepare_node() { # prepare_node NAME
+  local home=$folder/$1
+  mkdir -p "$home/images"
+  # Images and layers are written once and thrown away: not one sync of them is worth waiting for a disk.
+  mount -t tmpfs tmpfs "$home/images"
   # The machine lacks CAP_SYS_RESOURCE and may lack AppArmor.
-  cat >cri/config.toml <<EOF
+  cat >"$home/containerd.toml" <<EOF
 version = 2
-root = "$folder/cri/root"
-state = "$folder/cri/state"
+root = "$home/images"
+state = "$home/state"
 disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper"]
 [grpc]
-  address = "$folder/cri/socket"
+  address = "$home/containerd.sock"
 [plugins."io.containerd.internal.v1.opt"]
-  path = "$folder/cri/opt"
+  path = "$home/opt"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "pause.cluster/pause:1"
   disable_apparmor = true
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "$folder/cri/hosts"
+    config_path = "$folder/hosts"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "$packages/lib/cni"
-    conf_dir = "$folder/cri/cni"
+    conf_dir = "$folder/network"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
@@ -120,18 +131,19 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
       SystemdCgroup = false
 EOF
   # Waiting reasons of pods show within the time of a synchronisation.
-  cat >kubelet.yaml <<EOF
+  cat >"$home/kubelet.yaml" <<EOF
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 address: $ADDRESS
-port: 10250
+port: $((10249 + ${1#node-}))
+nodeLeaseDurationSeconds: 12
 readOnlyPort: 0
 healthzPort: 0
 authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
 authorization: {mode: AlwaysAllow}
-containerRuntimeEndpoint: unix://$folder/cri/socket
+containerRuntimeEndpoint: unix://$home/containerd.sock
 cgroupDriver: cgroupfs
-cgroupRoot: /novacula-$ADDRESS
+cgroupRoot: /novacula-$ADDRESS-$1
 cgroupsPerQOS: false
 enforceNodeAllocatable: []
 failCgroupV1: false
@@ -147,8 +159,8 @@ clusterDomain: cluster.local
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 evictionHard: {memory.available: "1Mi", nodefs.available: "0%", imagefs.available: "0%", nodefs.inodesFree: "0%"}
-podLogsDir: $folder/podlogs
-volumePluginDir: $folder/plugins
+podLogsDir: $home/logs
+volumePluginDir: $home/plugins
 EOF
 }
 
@@ -163,6 +175,13 @@ run() { # run NAME COMMAND...
 controllers=deployment-controller,replicaset-controller,statefulset-controller,job-controller,serviceaccount-controller
 controllers+=,root-ca-certificate-publisher-controller,garbage-collector-controller,namespace-controller,resourcequota-controller
 controllers+=,disruption-controller,clusterrole-aggregation-controller,pod-garbage-collector-controller
+# Where all nodes are on one machine that is busy, none is taken for lost but in trials of that.
+noticing=() leaving=()
+if [[ $n_nodes -gt 1 ]]; then
+  controllers+=,node-lifecycle-controller,taint-eviction-controller
+  noticing=(--node-monitor-grace-period=30s --node-monitor-period=2s)
+  leaving=(--default-not-ready-toleration-seconds=2 --default-unreachable-toleration-seconds=2)
+fi
 
 start() {
   local etcd_url=http://$ADDRESS:$etcd peers_url=http://$ADDRESS:$peers
@@ -174,13 +193,14 @@ start() {
       --disable-admission-plugins=TaintNodesByCondition --tls-cert-file=pki/api.crt --tls-private-key-file=pki/api.key \
       --token-auth-file=tokens.csv --authorization-mode=RBAC --service-account-issuer="$url" --service-account-jwks-uri="$url/openid/v1/jwks" \
       --service-account-key-file=pki/accounts.pub --service-account-signing-key-file=pki/accounts.key \
-      --kubelet-preferred-address-types=InternalIP --profiling=false ;;
+      --kubelet-preferred-address-types=InternalIP --profiling=false "${leaving[@]}" ;;
     kube-controller-manager) run kube-controller-manager "$programs/kube-controller-manager" --kubeconfig=admin.kubeconfig --secure-port=0 \
-      --leader-elect=false --service-account-private-key-file=pki/accounts.key --root-ca-file=pki/ca.crt --controllers=$controllers ;;
+      --leader-elect=false --service-account-private-key-file=pki/accounts.key --root-ca-file=pki/ca.crt --controllers=$controllers "${noticing[@]}" ;;
     kube-scheduler) run kube-scheduler "$programs/kube-scheduler" --kubeconfig=admin.kubeconfig --secure-port=0 --leader-elect=false ;;
-    containerd) PATH=$packages/bin:$packages/sbin:$PATH run containerd "$packages/bin/containerd" --config cri/config.toml ;;
-    kubelet) run kubelet "$programs/kubelet" --config=kubelet.yaml --kubeconfig=admin.kubeconfig --hostname-override=node-1 --node-ip="$ADDRESS" \
-      --root-dir="$folder/kubelet" --cert-dir="$folder/kubelet/pki" ;;
+    containerd-*) PATH=$packages/bin:$packages/sbin:$PATH run "$1" "$packages/bin/containerd" --config "node-${1##*-}/containerd.toml" ;;
+    kubelet-*) local node=node-${1##*-}
+      run "$1" "$programs/kubelet" --config="$node/kubelet.yaml" --kubeconfig=admin.kubeconfig --hostname-override="$node" --node-ip="$ADDRESS" \
+        --root-dir="$folder/$node/kubelet" --cert-dir="$folder/$node/kubelet/pki" ;;
     *) return 1 ;;
   esac
 }
@@ -195,24 +215,43 @@ until_() { # until_ COMMAND...: a minute is many times what it takes
   tail -n 5 log/* >&2
   return 1
 }
+cut() { # cut NAME
+  kill -KILL "${process[kubelet-${1#node-}]}" "${process[containerd-${1#node-}]}"
+}
+lose() { # lose NAME: what would start anything again; then the shims of its containers, and what they have started
+  local shim children
+  cut "$1"
+  for shim in $(grep -alsF "$folder/$1/containerd.sock" /proc/[0-9]*/cmdline); do
+    shim=${shim#/proc/} shim=${shim%/cmdline}
+    # The search finds itself, and has ended.
+    children=$(cat "/proc/$shim/task/$shim/children" 2>/dev/null) || continue
+    # shellcheck disable=SC2086 # several
+    kill -KILL "$shim" $children
+  done
+}
+ready() { get "api/v1/nodes/$1" | tr -d ' \n' | grep -q '"type":"Ready","status":"True"'; }
 usable() {
   get api/v1/namespaces/default/serviceaccounts/default && get api/v1/namespaces/default/configmaps/kube-root-ca.crt || return 1
-  [[ -z $packages ]] || get api/v1/nodes/node-1 | tr -d ' \n' | grep -q '"type":"Ready","status":"True"'
+  for node in "${nodes[@]}"; do ready "$node" || return 1; done
 }
 
-[[ -z $packages ]] || { prepare_node && start containerd; }
+nodes=()
+for ((n = 1; n <= n_nodes; n++)); do nodes+=("node-$n"); done
+[[ -z $packages ]] || prepare_machine
+for node in "${nodes[@]}"; do prepare_node "$node" && start "containerd-${node#node-}"; done
 start etcd
 start kube-apiserver
 until_ get readyz
 start kube-controller-manager
 start kube-scheduler
-[[ -z $packages ]] || { until_ test -S cri/socket && start kubelet; }
+for node in "${nodes[@]}"; do until_ test -S "$node/containerd.sock" && start "kubelet-${node#node-}"; done
 until_ usable
 echo "READY $folder/admin.kubeconfig"
 
 while read -r verb name; do
   case $verb in
     start) start "$name" || echo "there is no $name" >&2 ;;
+    cut | lose) "$verb" "$name" ;;
     kill) kill -KILL "${process[$name]}" && { wait "${process[$name]}" 2>/dev/null || true; } ;;
     freeze) kill -STOP "${process[$name]}" ;;
     thaw) kill -CONT "${process[$name]}" ;;

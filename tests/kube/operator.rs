@@ -4,6 +4,7 @@
 //! trial stops one of them.
 
 mod matrix;
+mod nodes;
 mod outage;
 mod people;
 mod reasons;
@@ -21,6 +22,7 @@ pub(crate) fn matrix() -> Vec<Trial> {
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = reasons::trials();
     // The longest of them: not last, when nobody else is left to wait beside.
+    trials.extend(nodes::trials());
     trials.extend(outage::trials());
     trials.extend(people::trials());
     trials

@@ -292,8 +292,5 @@ fn two_pods() -> Result {
     let (attempt, _) = scene.ended()?;
     ensure!(attempt["outcome"] == "OUTCOME_SUCCEEDED", "{attempt}\n{}", scene.story());
     scene.online(&scene.target)?;
-    let events = scene.control().succeed(As::Owner, &["event", "list", "--output", "json"])?;
-    let duel = events.lines().any(|line| line.contains("executor.duplicated") && line.contains(&scene.executor));
-    ensure!(!duel, "two pods speak at once: {events}");
-    Ok(())
+    scene.never_two()
 }

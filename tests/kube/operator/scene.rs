@@ -281,6 +281,14 @@ impl<'c> Scene<'c> {
         Ok(holder(&self.namespace.wait(&what, "a pod to take the Lease", LIMIT, other)?))
     }
 
+    /// No two pods of it ever spoke at once.
+    pub(crate) fn never_two(&self) -> Result {
+        let events = self.control().succeed(As::Owner, &["event", "list", "--output", "json"])?;
+        let duel = events.lines().any(|line| line.contains("executor.duplicated") && line.contains(&self.executor));
+        ensure!(!duel, "two pods speak at once: {events}");
+        Ok(())
+    }
+
     /// Waits until the control plane shows its people why this executor takes no upgrades, in words that hold `says`.
     pub(crate) fn pinned_by(&self, says: &str) -> Result<String> {
         let why = |executor: &Value| executor["pinnedReason"].as_str().unwrap_or_default().to_owned();
@@ -331,7 +339,9 @@ impl<'c> Scene<'c> {
     /// Waits until this pod has.
     pub(crate) fn logged_by(&self, pod: &str, says: &str) -> Result<()> {
         let look = || self.namespace.kubectl(&["logs", pod]);
-        wait::until_at_leisure(&format!("a line with {says:?}"), LIMIT, look, |logs| logs.contains(says)).map(drop)
+        wait::until_at_leisure(&format!("a line with {says:?}"), LIMIT, look, |logs| logs.contains(says))
+            .map(drop)
+            .with_context(|| self.story())
     }
 
     /// For whoever reads a failure.
