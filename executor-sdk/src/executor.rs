@@ -36,8 +36,8 @@ pub trait Executor: Send + Sync + 'static {
     /// A [`Failure`] (best [`Failure::refused`] in [`Stage::Preflight`]) that names what stands in the way.
     fn preflight(&self, plan: &Plan) -> impl Future<Output = Result<Workplace, Failure>> + Send;
 
-    /// What [`Executor::preflight`] waits out, for an executor that tries again by itself where an error may pass: while one is in it,
-    /// the attempt shows it, and an end that its time brings names it. A download is the SDK's, and says so itself.
+    /// What [`Executor::preflight`] and [`Executor::watch`] wait out, where an error may pass: while one is in it, the attempt shows it,
+    /// and an end that a deadline brings names it. Each of the two begins with none. A download is the SDK's, and says so itself.
     fn waiting(&self) -> Option<watch::Receiver<Option<Waiting>>> {
         None
     }

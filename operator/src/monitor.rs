@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use domain::AttemptId;
-use domain::attempt::ErrorCode;
+use domain::attempt::{ErrorCode, Waiting};
 use executor_sdk::connect::Backoff;
 use executor_sdk::journal::OpenAttempt;
 use executor_sdk::machine::{Cause, Judgement};
@@ -17,6 +17,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::select;
 use k8s_openapi::api::core::v1 as core;
 use kube::runtime::{WatchStreamExt as _, watcher};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::cluster::{Cluster, Error, Mode};
@@ -72,8 +73,8 @@ impl Monitor {
         Self { cluster, kept, patience }
     }
 
-    /// Ends with a verdict; until there is one it goes on.
-    pub async fn watch(&self, open: &OpenAttempt) -> Judgement {
+    /// Ends with a verdict; until there is one it goes on, and tells `waits` what does not count yet.
+    pub async fn watch(&self, open: &OpenAttempt, waits: &watch::Sender<Option<Waiting>>) -> Judgement {
         tracing::info!(attempt = %open.attempt, target = %open.target_version, "watching over the new version");
         let mut judge = Judge::new(self.patience);
         let (mut told, mut trouble) = (false, None);
@@ -85,7 +86,13 @@ impl Monitor {
                     let age = record.open.swap.as_ref().map_or(Duration::ZERO, |swap| clock::wall().since(swap.wall));
                     let Record { previous_image, target_image, .. } = *record;
                     let trial = Trial { previous_image, target_image, age };
-                    match judge.look(&rollout, &trial, clock::since_boot()) {
+                    let finding = judge.look(&rollout, &trial, clock::since_boot());
+                    let unready = match &finding {
+                        Finding::FailedUnlessOutage(fault) => Some(fault.clone().into()),
+                        _ => judge.waits_out(&rollout),
+                    };
+                    waits.send_if_modified(|told| std::mem::replace(told, unready.clone()) != unready);
+                    match finding {
                         Finding::Wait => {}
                         Finding::Failed(fault) => return self.failed(fault).await,
                         Finding::FailedUnlessOutage(fault) => {

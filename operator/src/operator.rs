@@ -47,7 +47,7 @@ pub struct Operator {
     managed: watch::Receiver<Option<String>>,
     registries: Registries,
     nodes: watch::Receiver<Option<Vec<Node>>>,
-    /// What a preflight waits out.
+    /// What a preflight waits out, or a watch.
     waiting: watch::Sender<Option<Waiting>>,
 }
 
@@ -318,7 +318,8 @@ impl Executor for Operator {
     }
 
     async fn watch(&self, open: &OpenAttempt) -> Judgement {
-        self.monitor.watch(open).await
+        self.waiting.send_replace(None);
+        self.monitor.watch(open, &self.waiting).await
     }
 
     async fn roll_back(&self, attempt: AttemptId) -> Result<Applied, Failure> {

@@ -9,7 +9,7 @@ mod facts;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::attempt::{ErrorCode, Stage};
+use domain::attempt::{ErrorCode, Stage, Waiting};
 
 pub use facts::{Container, Pod, Rollout, Run};
 
@@ -88,6 +88,12 @@ pub struct Fault {
     pub pod: Option<String>,
 }
 
+impl From<Fault> for Waiting {
+    fn from(Fault { code, message, .. }: Fault) -> Self {
+        Self { error_code: code, message }
+    }
+}
+
 /// A reason that has to last. Reasons that alternate are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Lasting {
@@ -124,6 +130,13 @@ impl Judge {
         finding
     }
 
+    /// What would count if it lasts, or happens once more: what people are told while it does not count yet.
+    #[must_use]
+    pub fn waits_out(&self, rollout: &Rollout) -> Option<Waiting> {
+        let fault = reasons(rollout).into_iter().next().map(|(_, fault)| fault).or_else(|| crashed(rollout, 1))?;
+        Some(fault.into())
+    }
+
     /// After [`Finding::FailedUnlessOutage`], and with what the control plane answered to this process: whether that finding counts.
     pub fn reached(&mut self, answered: bool, now: Duration) -> bool {
         if !answered {
@@ -137,7 +150,7 @@ impl Judge {
         if rollout.image != trial.target_image {
             return Finding::Superseded(changed(&rollout.image, &rollout.image_set_by, &trial.previous_image));
         }
-        if let Some(fault) = self.lasting(rollout, now).or_else(|| self.crashed(rollout)) {
+        if let Some(fault) = self.lasting(rollout, now).or_else(|| crashed(rollout, self.patience.restarts)) {
             return Finding::Failed(fault);
         }
         if let Some(fault) = stuck(rollout) {
@@ -169,40 +182,6 @@ impl Judge {
             }
         }
         due
-    }
-
-    fn crashed(&self, rollout: &Rollout) -> Option<Fault> {
-        let containers =
-            rollout.pods.iter().flat_map(|pod| pod.containers.iter().map(move |container| (pod, container)));
-        let (pod, container) = containers
-            .filter(|(_, container)| !container.ready && container.restarts >= self.patience.restarts)
-            .max_by_key(|(_, container)| container.restarts)?;
-        let (code, how) = match (container.last_reason.as_deref(), container.last_exit_code) {
-            (Some("StartError" | "ContainerCannotRun"), _) => {
-                (ErrorCode::ContainerConfig, "could not be started".to_owned())
-            }
-            (Some("OOMKilled"), _) => (ErrorCode::OutOfMemory, "was killed for its memory".to_owned()),
-            (_, Some(0)) => (ErrorCode::CleanExit, "exited with 0".to_owned()),
-            (_, Some(code)) => (ErrorCode::CrashLoop, format!("exited with {code}")),
-            (_, None) => (ErrorCode::CrashLoop, "ended".to_owned()),
-        };
-        let now = container.waiting.as_ref().map_or("running again", |(reason, _)| reason);
-        let said = container.last_message.as_deref().filter(|said| !said.is_empty());
-        let message = format!(
-            "container {} of pod {} {how} and was restarted {} times ({now}){}",
-            container.name,
-            pod.name,
-            container.restarts,
-            said.map(|said| format!(": {said}")).unwrap_or_default(),
-        );
-        let run = if container.running { Run::Previous } else { Run::Last };
-        Some(Fault {
-            stage: Stage::Start,
-            code,
-            message,
-            log: Some((pod.name.clone(), container.name.clone(), run)),
-            pod: Some(pod.name.clone()),
-        })
     }
 }
 
@@ -249,6 +228,40 @@ fn reasons(rollout: &Rollout) -> Vec<(Lasting, Fault)> {
         found.push((Lasting::Refused, fault));
     }
     found
+}
+
+/// The container that was restarted most, and at least so often.
+fn crashed(rollout: &Rollout, restarts: i32) -> Option<Fault> {
+    let containers = rollout.pods.iter().flat_map(|pod| pod.containers.iter().map(move |container| (pod, container)));
+    let (pod, container) = containers
+        .filter(|(_, container)| !container.ready && container.restarts >= restarts)
+        .max_by_key(|(_, container)| container.restarts)?;
+    let (code, how) = match (container.last_reason.as_deref(), container.last_exit_code) {
+        (Some("StartError" | "ContainerCannotRun"), _) => {
+            (ErrorCode::ContainerConfig, "could not be started".to_owned())
+        }
+        (Some("OOMKilled"), _) => (ErrorCode::OutOfMemory, "was killed for its memory".to_owned()),
+        (_, Some(0)) => (ErrorCode::CleanExit, "exited with 0".to_owned()),
+        (_, Some(code)) => (ErrorCode::CrashLoop, format!("exited with {code}")),
+        (_, None) => (ErrorCode::CrashLoop, "ended".to_owned()),
+    };
+    let now = container.waiting.as_ref().map_or("running again", |(reason, _)| reason);
+    let said = container.last_message.as_deref().filter(|said| !said.is_empty());
+    let message = format!(
+        "container {} of pod {} {how} and was restarted {} times ({now}){}",
+        container.name,
+        pod.name,
+        container.restarts,
+        said.map(|said| format!(": {said}")).unwrap_or_default(),
+    );
+    let run = if container.running { Run::Previous } else { Run::Last };
+    Some(Fault {
+        stage: Stage::Start,
+        code,
+        message,
+        log: Some((pod.name.clone(), container.name.clone(), run)),
+        pod: Some(pod.name.clone()),
+    })
 }
 
 /// The Deployment has given up waiting.

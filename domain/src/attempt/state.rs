@@ -106,10 +106,13 @@ impl Attempt {
         !self.is_ended() && (self.phase < Phase::Confirming || self.rollback_requested)
     }
 
-    /// What the executor waits out now. A row that a replica of an older build moved on may keep it beyond leave and end.
+    /// What the executor waits out now. A row that a replica of an older build moved on may keep it beyond leave, confirmation and
+    /// end.
     #[must_use]
     pub fn waits(&self) -> Option<&WaitingSince> {
-        self.waiting.as_ref().filter(|_| !self.is_ended() && !self.has_leave())
+        let goes_on = !self.is_ended() && self.phase < Phase::Confirming && !self.rollback_requested;
+        let is_of_now = |kept: &&WaitingSince| self.apply_time.is_none_or(|leave| kept.since >= leave);
+        self.waiting.as_ref().filter(|_| goes_on).filter(is_of_now)
     }
 
     /// Whether it has an outcome.

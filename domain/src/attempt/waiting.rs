@@ -1,4 +1,5 @@
-//! What an executor waits out before leave: an error that may pass, which it tries again by itself until a deadline comes.
+//! What an executor waits out: an error that may pass. Before leave it tries again by itself until a deadline comes; after it, it gives
+//! the version that comes up elsewhere some time, and goes back where the error lasts.
 
 use crate::attempt::outcome::ErrorCode;
 use crate::time::Timestamp;

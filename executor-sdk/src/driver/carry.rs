@@ -189,11 +189,15 @@ impl<E: Executor> Driver<E> {
 
     fn watch(&mut self, job: Job, attempt: AttemptId) {
         let (executor, journal) = (Arc::clone(&self.executor), Arc::clone(&self.options.journal));
+        let news = self.jobs.news();
         self.jobs.start(job, Droppable::Yes, async move {
             loop {
                 let open = read(&journal).await.map(|state| state.open.filter(|open| open.attempt == attempt));
                 match open {
-                    Ok(Some(open)) => return Ok(Product::Judged(executor.watch(&open).await)),
+                    Ok(Some(open)) => {
+                        let judgement = telling(executor.waiting(), job, &news, executor.watch(&open)).await;
+                        return Ok(Product::Judged(judgement));
+                    }
                     Ok(None) => {
                         let message = "the journal does not hold the attempt open any more";
                         return Ok(Product::Judged(Judgement::Superseded(message.to_owned())));

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use domain::attempt::{ErrorCode, Outcome, Phase, Stage as ErrorStage};
+use domain::attempt::{ErrorCode, Outcome, Phase, Stage as ErrorStage, Waiting};
 use domain::sync::{Progress, Request};
 
 use super::end::{Verdict, report};
-use super::stage::{Confirming, Link, Stage, Step, Trial, Work};
+use super::stage::{Confirming, Link, Stage, Step, Trial, Waits, Watch, Work};
 use super::start::by_hand;
 use super::{Action, Applied, CONFIRM_AGAIN, Cause, Done, Failure, Job, Judgement, Log, Machine, PROGRESS_EVERY};
 
@@ -38,7 +38,7 @@ impl Machine {
                 Done::Failed(failure) => self.not_rolled_back(trial, cause.code, failure, now, actions),
                 _ => self.stage = Stage::RollingBack { trial, job, cause },
             },
-            Stage::Restarting { trial, watch: Some(own) } if own == job => match done {
+            Stage::Restarting { trial, watch: Some(mut watch) } if watch.job == job => match done {
                 Done::Judged(Judgement::Failed(cause)) => self.roll_back(trial, cause, actions),
                 Done::Judged(Judgement::Superseded(message)) => {
                     let verdict =
@@ -48,7 +48,13 @@ impl Machine {
                 }
                 // The watch itself broke: nothing is known, so it begins anew.
                 Done::Failed(_) => self.watch(trial, actions),
-                _ => self.stage = Stage::Restarting { trial, watch: Some(own) },
+                done => {
+                    if let Done::Waits(waiting) = done {
+                        // Said as soon as it may be: `look_at_the_time`.
+                        watch.waits.now = waiting;
+                    }
+                    self.stage = Stage::Restarting { trial, watch: Some(watch) };
+                }
             },
             Stage::Confirming { trial, lived, counted, confirming: Confirming::Under(own) } if own == job => {
                 // It is done when the journal says so, which comes as `Finished`; this is that it could not be written.
@@ -77,7 +83,7 @@ impl Machine {
                     self.expire(&work, actions);
                     return;
                 }
-                work.waiting = None;
+                work.waits.now = None;
                 work.bytes_total = bytes_total;
                 work.step = Step::Downloading;
                 work.job = self.next_job();
@@ -85,20 +91,20 @@ impl Machine {
             }
             (Step::Downloading, Done::Fetched { bytes_done }) => {
                 work.bytes_done = bytes_done;
-                work.waiting = None;
-                if now < work.said.saturating_add(PROGRESS_EVERY) {
+                work.waits.now = None;
+                if now < work.waits.said_at.saturating_add(PROGRESS_EVERY) {
                     self.stage = Stage::Working(work);
                     return;
                 }
             }
             (Step::Preflight | Step::Downloading, Done::Waits(waiting)) => {
                 // Said as soon as it may be: `look_at_the_time`.
-                work.waiting = waiting;
+                work.waits.now = waiting;
                 self.stage = Stage::Working(work);
                 return;
             }
             (Step::Downloading, Done::Downloaded) => {
-                work.waiting = None;
+                work.waits.now = None;
                 work.bytes_done = work.bytes_total;
                 work.step = Step::Verifying;
                 work.job = self.next_job();
@@ -113,7 +119,7 @@ impl Machine {
             (_, Done::Swapped(_) | Done::RolledBack(_) | Done::Judged(_)) => {}
         }
         if matches!(work.step, Step::Ready { .. }) {
-            work.said = now;
+            work.waits.said_at = now;
         } else {
             actions.push(work.progress(now, self.link.as_ref()));
         }
@@ -121,7 +127,7 @@ impl Machine {
     }
 
     fn swapped(&mut self, trial: Trial, applied: Applied, actions: &mut Vec<Action>) {
-        actions.push(restarting(&trial));
+        actions.push(restarting(&trial, None));
         match applied {
             Applied::Restart => {
                 self.stage = Stage::Restarting { trial, watch: None };
@@ -183,7 +189,8 @@ impl Machine {
     /// Another version takes over elsewhere, and this process sees to it.
     pub(super) fn watch(&mut self, trial: Trial, actions: &mut Vec<Action>) {
         let (job, attempt) = (self.next_job(), trial.attempt);
-        self.stage = Stage::Restarting { trial, watch: Some(job) };
+        let watch = Watch { job, waits: Waits::default() };
+        self.stage = Stage::Restarting { trial, watch: Some(watch) };
         actions.push(Action::Watch { job, attempt });
     }
 
@@ -193,33 +200,43 @@ impl Machine {
     }
 }
 
+// === impl Stage ===
+
+impl Stage {
+    /// Progress of what waits out something, said now.
+    pub(super) fn progress(&mut self, now: Duration, link: Option<&Link>) -> Option<Action> {
+        match self {
+            Self::Working(work) => Some(work.progress(now, link)),
+            Self::Restarting { trial, watch: Some(watch) } => Some(restarting(trial, watch.waits.say(now, link))),
+            _ => None,
+        }
+    }
+}
+
 // === impl Work ===
 
 impl Work {
-    /// Progress, said now. Without a stream it falls: then what is waited out is still to be said.
+    /// Progress, said now.
     pub(super) fn progress(&mut self, now: Duration, link: Option<&Link>) -> Action {
-        self.said = now;
-        if link.is_some() {
-            self.said_waiting = self.waiting.clone();
-        }
+        let waiting = self.waits.say(now, link);
         Action::Say(Box::new(Request::Progress(Progress {
             attempt: self.order.attempt,
             generation: self.order.generation,
             phase: self.phase(),
             bytes_done: self.bytes_done,
             bytes_total: self.bytes_total,
-            waiting: self.waiting.clone(),
+            waiting,
         })))
     }
 }
 
-fn restarting(trial: &Trial) -> Action {
+fn restarting(trial: &Trial, waiting: Option<Waiting>) -> Action {
     Action::Say(Box::new(Request::Progress(Progress {
         attempt: trial.attempt,
         generation: trial.generation,
         phase: Phase::Restarting,
         bytes_done: 0,
         bytes_total: 0,
-        waiting: None,
+        waiting,
     })))
 }

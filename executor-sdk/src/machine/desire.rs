@@ -26,14 +26,12 @@ impl Machine {
         for unsent in &mut self.unsent {
             unsent.sent = None;
         }
-        if let Stage::Working(work) = &mut self.stage {
-            if let Step::Ready { asked } = &mut work.step {
-                *asked = None;
-            }
-            // What was said of it last may have fallen with the stream before.
-            if work.waiting.is_some() {
-                work.said_waiting = None;
-            }
+        if let Stage::Working(Work { step: Step::Ready { asked }, .. }) = &mut self.stage {
+            *asked = None;
+        }
+        // What was said of it last may have fallen with the stream before.
+        if let Some(waits) = self.stage.waits_mut().filter(|waits| waits.now.is_some()) {
+            waits.said = None;
         }
     }
 

@@ -69,7 +69,7 @@ impl Machine {
     /// Its time to be picked up is over. What was waited out meanwhile is why.
     pub(super) fn expire(&mut self, work: &Work, actions: &mut Vec<Action>) {
         let message = "its time to be picked up was over before the download could begin";
-        let (code, message) = match &work.waiting {
+        let (code, message) = match &work.waits.now {
             None => (ErrorCode::SpecExpired, message.to_owned()),
             Some(waiting) => (waiting.error_code, waiting.end_of(message)),
         };

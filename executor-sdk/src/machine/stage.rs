@@ -21,7 +21,7 @@ pub(super) enum Stage {
     Restarting {
         trial: Trial,
         /// The watch over the version that takes over elsewhere.
-        watch: Option<Job>,
+        watch: Option<Watch>,
     },
     /// The target runs, this process, on probation.
     Confirming {
@@ -64,12 +64,25 @@ pub(super) struct Work {
     pub(super) step: Step,
     pub(super) bytes_done: u64,
     pub(super) bytes_total: u64,
-    /// What is waited out; none: nothing.
-    pub(super) waiting: Option<Waiting>,
+    pub(super) waits: Waits,
+}
+
+/// Another version comes up elsewhere, and this process sees to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Watch {
+    pub(super) job: Job,
+    pub(super) waits: Waits,
+}
+
+/// What is waited out, and what was said of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Waits {
+    /// None: nothing.
+    pub(super) now: Option<Waiting>,
     /// When progress was last said.
-    pub(super) said: Duration,
+    pub(super) said_at: Duration,
     /// What was then said to be waited out.
-    pub(super) said_waiting: Option<Waiting>,
+    pub(super) said: Option<Waiting>,
 }
 
 /// How far it is.
@@ -156,6 +169,22 @@ impl Stage {
             Self::Confirming { .. } => Some(Phase::Confirming),
         }
     }
+
+    pub(super) const fn waits(&self) -> Option<&Waits> {
+        match self {
+            Self::Working(work) => Some(&work.waits),
+            Self::Restarting { watch: Some(watch), .. } => Some(&watch.waits),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn waits_mut(&mut self) -> Option<&mut Waits> {
+        match self {
+            Self::Working(work) => Some(&mut work.waits),
+            Self::Restarting { watch: Some(watch), .. } => Some(&mut watch.waits),
+            _ => None,
+        }
+    }
 }
 
 // === impl Work ===
@@ -170,9 +199,7 @@ impl Work {
             step: Step::Preflight,
             bytes_done,
             bytes_total,
-            waiting: None,
-            said: now,
-            said_waiting: None,
+            waits: Waits { now: None, said_at: now, said: None },
         }
     }
 
@@ -184,17 +211,30 @@ impl Work {
             Step::Ready { .. } => Phase::ReadyToSwap,
         }
     }
+}
 
+// === impl Waits ===
+
+impl Waits {
     /// When what is waited out, or that it is over, is to be said; none: it was.
-    pub(super) fn says_waiting(&self) -> Option<Duration> {
+    pub(super) fn due(&self) -> Option<Duration> {
         let code = |waiting: &Waiting| waiting.error_code;
-        if self.waiting == self.said_waiting {
+        if self.now == self.said {
             None
-        } else if self.waiting.is_none() || self.waiting.as_ref().map(code) == self.said_waiting.as_ref().map(code) {
-            Some(self.said.saturating_add(PROGRESS_EVERY))
+        } else if self.now.is_none() || self.now.as_ref().map(code) == self.said.as_ref().map(code) {
+            Some(self.said_at.saturating_add(PROGRESS_EVERY))
         } else {
             Some(Duration::ZERO)
         }
+    }
+
+    /// It is said now. Without a stream it falls: then it is still to be said.
+    pub(super) fn say(&mut self, now: Duration, link: Option<&Link>) -> Option<Waiting> {
+        self.said_at = now;
+        if link.is_some() {
+            self.said = self.now.clone();
+        }
+        self.now.clone()
     }
 }
 

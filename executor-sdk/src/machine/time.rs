@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::sync::Request;
 
-use super::stage::{Confirming, Stage, Step, Work};
+use super::stage::{Confirming, Stage, Step, Waits, Work};
 use super::{ASK_AGAIN, Action, Machine, REPORT_AGAIN};
 
 // === impl Machine ===
@@ -32,9 +32,7 @@ impl Machine {
         }
         if let Some(link) = &self.link {
             wake.at(link.heartbeat_due);
-            if let Stage::Working(work) = &self.stage
-                && let Some(due) = work.says_waiting()
-            {
+            if let Some(due) = self.stage.waits().and_then(Waits::due) {
                 wake.at(due);
             }
             if let Some(due) = link.tell_again.filter(|_| !self.remembered.is_empty()) {
@@ -83,10 +81,8 @@ impl Machine {
                 actions.push(Action::Say(Box::new(Request::Report(Box::new(unsent.report.clone())))));
             }
         }
-        if let Stage::Working(work) = &mut self.stage
-            && work.says_waiting().is_some_and(|due| now >= due)
-        {
-            actions.push(work.progress(now, self.link.as_ref()));
+        if self.stage.waits().and_then(Waits::due).is_some_and(|due| now >= due) {
+            actions.extend(self.stage.progress(now, self.link.as_ref()));
         }
         self.ask_or_confirm(probation, now, actions);
     }

@@ -102,6 +102,24 @@ fn crashes_count_by_their_number() {
 }
 
 #[test]
+fn what_does_not_count_yet_is_said() {
+    let says = |seen: &Rollout| Judge::new(Patience::default()).waits_out(seen).map(|waiting| waiting.error_code);
+    let homeless = Pod { unschedulable: Some("0/3 nodes".to_owned()), ..Pod::default() };
+    let crashed = |restarts, ready| pod(Container { restarts, ready, last_exit_code: Some(3), ..Container::default() });
+    for (pods, expected) in [
+        (vec![waiting("ImagePullBackOff")], Some(ErrorCode::ImagePull)),
+        (vec![homeless], Some(ErrorCode::Unschedulable)),
+        (vec![crashed(1, false)], Some(ErrorCode::CrashLoop)),
+        (vec![crashed(1, true)], None),
+        (vec![crashed(0, false)], None),
+        (vec![waiting("ContainerCreating")], None),
+        (Vec::new(), None),
+    ] {
+        assert_eq!(says(&rollout(pods.clone())), expected, "{pods:?}");
+    }
+}
+
+#[test]
 fn a_pod_that_nobody_takes_and_one_that_is_refused() {
     let homeless = Pod { unschedulable: Some("0/3 nodes".to_owned()), ..Pod::default() };
     let seen = rollout(vec![homeless]);

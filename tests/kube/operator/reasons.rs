@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use ::operator::Misbehaviour;
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use harness::{
+    fleet::control_plane::As,
     kube::{Cluster, NODE, images},
     parts::trial,
+    wait,
 };
 use libtest_mimic::Trial;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::scene::{FIRST, Scene};
-use crate::Result;
+use crate::{LIMIT, Result};
 
 /// For trials that wait until the Deployment gives up.
 const SHORT: [&str; 2] = ["--set", "rollout.startSeconds=15"];
@@ -113,7 +115,16 @@ fn unschedulable() -> Result {
     let scene = Scene::start("unschedulable", &["--set-string", "nodeSelector.novacula\\.test/room=yes"])?;
     scene.release(None)?;
     cluster.kubectl(&["label", "nodes", "--all", "novacula.test/room-"])?;
-    rolled_back(&scene, "UNSCHEDULABLE", "node")
+    let before = scene.image()?;
+    scene.request()?;
+    // It takes a while to count, and is said all the time.
+    let told =
+        |attempt: &Value| attempt["phase"] == "PHASE_RESTARTING" && attempt["waiting"]["errorCode"] == "UNSCHEDULABLE";
+    wait::until_at_leisure("the attempt to say what it waits out", LIMIT, || scene.attempt(), told)
+        .with_context(|| scene.story())?;
+    let explained = scene.control().succeed(As::Owner, &["executor", "explain", &scene.executor])?;
+    ensure!(explained.contains("does not come up yet") && explained.contains("no node takes pod"), "{explained}");
+    comes_back(&scene, &before, "UNSCHEDULABLE", "node")
 }
 
 fn quota() -> Result {

@@ -31,7 +31,7 @@ impl Step<'_> {
             return;
         }
         if self.attempt.has_leave() {
-            self.progress_after_leave(phase);
+            self.progress_after_leave(phase, waiting);
             return;
         }
         // A refused attempt is not begun again: not downloaded in a loop (rule 11). Phases that need leave are not the
@@ -58,10 +58,12 @@ impl Step<'_> {
         self.enter(phase);
     }
 
-    fn progress_after_leave(&mut self, phase: Phase) {
+    fn progress_after_leave(&mut self, phase: Phase, waiting: Option<&Waiting>) {
         if phase == Phase::Confirming {
             self.confirming();
-        } else if phase > self.attempt.phase {
+        } else if phase >= self.attempt.phase {
+            // Whoever watches over the version that comes up. It moves no deadline either.
+            self.attempt.waiting = WaitingSince::after(self.attempt.waiting.as_ref(), waiting, self.now);
             self.enter(phase);
         }
     }

@@ -93,6 +93,30 @@ fn a_new_stream_is_told_what_is_waited_out() {
 }
 
 #[test]
+fn a_watch_says_what_does_not_count_yet_and_a_new_stream_hears_it() {
+    let mut bench = Bench::ready();
+    bench.proceed(1, 1);
+    bench.done(Done::Swapped(Applied::Elsewhere));
+    assert_eq!(bench.told(), ["say restarting 0", "watch 1"]);
+    bench.waits(ErrorCode::Unschedulable, "0/2 nodes");
+    assert_eq!(bench.told(), ["say restarting 0, UNSCHEDULABLE: 0/2 nodes"], "at once");
+    bench.waits(ErrorCode::Unschedulable, "0/3 nodes");
+    assert_eq!(bench.told(), NOTHING, "other words may wait");
+    bench.put(Input::Disconnected);
+    bench.connect();
+    assert_eq!(bench.told(), ["say restarting 0, UNSCHEDULABLE: 0/3 nodes"]);
+    bench.done(Done::Waits(None));
+    bench.wait(PROGRESS_EVERY);
+    assert_eq!(bench.told(), ["say restarting 0"], "it is over");
+    bench.waits(ErrorCode::CrashLoop, "");
+    let cause = Cause { stage: ErrorStage::Start, code: ErrorCode::CrashLoop, message: String::new() };
+    bench.done(Done::Judged(Judgement::Failed(cause)));
+    assert_eq!(bench.told(), ["roll back 1 CRASH_LOOP"]);
+    bench.wait(PROGRESS_EVERY);
+    assert_eq!(bench.told(), NOTHING);
+}
+
+#[test]
 fn time_that_is_over_while_it_waits_says_why() {
     let mut bench = Bench::preflight();
     bench.waits(AWAY, "registry r.example cannot be reached");

@@ -90,6 +90,11 @@ fn waiting(facts: &Facts, attempt: &Attempt, kept: &WaitingSince) -> Finding {
             format!("the executor cannot begin with the upgrade to {target} yet, and tries again by itself: {why}"),
             format!("{left} are left, then it ends as expired"),
         )
+    } else if attempt.has_leave() {
+        (
+            format!("{target} does not come up yet, and is given some time: {why}"),
+            format!("where it lasts the executor brings {} back by itself", attempt.from_version),
+        )
     } else {
         let limit = words(facts.policy.progress_deadline.as_secs());
         (

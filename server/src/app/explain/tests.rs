@@ -238,6 +238,12 @@ fn what_is_waited_out_is_named_with_its_remedy_and_no_log_is_read() {
         assert_eq!(first.since, Some(NOW.minus(Duration::from_secs(40))));
         assert!(judge(&facts).summary.contains(word), "{}", judge(&facts).summary);
     }
+    let mut comes_up = waits(Phase::Restarting, ErrorCode::Unschedulable);
+    if let Some(attempt) = &mut comes_up.attempt {
+        attempt.apply_time = Some(NOW.minus(Duration::from_secs(60)));
+    }
+    check(&comes_up, Severity::Notice, None, "1.1.0 does not come up yet");
+    assert!(judge(&comes_up).findings[0].remedy.contains("brings 1.0.0 back"), "{:?}", judge(&comes_up).findings);
     let late = waits(Phase::Delivered, ErrorCode::Cluster);
     let late = Facts { now: NOW.plus(Duration::from_secs(600)), ..late };
     check(&late, Severity::Blocking, Some(Reason::TtlExpired), "in time");

@@ -124,10 +124,14 @@ proptest! {
     }
 
     #[test]
-    fn no_story_waits_after_leave_or_moves_a_deadline_by_waiting(story in any_story()) {
+    fn no_story_waits_once_it_is_decided_or_moves_a_deadline_by_waiting(story in any_story()) {
         replay(story, |before, input, now, next| {
             let new = &next.attempt;
-            prop_assert!(new.waiting.is_none() || !(new.is_ended() || new.has_leave() || new.refused.is_some()));
+            let decided = new.is_ended() || new.refused.is_some() || new.phase == Phase::Confirming;
+            prop_assert!(new.waiting.is_none() || !decided);
+            let given_now = new.has_leave() && !before.attempt.has_leave();
+            prop_assert!(new.waiting.is_none() || !given_now, "what was said before leave is not said after it");
+            prop_assert!(new.waits() == new.waiting.as_ref() || new.rollback_requested);
             if let Input::Progress { phase, bytes_done, bytes_total, waiting: Some(_) } = input {
                 let silent = Input::Progress { phase: *phase, bytes_done: *bytes_done, bytes_total: *bytes_total, waiting: None };
                 let without = super::next(&before.attempt, &silent, &POLICY, now);

@@ -35,14 +35,43 @@ fn leave_a_refusal_and_the_target_are_the_end_of_waiting() {
     let mut road = waits();
     assert_eq!(road.ready(3), [Action::Proceed]);
     assert_eq!(since(&road), None);
-    road.wait_out(4, Phase::Restarting, AWAY, "after leave");
-    assert_eq!(since(&road), None, "it counts before leave");
+    road.wait_out(4, Phase::Downloading, AWAY, "late");
+    assert_eq!(since(&road), None, "a word from before leave");
     let mut road = waits();
     road.say(3, Input::Reported(report(Outcome::Refused, "1.1.0", Some(ErrorCode::DigestMismatch))));
     road.wait_out(4, Phase::Delivered, AWAY, "after the refusal");
     assert_eq!(since(&road), None);
     let mut road = waits();
     road.hello(3, "1.2.0", Some(attempt_id(1)));
+    assert_eq!((road.now().as_str(), since(&road)), ("confirming", None));
+}
+
+#[test]
+fn a_version_that_comes_up_elsewhere_is_waited_for_until_it_says_hello() {
+    const HOMELESS: ErrorCode = ErrorCode::Unschedulable;
+    let mut road = Road::with_leave();
+    road.wait_out(40, Phase::Restarting, HOMELESS, "0/2 nodes");
+    assert_eq!((road.now().as_str(), since(&road)), ("restarting, pending", Some((HOMELESS, "0/2 nodes", at(40)))));
+    road.wait_out(45, Phase::Restarting, HOMELESS, "0/3 nodes");
+    assert_eq!(since(&road), Some((HOMELESS, "0/3 nodes", at(40))));
+    road.progress(50, Phase::Restarting, 0);
+    assert_eq!(since(&road), None, "it is over");
+    road.wait_out(55, Phase::Restarting, HOMELESS, "0/2 nodes");
+    assert!(road.attempt.waits().is_some());
+    let mut asked_back = Road { attempt: road.attempt.clone(), ..Road::with_leave() };
+    asked_back.say(56, Input::RollBack);
+    assert_eq!(asked_back.attempt.waits(), None, "it is not given time any more");
+    let deadline = next_deadline(&road.attempt, &POLICY);
+    assert_eq!(
+        deadline,
+        next_deadline(&Road::with_leave().attempt, &POLICY).map(|_| at(30).plus(POLICY.confirm_deadline))
+    );
+    let mut late = Road { attempt: road.attempt.clone(), ..Road::with_leave() };
+    late.say(30 + POLICY.confirm_deadline.as_secs(), Input::Tick);
+    let ending = late.attempt.ending.clone().expect("ended");
+    assert_eq!(ending.error_code, Some(HOMELESS));
+    assert!(ending.message.ends_with("; last it waited out UNSCHEDULABLE: 0/2 nodes"), "{}", ending.message);
+    road.hello(60, "1.2.0", Some(attempt_id(1)));
     assert_eq!((road.now().as_str(), since(&road)), ("confirming", None));
 }
 
