@@ -113,6 +113,19 @@ impl Operator {
         }
     }
 
+    /// Goes back where that is decided and not done, before anything that this version does beyond: one that crashes a moment after it
+    /// leads may have no other. Where it fails it is tried again as part of the attempt.
+    pub async fn go_back_if_decided(&self, own: &Own) {
+        let Some(record) = own.record.as_ref().filter(|record| record.open.rollback.is_some()) else {
+            return;
+        };
+        if own.image == record.target_image
+            && let Err(failure) = self.roll_back(record.open.attempt).await
+        {
+            tracing::warn!(why = failure.message, "not back yet");
+        }
+    }
+
     fn waits_out(&self, error_code: ErrorCode, message: String) {
         self.waiting.send_replace(Some(Waiting { error_code, message }));
     }

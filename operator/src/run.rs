@@ -72,7 +72,7 @@ pub async fn serve(
     shutdown: &CancellationToken,
 ) {
     tracing::info!(%version, pod = arguments.pod, deployment = arguments.deployment, "a candidate");
-    Candidate::new(version, arguments, registries, cluster).serve(shutdown).await;
+    Box::pin(Candidate::new(version, arguments, registries, cluster).serve(shutdown)).await;
 }
 
 fn registries(arguments: &Run) -> Result<Registries, Error> {

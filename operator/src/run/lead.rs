@@ -13,7 +13,7 @@ use executor_sdk::report;
 use futures_util::StreamExt as _;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Run;
@@ -66,7 +66,10 @@ pub(super) async fn lead(site: Site<'_>, holder: &mut Holder, end: CancellationT
         nodes: nodes_now,
     };
     // Read again: the count of starts is in it.
-    let operator = Arc::new(Operator::new(site.version.clone(), parts, &site.cluster.own().await?));
+    let own = site.cluster.own().await?;
+    let operator = Arc::new(Operator::new(site.version.clone(), parts, &own));
+    // Nobody renews the Lease meanwhile.
+    let _ = timeout(lease::SILENT_AFTER / 2, operator.go_back_if_decided(&own)).await;
     let options = Options {
         journal: Arc::new(site.kept.clone()),
         credentials: Arc::new(site.kept.clone()),

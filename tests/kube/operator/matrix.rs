@@ -2,7 +2,7 @@
 //! registry dies; then nobody helps. What becomes of it is held by `docs/operate/operator-crash-matrix.md`.
 //!
 //! A trial is a fault, and its rows are upgrades side by side, each in a namespace of its own: they wait for each other at their steps,
-//! since one API server and one registry serve them all. `just operator-crash-matrix` writes the page anew.
+//! since one API server and one registry serve them all (a pod is killed at once). `just operator-crash-matrix` writes the page anew.
 
 mod page;
 
@@ -173,12 +173,15 @@ impl Ground<'_> {
     fn run(&self) -> Result<Vec<(matrix::Row, Ending)>> {
         let begun = side_by_side(Row::all(self.fault), |row| Ok((row, self.begin(row)?)))?;
         self.strike()?;
-        for (row, (_, standing)) in &begun {
-            self.let_go(*row, standing).with_context(|| row.to_string())?;
+        for (row, (_, standing)) in begun.iter().filter(|_| self.fault != Fault::Pod) {
+            fs::write(standing.within(GO), "").with_context(|| row.to_string())?;
         }
         if self.fault == Fault::ApiServer {
             self.cluster.start_again(Program::ApiServer)?;
             self.cluster.until_ready()?;
+        }
+        for (row, _) in begun.iter().filter(|(row, _)| self.holds_pods_back(*row)) {
+            self.mark(&format!("{}=yes", row.room()))?;
         }
         let ended = side_by_side(begun, |(row, (scene, _))| {
             let (attempt, _) = scene.ended().with_context(|| row.to_string())?;
@@ -200,7 +203,8 @@ impl Ground<'_> {
         self.mark(&format!("{room}=yes"))?;
         let selector = format!("nodeSelector.{}=yes", room.replace('.', "\\."));
         let name = format!("matrix-{}-{}", row.part.name().replace(' ', "-"), row.point.as_str());
-        let values = ["--set-string", &selector];
+        // Nothing is late because others are waited for.
+        let values = ["--set-string", &selector, "--set", "rollout.startSeconds=300"];
         let scene = Scene::start_at(Arc::clone(&self.plane), self.cluster, &name, &values, before)?;
         scene.release(after)?;
         if self.holds_pods_back(row) {
@@ -211,12 +215,19 @@ impl Ground<'_> {
         let standing =
             wait::until_at_leisure(&format!("{row}: a process that stands still"), LIMIT, look, Option::is_some)
                 .with_context(|| scene.story())?;
-        Ok((scene, standing.context("a process that stands still")?))
+        let standing = standing.context("a process that stands still")?;
+        if self.fault == Fault::Pod {
+            // At once: nobody else has to stand for it, and a new pod that is ready ends this one.
+            let process = Pid::from_raw(standing.process).context("a process id")?;
+            kill_process(process, Signal::KILL)?;
+        }
+        Ok((scene, standing))
     }
 
-    /// A node takes the new pod once the registry is away: else it may have the image before.
+    /// A node takes the new pod once all rows stand and the fault is there: else the old one may have been ended before, or the node
+    /// may have the image.
     fn holds_pods_back(&self, row: Row) -> bool {
-        self.fault == Fault::Registry && row.part == Part::Change
+        self.fault != Fault::Pod && row.part == Part::Change
     }
 
     fn mark(&self, label: &str) -> Result {
@@ -231,16 +242,6 @@ impl Ground<'_> {
             Fault::Registry => self.cluster.registry().kill(),
         }
         Ok(())
-    }
-
-    /// What happens to one of them, which goes on then if it can.
-    fn let_go(&self, row: Row, standing: &Standing) -> Result {
-        if self.fault == Fault::Pod {
-            let process = Pid::from_raw(standing.process).context("a process id")?;
-            return Ok(kill_process(process, Signal::KILL)?);
-        }
-        fs::write(standing.within(GO), "")?;
-        if self.holds_pods_back(row) { self.mark(&format!("{}=yes", row.room())) } else { Ok(()) }
     }
 }
 
