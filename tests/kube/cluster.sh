@@ -226,7 +226,7 @@ lose() { # lose NAME: what would start anything again; then the shims of its con
     # The search finds itself, and has ended.
     children=$(cat "/proc/$shim/task/$shim/children" 2>/dev/null) || continue
     # shellcheck disable=SC2086 # several
-    kill -KILL "$shim" $children
+    kill -KILL "$shim" $children || true
   done
 }
 ready() { get "api/v1/nodes/$1" | tr -d ' \n' | grep -q '"type":"Ready","status":"True"'; }

@@ -14,7 +14,7 @@ use harness::kube::Cluster;
 use libtest_mimic::Arguments;
 
 /// Trials at once: they wait for kubelets and controllers.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 6;
 
 /// No rollout, pull or back-off of ours takes this long, on a machine that does other things as well.
 const LIMIT: Duration = Duration::from_secs(180);
