@@ -24,7 +24,7 @@ use crate::cluster::{Cluster, Error, Mode};
 use crate::deployment::Own;
 use crate::keep::Kept;
 use crate::record::{self, Record};
-use crate::rollout::{Fault, Finding, Judge, Patience, Rollout, Run, Trial};
+use crate::rollout::{Fault, Finding, Judge, Patience, Rollout, Run, Trial, waits_out};
 
 /// A look every so often also notices what only time brings.
 const EVERY: Duration = Duration::from_secs(2);
@@ -89,9 +89,13 @@ impl Monitor {
                     let finding = judge.look(&rollout, &trial, clock::since_boot());
                     let unready = match &finding {
                         Finding::FailedUnlessOutage(fault) => Some(fault.clone().into()),
-                        _ => judge.waits_out(&rollout),
+                        _ => waits_out(&rollout),
                     };
-                    waits.send_if_modified(|told| std::mem::replace(told, unready.clone()) != unready);
+                    waits.send_if_modified(|told| {
+                        let is_new = *told != unready;
+                        *told = unready;
+                        is_new
+                    });
                     match finding {
                         Finding::Wait => {}
                         Finding::Failed(fault) => return self.failed(fault).await,

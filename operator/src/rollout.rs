@@ -130,13 +130,6 @@ impl Judge {
         finding
     }
 
-    /// What would count if it lasts, or happens once more: what people are told while it does not count yet.
-    #[must_use]
-    pub fn waits_out(&self, rollout: &Rollout) -> Option<Waiting> {
-        let fault = reasons(rollout).into_iter().next().map(|(_, fault)| fault).or_else(|| crashed(rollout, 1))?;
-        Some(fault.into())
-    }
-
     /// After [`Finding::FailedUnlessOutage`], and with what the control plane answered to this process: whether that finding counts.
     pub fn reached(&mut self, answered: bool, now: Duration) -> bool {
         if !answered {
@@ -183,6 +176,13 @@ impl Judge {
         }
         due
     }
+}
+
+/// What would count if it lasts, or happens once more: what people are told while it does not count yet.
+#[must_use]
+pub fn waits_out(rollout: &Rollout) -> Option<Waiting> {
+    let lasting = reasons(rollout).into_iter().next().map(|(_, fault)| fault);
+    lasting.or_else(|| crashed(rollout, 1)).map(Waiting::from)
 }
 
 /// Reasons that are there now, the most telling first.

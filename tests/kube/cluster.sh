@@ -238,13 +238,19 @@ usable() {
 nodes=()
 for ((n = 1; n <= n_nodes; n++)); do nodes+=("node-$n"); done
 [[ -z $packages ]] || prepare_machine
-for node in "${nodes[@]}"; do prepare_node "$node" && start "containerd-${node#node-}"; done
+for node in "${nodes[@]}"; do
+  prepare_node "$node"
+  start "containerd-${node#node-}"
+done
 start etcd
 start kube-apiserver
 until_ get readyz
 start kube-controller-manager
 start kube-scheduler
-for node in "${nodes[@]}"; do until_ test -S "$node/containerd.sock" && start "kubelet-${node#node-}"; done
+for node in "${nodes[@]}"; do
+  until_ test -S "$node/containerd.sock"
+  start "kubelet-${node#node-}"
+done
 until_ usable
 echo "READY $folder/admin.kubeconfig"
 

@@ -103,7 +103,7 @@ fn crashes_count_by_their_number() {
 
 #[test]
 fn what_does_not_count_yet_is_said() {
-    let says = |seen: &Rollout| Judge::new(Patience::default()).waits_out(seen).map(|waiting| waiting.error_code);
+    let says = |seen: &Rollout| waits_out(seen).map(|waiting| waiting.error_code);
     let homeless = Pod { unschedulable: Some("0/3 nodes".to_owned()), ..Pod::default() };
     let crashed = |restarts, ready| pod(Container { restarts, ready, last_exit_code: Some(3), ..Container::default() });
     for (pods, expected) in [

@@ -37,13 +37,11 @@ fn lost() -> Result {
     let scene = Scene::start_in(&cluster, "lost", &SHORT)?;
     let before = scene.image()?;
     let old = scene.leader("")?;
-    let Pair { here, there } = Pair::of(&scene, &old)?;
-    nodes_are(&scene, &[(&here, true), (&there, true)])?;
-    comes_up_elsewhere(&scene, &old, Misbehaviour::NeverProve)?;
+    nodes_are(&scene, &[("node-1", true), ("node-2", true)])?;
+    let Pair { here, there } = hangs_elsewhere(&scene, &old)?;
 
     cluster.lose(&here)?;
-    let next = scene.leader(&old)?;
-    ensure!(node_of(&scene, &next)? == there, "{next} is not on {there}");
+    let next = taken_over(&scene, &old, &there)?;
     scene.logged_by(&next, "watching over the new version")?;
     nodes_are(&scene, &[(&here, false), (&there, true)])?;
     comes_back(&scene, &before, "NEVER_READY", "does not become ready")
@@ -55,8 +53,7 @@ fn cut_off() -> Result {
     let scene = Scene::start_in(&cluster, "cut", &SHORT)?;
     let before = scene.image()?;
     let old = scene.leader("")?;
-    let Pair { here, there } = Pair::of(&scene, &old)?;
-    comes_up_elsewhere(&scene, &old, Misbehaviour::NeverProve)?;
+    let Pair { here, there } = hangs_elsewhere(&scene, &old)?;
 
     cluster.cut(&here)?;
     nodes_are(&scene, &[(&here, false), (&there, true)])?;
@@ -80,11 +77,9 @@ fn drained() -> Result {
     let scene = Scene::start_at(Arc::clone(&plane), &cluster, "drained", &SHORT, None)?;
     let before = scene.image()?;
     let old = scene.leader("")?;
-    let Pair { here, there } = Pair::of(&scene, &old)?;
-    comes_up_elsewhere(&scene, &old, Misbehaviour::NeverProve)?;
+    let Pair { here, there } = hangs_elsewhere(&scene, &old)?;
     cluster.kubectl(&["drain", &here, "--delete-emptydir-data"])?;
-    let next = scene.leader(&old)?;
-    ensure!(node_of(&scene, &next)? == there, "{next} is not on {there}");
+    let next = taken_over(&scene, &old, &there)?;
     scene.logged_by(&next, "watching over the new version")?;
     comes_back(&scene, &before, "NEVER_READY", "does not become ready")?;
     cluster.kubectl(&["uncordon", &here])?;
@@ -99,9 +94,7 @@ fn drained() -> Result {
     let (attempt, _) = scene.ended()?;
     ensure!(attempt["outcome"] == "OUTCOME_SUCCEEDED", "{attempt}\n{}", scene.story());
     scene.online(&scene.target)?;
-    let next = scene.leader(&old)?;
-    ensure!(node_of(&scene, &next)? == there, "{next} is not on {there}");
-    Ok(())
+    taken_over(&scene, &old, &there).map(drop)
 }
 
 /// The node of a pod, and the other one.
@@ -123,11 +116,18 @@ fn node_of(scene: &Scene<'_>, pod: &str) -> Result<String> {
     Ok(pod["spec"]["nodeName"].as_str().context("a node")?.to_owned())
 }
 
-/// A version that goes wrong is asked for, comes up on the other node than `old`'s, and `old` watches over it.
-fn comes_up_elsewhere(scene: &Scene<'_>, old: &str, wrong: Misbehaviour) -> Result {
+/// Waits until another pod than `old` speaks, on this node, and says its name.
+fn taken_over(scene: &Scene<'_>, old: &str, there: &str) -> Result<String> {
+    let next = scene.leader(old)?;
+    ensure!(node_of(scene, &next)? == there, "{next} is not on {there}");
+    Ok(next)
+}
+
+/// A version is asked for that comes up on the other node than `old`'s and is never ready, and `old` watches over it.
+fn hangs_elsewhere(scene: &Scene<'_>, old: &str) -> Result<Pair> {
     let Pair { here, there } = Pair::of(scene, old)?;
     scene.namespace.cluster().kubectl(&["cordon", &here])?;
-    scene.release(Some(wrong))?;
+    scene.release(Some(Misbehaviour::NeverProve))?;
     scene.request()?;
     scene.changed()?;
     let new = |pods: &Vec<Value>| {
@@ -135,7 +135,8 @@ fn comes_up_elsewhere(scene: &Scene<'_>, old: &str, wrong: Misbehaviour) -> Resu
     };
     wait::until_at_leisure("a pod on the other node", LIMIT, || scene.namespace.pods(LABEL), new)?;
     scene.namespace.cluster().kubectl(&["uncordon", &here])?;
-    scene.logged_by(old, "watching over the new version")
+    scene.logged_by(old, "watching over the new version")?;
+    Ok(Pair { here, there })
 }
 
 /// Waits until the control plane shows nodes as they are: by name, and whether they are ready.

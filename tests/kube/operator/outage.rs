@@ -156,7 +156,7 @@ fn registry() -> Result {
     scene.changed()?;
     // What was waited out before leave is over; that no node takes the pod yet is another matter.
     let attempt = scene.attempt()?;
-    ensure!(attempt["waiting"]["errorCode"] != AWAY, "{attempt}");
+    ensure!(attempt["waiting"].is_null() || attempt["waiting"]["errorCode"] == "UNSCHEDULABLE", "{attempt}");
     own.kill();
     cluster.kubectl(&["label", "nodes", "--all", "novacula.test/late=yes"])?;
     comes_back(&scene, &before, "IMAGE_PULL", &own.address().to_string())?;
